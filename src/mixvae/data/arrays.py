@@ -1,0 +1,24 @@
+"""What a data set's own file hands over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A data set as read from its raw files.
+
+    x: (N, C, H, W) uint8 grey levels or (N, D) integer counts.
+    y: (N,) integer labels, indices into `label_names`.
+    features: (D,) names of the columns, for counts.
+    parts: indices of "train", "valid" and "test" where a protocol fixes them; None asks for the catalogue's stratified split.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    label_names: list[str]
+    features: list[str] | None = None
+    parts: dict[str, np.ndarray] | None = None

@@ -1,0 +1,13 @@
+"""Fashion-MNIST through torchvision, split as MNIST is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mixvae.data.arrays import Arrays
+from mixvae.data.mnist import load_idx
+
+
+def load(raw: Path) -> Arrays:
+    """Read the four idx files."""
+    return load_idx("FashionMNIST", raw)

@@ -1,0 +1,33 @@
+"""MNIST through torchvision, first 50,000 to train on, last 10,000 of the training file to validate."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from mixvae.data.arrays import Arrays
+from mixvae.data.torchvision_import import datasets
+
+
+def load(raw: Path) -> Arrays:
+    """Read the four idx files."""
+    return load_idx("MNIST", raw)
+
+
+def load_idx(dataset: str, raw: Path) -> Arrays:
+    """Read torchvision's data set class `dataset`, of MNIST's file format, from verified archives."""
+    torchvision_datasets = datasets()
+    with tempfile.TemporaryDirectory() as root:
+        unpacked = Path(root, dataset, "raw")
+        unpacked.mkdir(parents=True)
+        for archive in raw.glob("*.gz"):
+            torchvision_datasets.utils.extract_archive(str(archive), str(unpacked))
+        build = getattr(torchvision_datasets, dataset)
+        train, test = build(root, train=True), build(root, train=False)
+    x = np.concatenate([train.data.numpy(), test.data.numpy()])[:, None]
+    y = np.concatenate([train.targets.numpy(), test.targets.numpy()]).astype(np.int64)
+    held_out = len(train) - 10_000
+    parts = np.split(np.arange(len(x)), [held_out, len(train)])
+    return Arrays(x, y, list(train.classes), parts=dict(zip(("train", "valid", "test"), parts, strict=True)))

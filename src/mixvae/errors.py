@@ -1,0 +1,19 @@
+"""The one exception that a user is meant to read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake outside the code (config, data, environment); its message is one line saying what, where and what to do."""
+
+
+def did_you_mean(name: object, valid: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the valid name nearest to `name`, else the list of valid names."""
+    valid = list(valid)
+    near = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.5)
+    if near:
+        return f" (did you mean {near[0]!r}?)"
+    return f" (valid: {', '.join(valid)})" if valid else ""

@@ -1,0 +1,124 @@
+"""Importance-weighted likelihoods of the test points, in bounded memory, with what tells whether to believe them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mixvae.objectives import LogTerms, component_elbos, effective_sample_size, jensen_shannon, miselbo, nll, nll_miselbo
+from mixvae.progress import Progress
+from mixvae.seeds import derive
+
+SAMPLE_BLOCK = 64
+"""Samples per component that are decoded at once. The noise is seeded per block: changing this changes every estimate."""
+ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 27}
+"""Numbers in the widest array of a chunk."""
+PARETO_K_LIMIT = 0.7
+"""Above it an importance-weighted estimate is unreliable (Vehtari et al., 2024)."""
+
+
+def evaluate(model: nn.Module, x: Tensor, samples: int, seed: int, indices: Tensor | None = None) -> dict[str, np.ndarray]:
+    """Return the estimates of every point of (N, D) as arrays of (N,), and `elbo_components` as (N, K).
+
+    Chunks run over points and samples, so memory does not grow with N nor, but for the log-weights of one chunk of
+    points, with the number of samples. The noise of a point depends on the seed and its index alone, so neither the
+    chunks nor the other points matter to its estimate.
+
+    Arguments:
+        samples: L, importance samples per component.
+        indices: Which test points the rows of x are; by default 0 to N - 1.
+    """
+    device = next(model.parameters()).device
+    indices = torch.arange(len(x)) if indices is None else indices
+    per_point = model.K * max(min(samples, SAMPLE_BLOCK) * x.shape[1], 2 * samples)
+    points = max(1, ELEMENTS[device.type] // per_point)
+    chunks = list(zip(x.split(points), indices.split(points), strict=True))
+    progress = Progress(len(chunks), "evaluation chunk")
+    results = []
+    with torch.inference_mode():
+        model.eval()
+        # the networks run in float32, the mixture's density in float64: see DiagonalMixture
+        prior = model.prior_distribution(torch.float64)
+        for chunk, which in chunks:
+            terms = _terms(model, chunk.to(device), prior, samples, seed, which.tolist())
+            results.append(summarise(terms))
+            progress.step()
+    progress.close(f"{len(x)} points, {samples} x {model.K} samples each")
+    return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
+
+
+def _terms(model: nn.Module, x: Tensor, prior: Any, samples: int, seed: int, which: list[int]) -> LogTerms:
+    """Return the log-densities at L samples of a chunk of points, (L, K, B) in float64, computed block by block."""
+    posterior = model.posterior(x)
+    blocks = []
+    for block, start in enumerate(range(0, samples, SAMPLE_BLOCK)):
+        shape = (min(SAMPLE_BLOCK, samples - start), model.K, model.noise_size)
+        noise = torch.stack([_noise(shape, derive(seed, "evaluation", point, block), x.device) for point in which], dim=2)
+        blocks.append([term.double() for term in model.log_terms(x, posterior, prior, noise)])
+    return LogTerms(*(torch.cat(parts) for parts in zip(*blocks, strict=True)))
+
+
+def _noise(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator(device).manual_seed(seed), device=device)
+
+
+def summarise(terms: LogTerms) -> dict[str, np.ndarray]:
+    """Return every estimate of one chunk of points from its log-densities (L, K, B)."""
+    log_weights = terms.log_weights()
+    L, K, _ = log_weights.shape
+    result = {
+        "elbo": miselbo(terms),
+        "nll": nll(log_weights),
+        "nll_miselbo": nll_miselbo(log_weights),
+        # the same number of samples in all whatever K, so that K can be compared
+        "nll_matched": nll(log_weights[: max(1, L // K)]),
+        "reconstruction": -terms.log_likelihood.mean((0, 1)),
+        "kl": (terms.log_mixture - terms.log_prior).mean((0, 1)),
+        "jsd": jensen_shannon(terms),
+        "ess": effective_sample_size(log_weights),
+        "elbo_components": component_elbos(terms).T,
+    }
+    arrays = {name: value.cpu().numpy() for name, value in result.items()}
+    if L * K > 1:
+        arrays["pareto_k"] = pareto_k(log_weights.flatten(0, 1).T.cpu().numpy())
+    return arrays
+
+
+def pareto_k(log_weights: np.ndarray) -> np.ndarray:
+    """Return the Pareto shape of every row's weight tail, (B,) for (B, K L), by Pareto-smoothed importance sampling."""
+    import arviz
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # arviz warns of k above the limit; we report it as a metric
+        return np.atleast_1d(arviz.psislw(log_weights)[1])
+
+
+def metrics(pointwise: dict[str, np.ndarray], kind: str) -> dict[str, dict[str, Any]]:
+    """Return the metrics of a run, {name: {value, stderr, unit}}; standard errors are over test points.
+
+    Arguments:
+        pointwise: From `evaluate`.
+        kind: The data's kind; images also get bits per dimension, under the key "dimensions" of `pointwise`.
+    """
+    exact = "pareto_k" not in pointwise
+    names = ("elbo", "nll", "nll_miselbo") if exact else ("elbo", "nll", "nll_miselbo", "nll_matched", "reconstruction", "kl", "jsd")
+    result = {name: _mean(pointwise[name], "nats") for name in names}
+    if kind != "counts":
+        result["bpd"] = _mean(pointwise["nll"] / (pointwise["dimensions"] * np.log(2)), "bits/dim")
+    if not exact:
+        result["ess"] = _mean(pointwise["ess"], "samples")
+        k = pointwise["pareto_k"]
+        result["pareto_k"] = {"value": float(np.median(k)), "stderr": None, "unit": ""}
+        result["pareto_k_above_0.7"] = _mean((k > PARETO_K_LIMIT).astype(float), "share of test points")
+        for number, elbo in enumerate(pointwise["elbo_components"].T, start=1):
+            result[f"elbo_component_{number}"] = _mean(elbo, "nats")
+    return result
+
+
+def _mean(values: np.ndarray, unit: str) -> dict[str, Any]:
+    stderr = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    return {"value": float(values.mean()), "stderr": stderr, "unit": unit}

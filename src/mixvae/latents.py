@@ -1,0 +1,92 @@
+"""What the latent space knows of the labels: probes, clustering, and how many units are in use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from torch import Tensor, nn
+
+from mixvae.seeds import derive
+
+ACTIVE_VARIANCE = 0.01
+EXPECTATION_DRAWS = 1024
+CHUNK = 1024
+
+
+@torch.inference_mode()
+def codes(model: nn.Module, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Return means and standard deviations of every component's base Gaussian for (N, D), (K, N, Z) each."""
+    model.eval()
+    device = next(model.parameters()).device
+    parts = [[part.cpu().numpy() for part in model.codes(chunk.to(device))] for chunk in x.split(CHUNK)]
+    mean, std = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+    return mean, std
+
+
+def features(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Return [mu_1 .. mu_K, sigma_1 .. sigma_K] of every point, (N, 2 K Z)."""
+    return np.concatenate([*mean, *std], axis=1)
+
+
+@torch.inference_mode()
+def active_units(model: nn.Module, x: Tensor, seed: int) -> int:
+    """Count latent units with Var_x(E_q[z | x]) > 0.01 over (N, D) (Burda et al., 2016)."""
+    model.eval()
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(derive(seed, "active units"))
+    draws = -(-EXPECTATION_DRAWS // model.K)
+    # a flow's expectation takes draws, so chunks are small
+    means = [
+        model.posterior(chunk).expectation(
+            torch.randn(draws, model.K, len(chunk), model.noise_size, generator=generator, device=device)
+        )
+        for chunk in x.to(device).split(64)
+    ]
+    return int((torch.cat(means).var(0) > ACTIVE_VARIANCE).sum())
+
+
+def probe(train: np.ndarray, y_train: np.ndarray, test: np.ndarray, y_test: np.ndarray, seed: int) -> dict[str, Any]:
+    """Return classification accuracies; probes are fitted on training codes (N, F) and scored on test codes."""
+    state = derive(seed, "probes") % 2**32
+    probes = {
+        "accuracy_svm": SVC(kernel="linear", C=0.025),
+        "accuracy_knn": KNeighborsClassifier(),
+        "accuracy_mlp": MLPClassifier(early_stopping=True, n_iter_no_change=20, max_iter=300, random_state=state),
+    }
+    result = {}
+    for name, classifier in probes.items():
+        right = make_pipeline(StandardScaler(), classifier).fit(train, y_train).predict(test) == y_test
+        stderr = float(right.std(ddof=1) / np.sqrt(len(right)))
+        result[name] = {"value": float(right.mean()), "stderr": stderr, "unit": "share of test points"}
+    return result
+
+
+def cluster(train: np.ndarray, test: np.ndarray, y_test: np.ndarray, classes: int, seed: int) -> tuple[dict[str, Any], np.ndarray]:
+    """Return agreement of K-means with the labels, and the test points' clusters.
+
+    K-means is fitted on training codes, like the probes, and every figure is of the test points. `asw_true` is the
+    silhouette of the labels, `asw_pred` that of the clusters.
+    """
+    kmeans = KMeans(classes, n_init=10, random_state=derive(seed, "clustering") % 2**32).fit(train)
+    found = kmeans.predict(test)
+    values = {
+        "ari": adjusted_rand_score(y_test, found),
+        "nmi": normalized_mutual_info_score(y_test, found),
+        "asw_true": _silhouette(test, y_test),
+        "asw_pred": _silhouette(test, found),
+    }
+    return {name: {"value": value, "stderr": None, "unit": ""} for name, value in values.items() if value is not None}, found
+
+
+def _silhouette(x: np.ndarray, labels: np.ndarray) -> float | None:
+    # undefined for a single cluster and when every point is its own
+    return float(silhouette_score(x, labels)) if 2 <= len(np.unique(labels)) < len(labels) else None

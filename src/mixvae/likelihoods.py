@@ -1,0 +1,170 @@
+"""Likelihoods p(x | h): each module turns a decoder's output into a torch distribution over x.
+
+A likelihood also knows what belongs to its kind of data: how x looks to an encoder, and how a VampPrior's pseudo-inputs
+stay inside that space.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent
+from torch.distributions import Bernoulli as TorchBernoulli
+from torch.nn.functional import hardtanh, logsigmoid, softplus
+
+
+class Bernoulli(nn.Module):
+    """Independent pixels with logits h; never log(p + epsilon), which is biased.
+
+    Arguments:
+        features: D, the number of pixels.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.parameters_per_point = features
+
+    def forward(self, h: Tensor, x: Tensor | None) -> Distribution:
+        """Return p(x | h) for h of (..., D); `x` is not needed."""
+        return Independent(TorchBernoulli(logits=h, validate_args=False), 1, validate_args=False)
+
+    @staticmethod
+    def encoder_input(x: Tensor) -> Tensor:
+        """Pixels as they are."""
+        return x
+
+    @staticmethod
+    def constrain(free: Tensor) -> Tensor:
+        """Keep pseudo-inputs in [0, 1]."""
+        return hardtanh(free, 0.0, 1.0)
+
+    @staticmethod
+    def unconstrain(x: Tensor) -> Tensor:
+        """Move pixels off the edges of [0, 1], where hardtanh has no gradient and a pseudo-input would never change."""
+        return x.clamp(0.01, 0.99)
+
+
+class NegativeBinomial(nn.Module):
+    r"""Counts with mean library(x) * softmax(h) and one inverse dispersion theta per gene (Lopez et al., 2018, scVI).
+
+    library(x) is the sum of the modelled counts of the cell and is conditioned on: the density is p(x | z, library).
+
+    Arguments:
+        features: D, the number of genes.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.parameters_per_point = features
+        self.log_theta = nn.Parameter(torch.zeros(features))
+
+    def forward(self, h: Tensor, x: Tensor) -> Distribution:
+        """Return p(x | h, library(x)) for h of (..., B, D) and counts x of (B, D)."""
+        return Independent(self.genes(h, x), 1, validate_args=False)
+
+    def genes(self, h: Tensor, x: Tensor) -> NegativeBinomialCounts:
+        """Return the negative binomial of every gene apart."""
+        return NegativeBinomialCounts(h.log_softmax(-1) + x.sum(-1, keepdim=True).log(), self.log_theta)
+
+    @staticmethod
+    def encoder_input(x: Tensor) -> Tensor:
+        """log(1 + counts)."""
+        return x.log1p()
+
+    @staticmethod
+    def constrain(free: Tensor) -> Tensor:
+        """Keep pseudo-inputs positive on the log1p scale."""
+        return softplus(free)
+
+    @staticmethod
+    def unconstrain(x: Tensor) -> Tensor:
+        """Invert softplus; zeros become 0.05, since softplus reaches 0 only at minus infinity."""
+        return x.clamp_min(0.05).expm1().log()
+
+
+class ZeroInflatedNegativeBinomial(nn.Module):
+    """A negative binomial whose counts are lost with probability sigmoid(pi), per cell and gene (Lopez et al., 2018).
+
+    Arguments:
+        features: D, the number of genes; h holds 2D numbers, the D shares and the D logits pi.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.parameters_per_point = 2 * features
+        self.counts = NegativeBinomial(features)
+
+    def forward(self, h: Tensor, x: Tensor) -> Distribution:
+        """Return p(x | h, library(x)) for h of (..., B, 2D) and counts x of (B, D)."""
+        shares, pi = h.chunk(2, dim=-1)
+        return Independent(ZeroInflated(self.counts.genes(shares, x), pi), 1, validate_args=False)
+
+    encoder_input = staticmethod(NegativeBinomial.encoder_input)
+    constrain = staticmethod(NegativeBinomial.constrain)
+    unconstrain = staticmethod(NegativeBinomial.unconstrain)
+
+
+class NegativeBinomialCounts(Distribution):
+    r"""The negative binomial with mean mu and variance mu + mu^2 / theta.
+
+    torch's own class expands theta to the shape of mu before it takes log-gammas; here they are taken once per gene and
+    count, (B, D), however many samples (L, K, B, D) share them.
+
+    Arguments:
+        log_mean: log mu, (..., D).
+        log_theta: log theta, (D,).
+    """
+
+    def __init__(self, log_mean: Tensor, log_theta: Tensor) -> None:
+        self.log_mean = log_mean
+        self.log_theta = log_theta
+        super().__init__(batch_shape=log_mean.shape, validate_args=False)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log p(x) elementwise."""
+        theta = self.log_theta.exp()
+        constant = torch.lgamma(x + theta) - torch.lgamma(theta) - torch.lgamma(x + 1)
+        logits = self.log_mean - self.log_theta
+        return constant + theta * logsigmoid(-logits) + x * logsigmoid(logits)
+
+    @property
+    def mean(self) -> Tensor:
+        """Expected counts."""
+        return self.log_mean.exp()
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+        """Draw (*sample_shape, ..., D) as a Poisson whose rate is gamma distributed."""
+        theta = self.log_theta.exp().expand(self.log_mean.shape)
+        return torch.poisson(torch.distributions.Gamma(theta, theta / self.mean).sample(sample_shape))
+
+
+class ZeroInflated(Distribution):
+    """A count distribution that shows 0 instead of its value with probability sigmoid(pi).
+
+    Arguments:
+        counts: The distribution of the values, batch shape (..., D).
+        pi: Logits (..., D).
+    """
+
+    def __init__(self, counts: Distribution, pi: Tensor) -> None:
+        self.counts = counts
+        self.pi = pi
+        super().__init__(batch_shape=pi.shape, validate_args=False)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log p(x) elementwise; exact in log space for any logit."""
+        seen = logsigmoid(-self.pi) + self.counts.log_prob(x)
+        return torch.where(x == 0, torch.logaddexp(logsigmoid(self.pi), seen), seen)
+
+    @property
+    def mean(self) -> Tensor:
+        """Expected counts."""
+        return (-self.pi).sigmoid() * self.counts.mean
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+        """Draw (*sample_shape, ..., D)."""
+        x = self.counts.sample(sample_shape)
+        return x.masked_fill(torch.rand_like(x) < self.pi.sigmoid(), 0)
+
+
+LIKELIHOODS = {"bernoulli": Bernoulli, "nb": NegativeBinomial, "zinb": ZeroInflatedNegativeBinomial}

@@ -1,0 +1,46 @@
+"""Progress: a bar on a terminal, a few lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from tqdm import tqdm
+
+FIRST_LINE, LONGEST_SILENCE = 5.0, 300.0
+
+
+class Progress:
+    """Count `total` steps; in a log, lines come at doubling intervals from 5 seconds up to 5 minutes, and at the end.
+
+    Arguments:
+        total: How many steps there will be.
+        label: What is counted.
+    """
+
+    def __init__(self, total: int, label: str) -> None:
+        self.total, self.label, self.done = total, label, 0
+        self.bar = tqdm(total=total, desc=label) if sys.stderr.isatty() else None
+        self.start = time.monotonic()
+        self.interval = FIRST_LINE
+        self.next_line = self.start + FIRST_LINE
+
+    def step(self, text: str = "") -> None:
+        """Count one step, `text` telling how things stand."""
+        self.done += 1
+        if self.bar is not None:
+            self.bar.set_postfix_str(text, refresh=False)
+            self.bar.update()
+        elif time.monotonic() >= self.next_line:
+            self.interval = min(2 * self.interval, LONGEST_SILENCE)
+            self.next_line = time.monotonic() + self.interval
+            self._line(text)
+
+    def close(self, text: str = "") -> None:
+        """Say how it ended."""
+        if self.bar is not None:
+            self.bar.close()
+        self._line(text)
+
+    def _line(self, text: str) -> None:
+        print(f"{self.label} {self.done}/{self.total}, {time.monotonic() - self.start:.0f} s: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,86 @@
+"""What every rule leaves beside its results: what went in, what came out, and by which code, where and when."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from mixvae.files import sha256, write_json
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = ("src/mixvae/**/*.py", "scripts/*.py", "workflow/rules/*.smk", "Snakefile", "config/datasets.yaml")
+
+
+@contextmanager
+def record(
+    rule: str, path: Path, *, inputs: list[Path], outputs: list[Path], spec: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Write `path` once the body has made `outputs`; nothing is written when it fails.
+
+    The mapping yielded takes what only the body knows, such as the device.
+    """
+    start, clock = datetime.now(UTC), time.monotonic()
+    facts = {
+        "rule": rule,
+        "spec": spec,
+        "seed": spec.get("seed") if spec else None,
+        "inputs": {str(file): sha256(file) for file in inputs},
+        "code_sha256": code_digest(),
+        "git": git_state(),
+        "packages": {item.metadata["Name"]: item.version for item in distributions()},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "command": [Path(sys.executable).name, *sys.argv],
+        "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
+        "device": cpu_name(),
+        "start": start.isoformat(timespec="seconds"),
+    }
+    yield facts
+    facts["outputs"] = {str(file): sha256(file) for file in outputs}
+    facts["seconds"] = time.monotonic() - clock
+    facts["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    write_json(path, facts)
+
+
+def code_digest() -> str:
+    """Return one sha256 over the names and contents of all code that results depend on."""
+    digest = hashlib.sha256()
+    for file in sorted(file for pattern in CODE for file in ROOT.glob(pattern)):
+        digest.update(f"{file.relative_to(ROOT).as_posix()} {sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def git_state() -> dict[str, Any] | None:
+    """Return the commit checked out and whether the working tree differs from it; None outside a git checkout."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    # no optional locks: a study's jobs ask at the same time, and the user may be committing
+    command = ["git", "--no-optional-locks", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def cpu_name() -> str:
+    """Return the processor's name as the kernel gives it, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,19 @@
+"""Configuration: what a run is, what a study is, which data sets there are. Imports neither torch nor numpy."""
+
+from mixvae.spec.catalogue import DatasetInfo, catalogue
+from mixvae.spec.run import Constant, MixtureVAE, parse_run, parse_run_json
+from mixvae.spec.study import Expansion, Study, expand, find_config, load
+
+__all__ = [
+    "Constant",
+    "DatasetInfo",
+    "Expansion",
+    "MixtureVAE",
+    "Study",
+    "catalogue",
+    "expand",
+    "find_config",
+    "load",
+    "parse_run",
+    "parse_run_json",
+]

@@ -1,0 +1,34 @@
+"""What all configuration models share: frozen, strict, and no key that nobody asked for."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+_SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+
+
+class Frozen(BaseModel):
+    """An immutable configuration object: unknown keys are refused and strings never pass for numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _number(value: Any) -> Any:
+    # YAML 1.1 reads 1e-3 (no dot) as a string, and everybody writes learning rates that way.
+    return float(value) if isinstance(value, str) and _SCIENTIFIC.fullmatch(value) else value
+
+
+Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+"""A finite float that may be written 1e-3."""
+
+PositiveReal = Annotated[Real, Field(gt=0)]
+Sizes = Annotated[tuple[Annotated[int, Field(gt=0)], ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
+"""Widths of layers, a YAML list."""
+
+
+def named(value: Any) -> Any:
+    """Read the shorthand ``vamp`` as ``{name: vamp}``."""
+    return {"name": value} if isinstance(value, str) else value

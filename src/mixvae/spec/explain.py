@@ -1,0 +1,96 @@
+"""Turn pydantic's reports into one line: file, key path, value found, what was expected, nearest valid name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from mixvae.errors import did_you_mean
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    """The discriminator values a model answers to: its `name` or `model` field's literals."""
+    for key in ("model", "name"):
+        if key in model.model_fields:
+            return get_args(model.model_fields[key].annotation)
+    return ()
+
+
+def _walk(models: list[type[BaseModel]], location: Iterable[Any]) -> tuple[list[Any], list[type[BaseModel]]]:
+    """Return the key path without union tags, and the models that were valid where its last key stands."""
+    path: list[Any] = []
+    here = models
+    level = models
+    for part in location:
+        tagged = [model for model in here if part in _tags(model)]
+        if tagged and not any(part in model.model_fields for model in here):
+            here = tagged
+            continue
+        level = here
+        path.append(part)
+        here = [m for model in here if part in model.model_fields for m in _models_in(model.model_fields[part].annotation)]
+    return path, level
+
+
+def key_path(parts: Iterable[Any]) -> str:
+    """Write ``("runs", 0, "K")`` as ``runs[0].K``."""
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _quoted(text: str) -> list[str]:
+    return re.findall(r"'([^']+)'", text) or text.split(" or ")
+
+
+def explain(error: ValidationError, models: list[type[BaseModel]], prefix: tuple[Any, ...] = ()) -> str:
+    """Return one line about the first problem in `error`, and how many more there are.
+
+    Arguments:
+        models: The models the validated value could have been.
+        prefix: Where that value stands in the file.
+    """
+    first = error.errors()[0]
+    path, level = _walk(models, first["loc"])
+    where = key_path((*prefix, *path))
+    found, context = first["input"], first.get("ctx", {})
+    match first["type"]:
+        case "extra_forbidden":
+            valid = {name for model in level for name in model.model_fields}
+            text = f"{where}: unknown key {path[-1]!r}{did_you_mean(path[-1], sorted(valid))}"
+        case "missing":
+            text = f"{where}: this key is required"
+        case "union_tag_invalid":
+            key = context["discriminator"].strip("'")
+            tag, valid = found.get(key), _quoted(context["expected_tags"])
+            text = f"{key_path((*prefix, *path, *([] if key == 'name' else [key])))}: unknown {path[-1] if path else key} {tag!r}"
+            text += did_you_mean(tag, valid)
+        case "union_tag_not_found":
+            text = f"{where}: {_short(found)} has no {context['discriminator']}"
+        case "literal_error":
+            text = f"{where}: unknown value {_short(found)}{did_you_mean(found, _quoted(context['expected']))}"
+        case "value_error":
+            text = f"{where}: {context['error']}; found {_short(found)}" if _scalar(found) else f"{where}: {context['error']}"
+        case _:
+            text = f"{where}: found {_short(found)}; {first['msg'][0].lower()}{first['msg'][1:]}"
+    more = error.error_count() - 1
+    return text + (f" (and {more} more)" if more else "")
+
+
+def _scalar(value: Any) -> bool:
+    return isinstance(value, str | int | float | bool)
