@@ -97,18 +97,23 @@ def pareto_k(log_weights: np.ndarray) -> np.ndarray:
         return np.atleast_1d(arviz.psislw(log_weights)[1])
 
 
-def metrics(pointwise: dict[str, np.ndarray], kind: str) -> dict[str, dict[str, Any]]:
+def metrics(pointwise: dict[str, np.ndarray], kind: str, dimensions: int) -> dict[str, dict[str, Any]]:
     """Return the metrics of a run, {name: {value, stderr, unit}}; standard errors are over test points.
 
     Arguments:
         pointwise: From `evaluate`.
-        kind: The data's kind; images also get bits per dimension, under the key "dimensions" of `pointwise`.
+        kind: The data's kind; images also get bits per dimension.
+        dimensions: D, numbers per point.
     """
     exact = "pareto_k" not in pointwise
-    names = ("elbo", "nll", "nll_miselbo") if exact else ("elbo", "nll", "nll_miselbo", "nll_matched", "reconstruction", "kl", "jsd")
+    names = (
+        ("elbo", "nll", "nll_miselbo")
+        if exact
+        else ("elbo", "nll", "nll_miselbo", "nll_matched", "reconstruction", "kl", "jsd")
+    )
     result = {name: _mean(pointwise[name], "nats") for name in names}
     if kind != "counts":
-        result["bpd"] = _mean(pointwise["nll"] / (pointwise["dimensions"] * np.log(2)), "bits/dim")
+        result["bpd"] = _mean(pointwise["nll"] / (dimensions * np.log(2)), "bits/dim")
     if not exact:
         result["ess"] = _mean(pointwise["ess"], "samples")
         k = pointwise["pareto_k"]

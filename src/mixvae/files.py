@@ -38,7 +38,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 def sha256(path: str | Path) -> str:
     """Return the hexadecimal sha256 of a file."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from torch import Tensor, nn
 
+from mixvae.files import atomic
 from mixvae.seeds import derive
 
 ACTIVE_VARIANCE = 0.01
@@ -70,7 +72,9 @@ def probe(train: np.ndarray, y_train: np.ndarray, test: np.ndarray, y_test: np.n
     return result
 
 
-def cluster(train: np.ndarray, test: np.ndarray, y_test: np.ndarray, classes: int, seed: int) -> tuple[dict[str, Any], np.ndarray]:
+def cluster(
+    train: np.ndarray, test: np.ndarray, y_test: np.ndarray, classes: int, seed: int
+) -> tuple[dict[str, Any], np.ndarray]:
     """Return agreement of K-means with the labels, and the test points' clusters.
 
     K-means is fitted on training codes, like the probes, and every figure is of the test points. `asw_true` is the
@@ -90,3 +94,43 @@ def cluster(train: np.ndarray, test: np.ndarray, y_test: np.ndarray, classes: in
 def _silhouette(x: np.ndarray, labels: np.ndarray) -> float | None:
     # undefined for a single cluster and when every point is its own
     return float(silhouette_score(x, labels)) if 2 <= len(np.unique(labels)) < len(labels) else None
+
+
+def write_h5ad(
+    path: Path,
+    codes: dict[str, tuple[np.ndarray, np.ndarray]],
+    y: dict[str, np.ndarray],
+    clusters: np.ndarray,
+    labels: list[str],
+) -> None:
+    """Write the codes as an AnnData file.
+
+    X holds the mean over components; `obsm` has `X_mu_k` and `X_sigma_k` for component k = 1..K; `obs` has the label, the part
+    ("train" or "test") and, for test points, the K-means cluster.
+
+    Arguments:
+        codes: (mean, std) of every part, (K, N, Z) each.
+        y: Labels of every part, (N,).
+        clusters: (N of test,) clusters.
+        labels: Names of the labels.
+    """
+    import anndata
+    import pandas as pd
+
+    mean, std = (np.concatenate([codes[part][i] for part in ("train", "test")], axis=1) for i in range(2))
+    sizes = {part: len(y[part]) for part in ("train", "test")}
+    names = [f"{part}_{i}" for part, size in sizes.items() for i in range(size)]
+    obs = pd.DataFrame(
+        {
+            "label": pd.Categorical.from_codes(np.concatenate([y["train"], y["test"]]), labels),
+            "part": pd.Categorical(np.repeat(list(sizes), list(sizes.values()))),
+            "cluster": pd.Categorical(["not clustered"] * sizes["train"] + [str(c) for c in clusters]),
+        },
+        index=names,
+    )
+    obsm = {
+        f"X_{name}_{k}": values for name, array in (("mu", mean), ("sigma", std)) for k, values in enumerate(array, start=1)
+    }
+    var = pd.DataFrame(index=[f"z{i}" for i in range(mean.shape[2])])
+    with atomic(path) as temporary:
+        anndata.AnnData(X=mean.mean(0), obs=obs, var=var, obsm=obsm).write_h5ad(temporary)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent
 from torch.distributions import Bernoulli as TorchBernoulli
+from torch.distributions import Distribution, Gamma, Independent
 from torch.nn.functional import hardtanh, logsigmoid, softplus
 
 
@@ -132,10 +132,10 @@ class NegativeBinomialCounts(Distribution):
         """Expected counts."""
         return self.log_mean.exp()
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
         """Draw (*sample_shape, ..., D) as a Poisson whose rate is gamma distributed."""
         theta = self.log_theta.exp().expand(self.log_mean.shape)
-        return torch.poisson(torch.distributions.Gamma(theta, theta / self.mean).sample(sample_shape))
+        return torch.poisson(Gamma(theta, theta / self.mean).sample(sample_shape))
 
 
 class ZeroInflated(Distribution):
@@ -161,7 +161,7 @@ class ZeroInflated(Distribution):
         """Expected counts."""
         return (-self.pi).sigmoid() * self.counts.mean
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
         """Draw (*sample_shape, ..., D)."""
         x = self.counts.sample(sample_shape)
         return x.masked_fill(torch.rand_like(x) < self.pi.sigmoid(), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -48,7 +49,7 @@ def mlp(
         dropout: Probability of dropping a hidden unit in training.
     """
     layers: list[nn.Module] = []
-    for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+    for before, after in itertools.pairwise(sizes):
         layers += [linear(before, 2 * after), nn.GLU()] if activation == "gated" else [linear(before, after), nn.ReLU()]
         if dropout:
             layers.append(nn.Dropout(dropout))

@@ -87,4 +87,3 @@ class FlowedMixture:
     def expectation(self, noise: Tensor) -> Tensor:
         """Return a Monte Carlo estimate of E_q[z | x] as (B, Z) from noise (L, K, B, Z)."""
         return self.draw(noise).z.mean((0, 1))
-

@@ -43,7 +43,7 @@ class DiagonalMixture(Distribution):
         log_components = -0.5 * torch.addmm(constant, features, weights.T)
         return (log_components.logsumexp(-1) - math.log(len(mean))).view(z.shape[:-1])
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
         """Draw (*sample_shape, Z)."""
         chosen = torch.randint(len(self.loc), sample_shape, device=self.loc.device)
         return self.loc[chosen] + (0.5 * self.log_var[chosen]).exp() * torch.randn_like(self.loc[chosen])

@@ -43,4 +43,6 @@ class Progress:
         self._line(text)
 
     def _line(self, text: str) -> None:
-        print(f"{self.label} {self.done}/{self.total}, {time.monotonic() - self.start:.0f} s: {text}", file=sys.stderr, flush=True)
+        print(
+            f"{self.label} {self.done}/{self.total}, {time.monotonic() - self.start:.0f} s: {text}", file=sys.stderr, flush=True
+        )

@@ -18,6 +18,8 @@ from mixvae.spec.run import Training
 VALIDATION_ELEMENTS = 1 << 22
 """Numbers in the widest array of one validation chunk."""
 
+HISTORY_COLUMNS = ("epoch", "beta", "train_objective", "train_reconstruction", "train_kl", "valid_elbo", "seconds")
+
 
 class Trained(NamedTuple):
     """What training leaves behind.
@@ -77,15 +79,8 @@ def train(model: nn.Module, data: Prepared, settings: Training, seed: int, devic
                 totals += len(batch) * torch.stack((objective.detach(), reconstruction, kl))
         objective, reconstruction, kl = (totals / len(x)).tolist()
         held_out = validate(model, valid, seed)
-        row = {
-            "epoch": epoch,
-            "beta": beta,
-            "train_objective": objective,
-            "train_reconstruction": reconstruction,
-            "train_kl": kl,
-            "valid_elbo": held_out,
-            "seconds": time.monotonic() - start,
-        }
+        values = (epoch, beta, objective, reconstruction, kl, held_out, time.monotonic() - start)
+        row = dict(zip(HISTORY_COLUMNS, values, strict=True))
         _refuse_nonfinite(row)
         history.append(row)
         if held_out > best:

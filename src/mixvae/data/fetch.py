@@ -84,7 +84,7 @@ def _open(source: str) -> Iterator[tuple[BinaryIO, int | None]]:
             yield stream, os.fstat(stream.fileno()).st_size
     else:
         request = urllib.request.Request(source, headers={"User-Agent": "mixvae"})
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as stream:  # noqa: S310 - sources are the catalogue's or the user's
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as stream:
             length = stream.headers.get("Content-Length")
             yield stream, int(length) if length else None
 

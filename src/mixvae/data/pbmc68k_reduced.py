@@ -24,4 +24,6 @@ def load(raw: Path) -> Arrays:
     n_counts = cells.obs["n_counts"].to_numpy(dtype=np.float64)[:, None]
     counts = np.rint(np.expm1(logged.astype(np.float64)) * n_counts / 1e4)
     labels = cells.obs["bulk_labels"].astype("category").cat
-    return Arrays(counts.astype(np.int32), labels.codes.to_numpy(dtype=np.int64), list(labels.categories), list(cells.raw.var_names))
+    return Arrays(
+        counts.astype(np.int32), labels.codes.to_numpy(dtype=np.int64), list(labels.categories), list(cells.raw.var_names)
+    )

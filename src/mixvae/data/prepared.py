@@ -53,7 +53,7 @@ def prepare(name: str, info: DatasetInfo, raw: Arrays) -> Prepared:
     arrays = {f"x_{part}": raw.x[parts[part]] for part in PARTS} | {f"y_{part}": raw.y[parts[part]] for part in PARTS}
     if info.kind == "binary_image":
         # validation, then test, from one stream seeded as in the VampPrior and Mixture-VAE code; the training part last
-        stream = np.random.RandomState(BINARISATION_SEED)  # noqa: NPY002 - the protocol names numpy's legacy generator
+        stream = np.random.RandomState(BINARISATION_SEED)
         for part, target in (("valid", "x_valid"), ("test", "x_test"), ("train", "x_train_fixed")):
             arrays[target] = stream.binomial(1, arrays[f"x_{part}"] / info.levels).astype(np.uint8)
     if raw.features is not None:
@@ -84,7 +84,9 @@ def _stratified(y: np.ndarray, info: DatasetInfo) -> dict[str, np.ndarray]:
 
     sizes = info.splits
     rest, test = train_test_split(np.arange(len(y)), test_size=sizes.test, stratify=y, random_state=SPLIT_SEED)
-    train, valid = train_test_split(rest, train_size=sizes.train, test_size=sizes.valid, stratify=y[rest], random_state=SPLIT_SEED)
+    train, valid = train_test_split(
+        rest, train_size=sizes.train, test_size=sizes.valid, stratify=y[rest], random_state=SPLIT_SEED
+    )
     return {"train": np.sort(train), "valid": np.sort(valid), "test": np.sort(test)}
 
 
@@ -101,6 +103,8 @@ def load(folder: Path) -> Prepared:
     meta = read_json(folder / "dataset.json")
     found = sha256(path)
     if found != meta["sha256"]:
-        raise UserError(f"{path}: changed since it was prepared, sha256 expected {meta['sha256']} found {found}; delete it, run again")
+        raise UserError(
+            f"{path}: changed since it was prepared, sha256 expected {meta['sha256']} found {found}; delete it, run again"
+        )
     with np.load(path, allow_pickle=False) as file:
         return Prepared(dict(file), meta)

@@ -38,7 +38,9 @@ class MixtureVAE(nn.Module):
         self.decoder = mlp(nn.Linear, sizes, self.likelihood.parameters_per_point, decoder.activation, decoder.dropout)
         sizes = (x.shape[1], *encoder.hidden)
         self.encoder = mlp(partial(BatchedLinear, spec.K), sizes, 2 * spec.latent, encoder.activation, encoder.dropout)
-        self.flow = InverseAutoregressiveFlow(spec.latent, spec.flow.steps, spec.flow.hidden) if spec.flow.name == "iaf" else None
+        self.flow = (
+            InverseAutoregressiveFlow(spec.latent, spec.flow.steps, spec.flow.hidden) if spec.flow.name == "iaf" else None
+        )
         self.prior = self._prior(spec, x)
 
     def _prior(self, spec: Spec, x: Tensor) -> nn.Module:

@@ -78,7 +78,9 @@ def explain(error: ValidationError, models: list[type[BaseModel]], prefix: tuple
         case "union_tag_invalid":
             key = context["discriminator"].strip("'")
             tag, valid = found.get(key), _quoted(context["expected_tags"])
-            text = f"{key_path((*prefix, *path, *([] if key == 'name' else [key])))}: unknown {path[-1] if path else key} {tag!r}"
+            text = (
+                f"{key_path((*prefix, *path, *([] if key == 'name' else [key])))}: unknown {path[-1] if path else key} {tag!r}"
+            )
             text += did_you_mean(tag, valid)
         case "union_tag_not_found":
             text = f"{where}: {_short(found)} has no {context['discriminator']}"

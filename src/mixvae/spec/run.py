@@ -90,9 +90,7 @@ class Evaluation(Frozen):
         return self
 
 
-Prior = Annotated[
-    Annotated[StandardPrior | MixturePrior | VampPrior, Field(discriminator="name")], BeforeValidator(named)
-]
+Prior = Annotated[Annotated[StandardPrior | MixturePrior | VampPrior, Field(discriminator="name")], BeforeValidator(named)]
 Flow = Annotated[Annotated[NoFlow | InverseAutoregressiveFlow, Field(discriminator="name")], BeforeValidator(named)]
 Network = Annotated[MLP, BeforeValidator(named)]
 

@@ -57,7 +57,7 @@ class _Loader(yaml.SafeLoader):
 def find_config(name: str, folder: Path) -> Path:
     """Return the config file that `name` means: a path, or the name of a file in `folder`. Raises UserError."""
     path = Path(name)
-    if path.suffix in (".yaml", ".yml") or path.parent != Path("."):
+    if path.suffix in (".yaml", ".yml") or path.parent != Path():
         if path.is_file():
             return path
         raise UserError(f"{path}: no such config file; STUDY is a name in {folder.name}/ or a path")
@@ -71,7 +71,7 @@ def find_config(name: str, folder: Path) -> Path:
 def read_yaml(path: Path) -> Any:
     """Parse a config file; raises UserError with the line and column of what could not be read."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -106,7 +106,9 @@ def expand(config: Any, source: str) -> Expansion:
             spec = _parse(combination, axes, source, number)
             if spec.dataset not in catalogue():
                 where = _where(number, "dataset", axes)
-                raise UserError(f"{source}: {where}: unknown data set {spec.dataset!r}{did_you_mean(spec.dataset, catalogue())}")
+                raise UserError(
+                    f"{source}: {where}: unknown data set {spec.dataset!r}{did_you_mean(spec.dataset, catalogue())}"
+                )
             if reason := spec.skip_reason(catalogue()[spec.dataset]):
                 skipped.append((combination, reason))
             else:
@@ -159,3 +161,11 @@ def _parse(combination: dict[str, Any], axes: dict[str, int], source: str, numbe
             plain = key_path(("runs", number, key))
             text = text.replace(plain, _where(number, key, axes), 1)
         raise UserError(f"{source}: {text}") from None
+
+
+def describe(expansion: Expansion) -> str:
+    """Return one line that counts what a study holds."""
+    controls = sum(spec.model == "constant" for spec in expansion.runs.values())
+    models = len(expansion.runs) - controls
+    names = ", ".join(expansion.datasets)
+    return f"study {expansion.study.study}: {models} runs and {controls} controls on {names}; {len(expansion.skipped)} skipped"

@@ -1,0 +1,32 @@
+# The study at a glance. `snakemake --configfile config/<study>.yaml --cores 2` runs one; config/demo.yaml is the default.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+# Only as a default: a config file named on the command line would be merged into this one, not replace it.
+if "study" not in config:
+
+    configfile: "config/demo.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/study.smk"
+
+
+localrules:
+    all,
+    study,
+
+
+rule all:
+    default_target: True
+    input:
+        STUDY_FILES,
+
+
+onerror:
+    # Snakemake makes no table from missing inputs; this one shows the holes.
+    tabulate_what_is_there()

@@ -1,0 +1,76 @@
+"""Run a study through Snakemake from config check to headline table: what `make ablation` calls."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from mixvae import cli
+from mixvae.errors import UserError
+from mixvae.spec import find_config, load
+from mixvae.spec.study import describe
+
+LOCKS = Path(".snakemake/locks")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", help="a name in config/ or a path")
+    parser.add_argument("--cores", required=True)
+    parser.add_argument("--profile", default="default", help="a folder in workflow/profiles/")
+    parser.add_argument("snakemake", nargs="*", help="further arguments for Snakemake, after --")
+    arguments = parser.parse_args()
+    path = find_config(arguments.study, Path("config"))
+    expansion = load(path)
+    profile = Path("workflow/profiles") / arguments.profile
+    if not profile.is_dir():
+        known = sorted(folder.name for folder in profile.parent.iterdir())
+        raise UserError(f"{profile}: no such profile; there are {', '.join(known)}")
+    print(f"{path}: {describe(expansion)}", flush=True)
+    snakemake = [sys.executable, "-m", "snakemake", "--configfile", str(path)]
+    release_stale_lock(snakemake)
+    command = [*snakemake, "--cores", arguments.cores, "--workflow-profile", str(profile), *arguments.snakemake]
+    child = subprocess.Popen(command)
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        # Snakemake got the signal too and is ending its jobs
+        child.wait()
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return cli.INTERRUPTED
+    if set(arguments.snakemake).isdisjoint({"-n", "--dry-run", "--lint"}):
+        show(Path("results") / expansion.study.study)
+    return code
+
+
+def release_stale_lock(snakemake: list[str]) -> None:
+    """Unlock the folder when no Snakemake works in it any more; raises UserError when one does."""
+    if not (LOCKS.is_dir() and any(LOCKS.iterdir())):
+        return
+    import psutil
+
+    for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
+        words = process.info["cmdline"] or []
+        if process.info["cwd"] == str(Path.cwd()) and any(Path(word).name == "snakemake" for word in words):
+            raise UserError(f"another Snakemake, process {process.pid}, works in this folder; wait for it or stop it")
+    print("the last run was cut off: releasing its lock", flush=True)
+    subprocess.run([*snakemake, "--unlock", "--quiet", "all"], check=True)
+
+
+def show(folder: Path) -> None:
+    """Print the headline table and where everything lies."""
+    import pandas as pd
+
+    for path in sorted(folder.glob("tables/ablation_*.md")):
+        print()
+        print(path.read_text(encoding="utf-8").split("\n\n- ")[0])
+    if (folder / "failures.csv").is_file() and len(failed := pd.read_csv(folder / "failures.csv")):
+        print(
+            f"\n{len(failed)} runs are missing, the first is {failed.run[0]} at rule {failed.rule[0]}: {folder / 'failures.csv'}"
+        )
+    print(f"\nresults: {folder}/ (tables/, figures/, metrics.csv, skipped.csv, failures.csv), runs: {folder.parent}/runs/")
+
+
+cli.run(main)

@@ -1,0 +1,50 @@
+"""Rule evaluate: importance-weighted likelihoods of the test points of one run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mixvae import cli
+from mixvae.files import atomic, write_json
+from mixvae.provenance import record
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", required=True, type=Path, help="the run's folder, with its trained model")
+    parser.add_argument("--data", required=True, type=Path, help="results/datasets/<dataset>")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    arguments = parser.parse_args()
+    run, spec = arguments.run, cli.run_spec(arguments.run)
+    device = cli.torch_device(arguments.device, spec.threads)
+
+    inputs = [run / "spec.json", run / "model.safetensors", arguments.data / "data.npz", arguments.data / "dataset.json"]
+    outputs = [run / "likelihood.json", run / "pointwise.npz"]
+    path = run / "provenance/evaluate.json"
+    with record("evaluate", path, inputs=inputs, outputs=outputs, spec=spec.model_dump(mode="json")) as facts:
+        import numpy as np
+        import torch
+
+        from mixvae.data import prepared
+        from mixvae.evaluation import evaluate, metrics
+        from mixvae.runs import load_run
+
+        data = prepared.load(arguments.data)
+        model = load_run(run, spec, torch.from_numpy(data.flat("x_train"))).to(device)
+        samples = 1 if spec.model == "constant" else spec.evaluation.samples
+        test = data.fixed("test")
+        pointwise = evaluate(model, torch.from_numpy(test), samples, spec.seed)
+        result = {
+            "metrics": metrics(pointwise, data.meta["kind"], test.shape[1]),
+            "points": len(test),
+            "samples_per_component": samples,
+            "K": spec.K,
+        }
+        with atomic(run / "pointwise.npz") as temporary:
+            np.savez(temporary, **pointwise)
+        write_json(run / "likelihood.json", result)
+        facts["device"] = cli.device_name(device) or facts["device"]
+
+
+cli.run(main)

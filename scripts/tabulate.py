@@ -1,0 +1,82 @@
+"""Rule tabulate: tidy metrics and tables of a study from the results of its runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mixvae import cli
+from mixvae.errors import UserError
+from mixvae.files import atomic
+from mixvae.provenance import record
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--study", required=True, type=Path, help="results/<study>/study.json")
+    parser.add_argument("--runs", required=True, type=Path, help="the folder of all runs, results/runs")
+    parser.add_argument("--allow-missing", action="store_true", help="make tables with holes when runs have failed")
+    arguments = parser.parse_args()
+    folder = arguments.study.parent
+
+    import pandas as pd
+
+    from mixvae import results, tables
+
+    study = results.read_study(arguments.study)
+    failed = results.failures(study, arguments.runs)
+    if len(failed) and not arguments.allow_missing:
+        raise UserError(
+            f"{len(failed)} of {len(study.runs)} runs are not complete, the first is {failed.run[0]}; see its logs/"
+        )
+    missing = set(failed.run)
+    datasets = sorted({spec.dataset for spec in study.runs.values()})
+    names = ["metrics.parquet", "metrics.csv", "skipped.csv", "failures.csv"]
+    names += [
+        f"tables/{kind}_{dataset}{end}"
+        for dataset in datasets
+        for kind in ("ablation", "latent")
+        for end in (".csv", ".md", ".tex")
+    ]
+    inputs = [arguments.study] + [
+        arguments.runs / run / file
+        for run, spec in study.runs.items()
+        if run not in missing
+        for rule in results.rules_of(spec)
+        for file in results.RULES[rule]
+        if not file.endswith(".h5ad")
+    ]
+    with record("tabulate", folder / "provenance/tabulate.json", inputs=inputs, outputs=[folder / name for name in names]):
+        metrics = results.tidy(study, arguments.runs, missing)
+        with atomic(folder / "metrics.parquet") as temporary:
+            metrics.to_parquet(temporary, index=False)
+        write_csv(metrics, folder / "metrics.csv")
+        write_csv(pd.DataFrame(study.skipped, columns=["combination", "reason"]), folder / "skipped.csv")
+        write_csv(failed, folder / "failures.csv")
+        for dataset in datasets:
+            likelihood = tables.likelihood_table(study, metrics, arguments.runs, missing, dataset)
+            write_table(folder / f"tables/ablation_{dataset}", likelihood, tables.LIKELIHOOD_NOTE, f"{dataset}: likelihoods")
+            latent = tables.latent_table(study, metrics, dataset)
+            write_table(folder / f"tables/latent_{dataset}", latent, tables.LATENT_NOTE, f"{dataset}: latent space")
+    if missing:
+        print(f"{len(missing)} of {len(study.runs)} runs are missing, listed in {folder / 'failures.csv'}", file=sys.stderr)
+
+
+def write_csv(frame, path: Path) -> None:
+    with atomic(path) as temporary:
+        frame.to_csv(temporary, index=False)
+
+
+def write_table(stem: Path, frame, note: str, title: str) -> None:
+    from mixvae import tables
+
+    write_csv(tables.wide(frame), stem.with_suffix(".csv"))
+    with atomic(stem.with_suffix(".md")) as temporary:
+        body = tables.text(frame, "**{}**").to_markdown(index=False, disable_numparse=True)
+        temporary.write_text(f"# {title}\n\n{body}\n\n{tables.note(frame, note)}", encoding="utf-8")
+    with atomic(stem.with_suffix(".tex")) as temporary:
+        temporary.write_text(tables.latex(frame, title), encoding="utf-8")
+
+
+cli.run(main)

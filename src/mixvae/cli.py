@@ -1,0 +1,68 @@
+"""What all command-line entry points share: one line for a user's mistake, and how a device is chosen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mixvae.errors import UserError
+from mixvae.spec import Constant, MixtureVAE, parse_run_json
+
+# A script is named after its rule; its folder, which python puts first, must not shadow a library of that name (tabulate).
+sys.path[:] = [entry for entry in sys.path if Path(entry) != Path(sys.argv[0]).resolve().parent]
+
+USER_ERROR = 1
+INTERRUPTED = 130
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Call `main` and leave the process with its exit code; a UserError becomes one line on standard error."""
+    try:
+        sys.exit(main() or 0)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def read_spec(text: str, source: str) -> MixtureVAE | Constant:
+    """Parse a run's JSON; raises UserError naming `source` and what is wrong."""
+    try:
+        return parse_run_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{source}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def run_spec(folder: Path) -> MixtureVAE | Constant:
+    """Read `spec.json` of a run's folder; raises UserError."""
+    path = folder / "spec.json"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; train the run first")
+    return read_spec(path.read_text(), str(path))
+
+
+def torch_device(name: str, threads: int):
+    """Return the torch device called `name`, with torch limited to `threads` and made deterministic.
+
+    Raises UserError when a GPU is asked for and torch sees none.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device cuda: torch sees no GPU here; set gpu: 0 in the config or run where there is one")
+    return torch.device(name)
+
+
+def device_name(device) -> str | None:
+    """Return the GPU's name, or None for the CPU, whose name provenance knows."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None

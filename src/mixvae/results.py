@@ -1,0 +1,91 @@
+"""Collect what the runs of a study left behind: the tidy metrics, and what is missing and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from mixvae.errors import UserError
+from mixvae.files import read_json
+from mixvae.spec import Constant, MixtureVAE, parse_run
+
+COLUMNS = ("run", "dataset", "model", "K", "prior", "flow", "seed", "metric", "value", "stderr", "unit")
+LOG_LINES = 5
+RULES = {
+    "train": ("model.safetensors", "training.json", "provenance/train.json"),
+    "evaluate": ("likelihood.json", "pointwise.npz"),
+    "latents": ("latent_metrics.json", "latents.h5ad"),
+}
+"""By rule, the files of a run that must be there for its numbers to count."""
+
+
+class StudyRuns(NamedTuple):
+    """A study as written to study.json: its name, its runs by id, and the combinations skipped with their reasons."""
+
+    name: str
+    runs: dict[str, MixtureVAE | Constant]
+    skipped: list[dict[str, Any]]
+
+
+def read_study(path: Path) -> StudyRuns:
+    """Read results/<study>/study.json."""
+    content = read_json(path)
+    # JSON turned tuples into lists and back through the same validation as a config
+    return StudyRuns(content["study"], {run: parse_run(spec) for run, spec in content["runs"].items()}, content["skipped"])
+
+
+def rules_of(spec: MixtureVAE | Constant) -> list[str]:
+    """Return the rules a run goes through; the control has no latent space."""
+    return ["train", "evaluate"] + (["latents"] if spec.model != "constant" else [])
+
+
+def failures(study: StudyRuns, runs: Path) -> pd.DataFrame:
+    """Return the runs that are not complete: run, the first rule that is missing, and the last lines of its log."""
+    rows = []
+    for run, spec in study.runs.items():
+        for rule in rules_of(spec):
+            if not all((runs / run / file).is_file() for file in RULES[rule]):
+                rows.append({"run": run, "rule": rule, "log": last_lines(runs / run / "logs" / f"{rule}.log")})
+                break
+    return pd.DataFrame(rows, columns=["run", "rule", "log"])
+
+
+def last_lines(log: Path) -> str:
+    """Return the end of a log, or that there is none."""
+    if not log.is_file():
+        return "no log: the rule was not started"
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return "\n".join(lines[-LOG_LINES:]) or "the log is empty: the process was killed"
+
+
+def tidy(study: StudyRuns, runs: Path, missing: set[str]) -> pd.DataFrame:
+    """Return every metric of every run that is not `missing`, one row each, with columns COLUMNS."""
+    rows = []
+    for run, spec in study.runs.items():
+        if run in missing:
+            continue
+        names = (run, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed)
+        for metric, entry in _metrics(runs / run, spec).items():
+            rows.append((*names, metric, entry["value"], entry["stderr"], entry["unit"]))
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    return frame.astype({"value": float, "stderr": float})
+
+
+def _metrics(folder: Path, spec: MixtureVAE | Constant) -> dict[str, dict[str, Any]]:
+    try:
+        result = dict(read_json(folder / "likelihood.json")["metrics"])
+        if "latents" in rules_of(spec):
+            result |= read_json(folder / "latent_metrics.json")["metrics"]
+        training, provenance = read_json(folder / "training.json"), read_json(folder / "provenance/train.json")
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{folder}: a result file cannot be read ({error}); delete the folder and run again") from None
+    extra = {
+        "parameters": (training["parameters"], "parameters"),
+        "epochs": (training["epochs"], "epochs"),
+        "best_epoch": (training["best_epoch"], "epochs"),
+        "train_seconds": (provenance["train_seconds"], "s"),
+        "peak_memory_mb": (provenance["peak_memory_mb"], "MB"),
+    }
+    return result | {name: {"value": value, "stderr": None, "unit": unit} for name, (value, unit) in extra.items()}

@@ -1,0 +1,51 @@
+"""The folder of one run: its weights, history and facts, written and read."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from mixvae.errors import UserError
+from mixvae.files import atomic, write_json
+from mixvae.models import build
+from mixvae.spec import Constant, MixtureVAE
+from mixvae.training import HISTORY_COLUMNS, Trained
+
+
+def save_run(folder: Path, spec: MixtureVAE | Constant, model: nn.Module, trained: Trained) -> None:
+    """Write spec.json, model.safetensors, history.csv and training.json into a run's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.cpu().contiguous() for name, tensor in trained.weights.items()}
+    with atomic(folder / "model.safetensors") as temporary:
+        save_file(weights, temporary)
+    with atomic(folder / "history.csv") as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, HISTORY_COLUMNS)
+        writer.writeheader()
+        writer.writerows(trained.history)
+    facts = {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "epochs": len(trained.history),
+        "best_epoch": trained.best_epoch,
+        "stopped_by": trained.stopped_by,
+    }
+    write_json(folder / "training.json", facts)
+    write_json(folder / "spec.json", spec.model_dump(mode="json"))
+
+
+def load_run(folder: Path, spec: MixtureVAE | Constant, x: Tensor) -> nn.Module:
+    """Return a run's trained model on the CPU; raises UserError when its weights cannot be read.
+
+    Arguments:
+        x: (N, D) training points, as for `build`.
+    """
+    model, path = build(spec, x), folder / "model.safetensors"
+    try:
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: not this run's weights ({reason}); delete it and run again") from None
+    return model

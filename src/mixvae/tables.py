@@ -1,0 +1,231 @@
+"""Ablation tables: rows K, columns prior x flow, from the tidy metrics and the runs' pointwise values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mixvae.results import StudyRuns
+from mixvae.spec import MixtureVAE
+from mixvae.statistics import over_seeds, paired
+
+LIKELIHOODS = {"-elbo": "elbo", "nll_miselbo": "nll_miselbo", "nll": "nll", "nll_matched": "nll_matched"}
+"""Blocks of the likelihood table, all lower is better, and the metric each is made from."""
+LATENT = {
+    "accuracy_svm": "max",
+    "accuracy_knn": "max",
+    "accuracy_mlp": "max",
+    "ari": "max",
+    "nmi": "max",
+    "asw_true": "max",
+    "asw_pred": "max",
+    "jsd": None,
+    "active_units": None,
+}
+"""Blocks of the latent table, and which end of the scale is printed in bold."""
+UNRELIABLE_SHARE = 0.1
+"""Share of test points with Pareto k above 0.7 from which an importance-weighted likelihood is marked."""
+HOLE = "missing"
+
+LIKELIHOOD_NOTE = """\
+Nats per test point, lower is better; mean over seeds [{spread} over seeds]. Δ is the paired difference to K = 1 of the same
+column, on the same seeds, with its 95 % interval over test points. Bold: best of its column. "control" is a constant predictor.
+
+- `-elbo`: the MISELBO bound, one sample per component at a time.
+- `nll_miselbo`: -1/K Σ_k log 1/L Σ_l w, the form published for mixture VAEs; for K > 1 it stays above -log p(x).
+- `nll`: -log 1/(KL) Σ w with L samples from each component, so K times as many for K components.
+- `nll_matched`: the same estimator with L samples in all whatever K: the one to compare different K by.
+- †: Pareto k above 0.7 for at least {share:.0%} of the test points, the estimate is unreliable there.
+- "{hole}": runs that failed, see failures.csv; "(1 of 2)": how many seeds are there.
+"""
+LATENT_NOTE = """\
+Mean over seeds [{spread} over seeds], of test points; probes and K-means are fitted on training points. Bold: best of its column.
+asw_true is the silhouette of the labels, asw_pred that of the K-means clusters; jsd in nats; active_units counts units.
+"{hole}": runs that failed, see failures.csv.
+"""
+
+
+def column_names(study: StudyRuns, dataset: str) -> dict[str, str]:
+    """Return the table column of every VAE run on `dataset`: prior+flow, and whatever else tells runs of it apart.
+
+    Runs that differ in more than K and seed never share a cell.
+    """
+    specs = {run: _flat(spec.model_dump(mode="json")) for run, spec in study.runs.items() if _is_vae(spec, dataset)}
+    groups: dict[str, list[str]] = {}
+    for run in specs:
+        spec = study.runs[run]
+        groups.setdefault(f"{spec.prior.name}+{spec.flow.name}", []).append(run)
+    names = {}
+    for group, runs in groups.items():
+        keys = {key for run in runs for key in specs[run]} - {"K", "seed"}
+        varying = sorted(key for key in keys if len({repr(specs[run].get(key)) for run in runs}) > 1)
+        for run in runs:
+            variant = ", ".join(f"{key}={specs[run].get(key)}" for key in varying)
+            names[run] = f"{group} ({variant})" if variant else group
+    return names
+
+
+def _is_vae(spec: Any, dataset: str) -> bool:
+    return isinstance(spec, MixtureVAE) and spec.dataset == dataset
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    return {
+        name: leaf for key, part in value.items() for name, leaf in _flat(part, f"{prefix}.{key}" if prefix else key).items()
+    }
+
+
+def cells(study: StudyRuns, metrics: pd.DataFrame, dataset: str, blocks: Mapping[str, str]) -> pd.DataFrame:
+    """Return one row per block, K and column: mean, sd, low, high, kind, seeds present and expected."""
+    names = column_names(study, dataset)
+    values = metrics.set_index(["run", "metric"])["value"]
+    rows = []
+    for block, metric in blocks.items():
+        sign = -1.0 if block.startswith("-") else 1.0
+        for (K, column), runs in _grouped(study, names).items():
+            found = [sign * values[run, metric] for run in runs if (run, metric) in values.index]
+            row = {"metric": block, "K": K, "column": column, "seeds": len(found), "expected": len(runs)}
+            rows.append(row | (over_seeds(np.array(found))._asdict() if found else {}))
+    return pd.DataFrame(rows, columns=["metric", "K", "column", "seeds", "expected", "mean", "sd", "low", "high", "kind"])
+
+
+def _grouped(study: StudyRuns, names: dict[str, str]) -> dict[tuple[int, str], list[str]]:
+    groups: dict[tuple[int, str], list[str]] = {}
+    for run, column in names.items():
+        groups.setdefault((study.runs[run].K, column), []).append(run)
+    return dict(sorted(groups.items(), key=lambda item: item[0][0]))
+
+
+def differences(study: StudyRuns, runs: Path, missing: set[str], dataset: str) -> pd.DataFrame:
+    """Return one row per block, K > 1 and column: the paired difference to K = 1 with its interval over test points."""
+    names = column_names(study, dataset)
+    groups = {
+        key: {study.runs[run].seed: run for run in members if run not in missing}
+        for key, members in _grouped(study, names).items()
+    }
+    rows = []
+    for (K, column), by_seed in groups.items():
+        single = groups.get((1, column), {})
+        seeds = sorted(by_seed.keys() & single.keys())
+        if K == 1 or not seeds:
+            continue
+        ours, theirs = ([_pointwise(runs / side[seed]) for seed in seeds] for side in (by_seed, single))
+        for block, metric in LIKELIHOODS.items():
+            sign = -1.0 if block.startswith("-") else 1.0
+            a, b = (sign * np.stack([values[metric] for values in side]) for side in (ours, theirs))
+            delta = paired(a, b)
+            rows.append((block, K, column, delta.mean, delta.low, delta.high))
+    return pd.DataFrame(rows, columns=["metric", "K", "column", "delta", "delta_low", "delta_high"])
+
+
+def _pointwise(folder: Path) -> dict[str, np.ndarray]:
+    with np.load(folder / "pointwise.npz", allow_pickle=False) as file:
+        return {metric: file[metric] for metric in LIKELIHOODS.values()}
+
+
+def unreliable(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> set[tuple[int, str]]:
+    """Return the cells (K, column) whose importance weights are too heavy-tailed to be believed."""
+    names = column_names(study, dataset)
+    share = metrics[metrics.metric == "pareto_k_above_0.7"].set_index("run")["value"]
+    frame = pd.DataFrame({"K": [study.runs[run].K for run in names], "column": list(names.values())}, index=list(names))
+    means = frame.join(share).groupby(["K", "column"])["value"].mean()
+    return set(means[means >= UNRELIABLE_SHARE].index)
+
+
+def likelihood_table(study: StudyRuns, metrics: pd.DataFrame, runs: Path, missing: set[str], dataset: str) -> pd.DataFrame:
+    """Return the cells of the likelihood table with differences, marks and the control's row."""
+    frame = cells(study, metrics, dataset, LIKELIHOODS)
+    frame = frame.merge(differences(study, runs, missing, dataset), on=["metric", "K", "column"], how="left")
+    marked = unreliable(study, metrics, dataset)
+    frame["unreliable"] = [row.metric != "-elbo" and (row.K, row.column) in marked for row in frame.itertuples()]
+    frame["best"] = _best(frame, "min")
+    control = metrics[(metrics.dataset == dataset) & (metrics.model == "constant") & (metrics.metric == "nll")]["value"]
+    frame.attrs["control"] = float(control.iloc[0]) if len(control) else None
+    return frame
+
+
+def latent_table(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return the cells of the latent table."""
+    frame = cells(study, metrics, dataset, {name: name for name in LATENT})
+    frame["best"] = False
+    for name, choose in LATENT.items():
+        if choose is not None:
+            frame.loc[frame.metric == name, "best"] = _best(frame[frame.metric == name], choose)
+    return frame
+
+
+def _best(frame: pd.DataFrame, choose: str) -> pd.Series:
+    # best of its column as printed, so that equal numbers are both bold; a column with one row has no best
+    rounded = frame["mean"].round(3)
+    groups = rounded.groupby([frame.metric, frame.column])
+    return (rounded == groups.transform(choose)) & (groups.transform("count") > 1)
+
+
+def wide(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells as numbers: rows (metric, K), for every column its mean and, suffixed, everything else known."""
+    facts = [name for name in frame.columns if name not in ("metric", "K", "column", "kind", "best")]
+    table = frame.pivot(index=["metric", "K"], columns="column", values=facts)
+    order = [(fact, column) for column in frame.column.unique() for fact in ("mean", *[f for f in facts if f != "mean"])]
+    table = table.reindex(columns=order).reindex(frame[["metric", "K"]].drop_duplicates().itertuples(index=False, name=None))
+    table.columns = [column if fact == "mean" else f"{column} {fact}" for fact, column in table.columns]
+    return table.rename_axis(["metric", "K"]).reset_index()
+
+
+def text(frame: pd.DataFrame, bold: str) -> pd.DataFrame:
+    """Return the cells as text: rows (metric, K), one column per prior+flow.
+
+    Arguments:
+        bold: How bold is written, with {} for the text.
+    """
+    shown = frame.assign(text=[_cell(row, bold) for row in frame.to_dict("records")])
+    table = shown.pivot(index=["metric", "K"], columns="column", values="text").reindex(columns=frame.column.unique())
+    table = table.reindex(frame[["metric", "K"]].drop_duplicates().itertuples(index=False, name=None)).fillna("")
+    table = table.rename_axis(["metric", "K"]).reset_index()
+    control = frame.attrs.get("control")
+    if control is not None:
+        row = {"metric": "control", "K": "", **dict.fromkeys(frame.column.unique(), f"{control:.3f}")}
+        table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
+    return table
+
+
+def _cell(row: Mapping[str, Any], bold: str) -> str:
+    if not row["seeds"]:
+        return f"{HOLE} (0 of {row['expected']})"
+    mean = f"{row['mean']:.3f}"
+    parts = [bold.format(mean) if row["best"] else mean]
+    if row.get("unreliable"):
+        parts[0] += "†"
+    if row["seeds"] > 1:
+        parts.append(f"[{row['low']:.3f}, {row['high']:.3f}]")
+    if row["seeds"] < row["expected"]:
+        parts.append(f"({row['seeds']} of {row['expected']})")
+    if not pd.isna(row.get("delta")):
+        parts.append(f"Δ {row['delta']:+.3f} [{row['delta_low']:+.3f}, {row['delta_high']:+.3f}]")
+    return " ".join(parts)
+
+
+def note(frame: pd.DataFrame, template: str) -> str:
+    """Return the explanation that stands below a table."""
+    kinds = frame["kind"].dropna().unique()
+    return template.format(spread=" or ".join(kinds) or "min-max", share=UNRELIABLE_SHARE, hole=HOLE)
+
+
+def latex(frame: pd.DataFrame, caption: str) -> str:
+    """Return the table as a LaTeX table environment (booktabs)."""
+    table = text(frame, r"\textbf{{{}}}").rename(columns=_latex)
+    for column in table.columns:
+        table[column] = [_latex(cell) for cell in table[column]]
+    return table.to_latex(index=False, escape=False, caption=_latex(caption), column_format="l" * len(table.columns))
+
+
+def _latex(value: Any) -> str:
+    replaced = str(value)
+    for symbol, command in {"_": r"\_", "%": r"\%", "Δ": r"$\Delta$", "†": r"\textsuperscript{\textdagger}"}.items():
+        replaced = replaced.replace(symbol, command)
+    return replaced

@@ -1,0 +1,128 @@
+"""From the config to runs: what every rule needs to know, without importing torch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+SRC = str(Path(workflow.basedir) / "src")
+sys.path.insert(0, SRC)
+
+from mixvae.errors import UserError
+from mixvae import spec as specs
+
+
+def expand_config():
+    """The study's runs; a wrong config ends here, before any job, with one line."""
+    try:
+        return specs.expand(config, " + ".join(map(str, workflow.configfiles)) or "config")
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+EXPANSION = expand_config()
+RUNS, DATASETS = EXPANSION.runs, list(EXPANSION.datasets)
+STUDY = f"results/{EXPANSION.study.study}"
+RUN = "results/runs/{run}"
+DATASET = "results/datasets/{dataset}"
+DEVICE = "cuda" if EXPANSION.study.gpu else "cpu"
+
+# Jobs import this checkout's library, and look for data where the config says, in whatever environment they run.
+os.environ.update({"PYTHONPATH": SRC} | ({"MIXVAE_DATA": EXPANSION.study.data_mirror} if EXPANSION.study.data_mirror else {}))
+
+
+def spec_of(wildcards):
+    if wildcards.run not in RUNS:
+        raise WorkflowError(f"{wildcards.run} is no run of study {EXPANSION.study.study}; `make check` prints its runs")
+    return RUNS[wildcards.run]
+
+
+def spec_json(wildcards):
+    return spec_of(wildcards).canonical()
+
+
+def output_folder(wildcards, output):
+    return str(Path(output[0]).parent)
+
+
+def data_folder(wildcards):
+    return f"results/datasets/{spec_of(wildcards).dataset}"
+
+
+def data_files(wildcards):
+    return [f"{data_folder(wildcards)}/data.npz", f"{data_folder(wildcards)}/dataset.json"]
+
+
+def threads_of(wildcards):
+    return spec_of(wildcards).threads
+
+
+def gpu(wildcards):
+    return EXPANSION.study.gpu
+
+
+def mem_mb(wildcards, attempt):
+    """Process, data and activations; a retry gets more."""
+    info = EXPANSION.datasets[spec_of(wildcards).dataset]
+    numbers = sum(info.splits.model_dump().values())
+    for size in info.shape:
+        numbers *= size
+    return int(attempt * (2000 + 24 * numbers / 1e6))
+
+
+def train_minutes(wildcards, attempt):
+    """Generous: a point takes an MLP of the paper's size 0.14 ms per component and epoch on two cores."""
+    spec = spec_of(wildcards)
+    epochs = spec.training.epochs if spec.model != "constant" else 1
+    points = EXPANSION.datasets[spec.dataset].splits.train
+    return int(attempt * (10 + 5e-6 * epochs * points * spec.K))
+
+
+def evaluate_minutes(wildcards, attempt):
+    """Generous: a decoded sample takes the paper's MLP 0.01 ms on two cores."""
+    spec = spec_of(wildcards)
+    samples = spec.evaluation.samples * spec.K if spec.model != "constant" else 1
+    return int(attempt * (10 + 5e-7 * EXPANSION.datasets[spec.dataset].splits.test * samples))
+
+
+def with_latents():
+    return [run for run, spec in RUNS.items() if spec.model != "constant"]
+
+
+def study_json():
+    """What the study consists of, for the rules that look at it as a whole."""
+    skipped = [{"combination": json.dumps(combination), "reason": reason} for combination, reason in EXPANSION.skipped]
+    runs = {run: spec.model_dump(mode="json") for run, spec in RUNS.items()}
+    return json.dumps({"study": EXPANSION.study.study, "runs": runs, "skipped": skipped}, indent=1, sort_keys=True)
+
+
+def table_files():
+    names = [f"{kind}_{dataset}.{end}" for dataset in DATASETS for kind in ("ablation", "latent") for end in ("csv", "md", "tex")]
+    files = ["metrics.parquet", "metrics.csv", "skipped.csv", "failures.csv", "provenance/tabulate.json"]
+    return [f"{STUDY}/{file}" for file in files] + [f"{STUDY}/tables/{name}" for name in names]
+
+
+def figure_files():
+    names = []
+    for dataset, info in EXPANSION.datasets.items():
+        extra = ["samples", "reconstructions"] if info.kind == "binary_image" else ["umap"]
+        names += [f"{figure}_{dataset}" for figure in ["nll", "training", *extra]]
+    figures = [f"{STUDY}/figures/{name}.{end}" for name in names for end in ("png", "pdf")]
+    return [*figures, f"{STUDY}/provenance/figures.json"]
+
+
+STUDY_FILES = table_files() + figure_files()
+
+
+def tabulate_what_is_there():
+    Path(STUDY).mkdir(parents=True, exist_ok=True)
+    Path(STUDY, "study.json").write_text(study_json())
+    for script, options in (
+        ("tabulate", ["--runs", "results/runs", "--allow-missing"]),
+        ("figures", ["--results", "results"]),
+    ):
+        command = [sys.executable, f"{workflow.basedir}/scripts/{script}.py", "--study", f"{STUDY}/study.json", *options]
+        subprocess.run(command)

@@ -1,0 +1,55 @@
+"""What a trained run is worth: likelihoods and latent space."""
+
+
+rule evaluate:
+    input:
+        data_files,
+        f"{RUN}/spec.json",
+        f"{RUN}/model.safetensors",
+    output:
+        f"{RUN}/likelihood.json",
+        f"{RUN}/pointwise.npz",
+        f"{RUN}/provenance/evaluate.json",
+    log:
+        f"{RUN}/logs/evaluate.log",
+    benchmark:
+        f"{RUN}/benchmarks/evaluate.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: threads_of
+    resources:
+        mem_mb=mem_mb,
+        runtime=evaluate_minutes,
+        gpu=gpu,
+    params:
+        data=data_folder,
+        folder=output_folder,
+        device=DEVICE,
+    shell:
+        "python scripts/evaluate.py --run {params.folder} --data {params.data} --device {params.device} > {log} 2>&1"
+
+
+rule latents:
+    input:
+        data_files,
+        f"{RUN}/spec.json",
+        f"{RUN}/model.safetensors",
+    output:
+        f"{RUN}/latents.h5ad",
+        f"{RUN}/latent_metrics.json",
+        f"{RUN}/provenance/latents.json",
+    log:
+        f"{RUN}/logs/latents.log",
+    benchmark:
+        f"{RUN}/benchmarks/latents.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: threads_of
+    resources:
+        mem_mb=mem_mb,
+        runtime=60,
+    params:
+        data=data_folder,
+        folder=output_folder,
+    shell:
+        "python scripts/latents.py --run {params.folder} --data {params.data} > {log} 2>&1"

@@ -1,0 +1,55 @@
+"""The study as a whole: what it consists of, its tables and its figures."""
+
+
+rule study:
+    output:
+        f"{STUDY}/study.json",
+    log:
+        f"{STUDY}/logs/study.log",
+    params:
+        content=study_json(),
+    run:
+        Path(output[0]).write_text(params.content)
+
+
+rule tabulate:
+    input:
+        study=f"{STUDY}/study.json",
+        likelihoods=expand("results/runs/{run}/{file}", run=RUNS, file=["likelihood.json", "pointwise.npz", "training.json"]),
+        latents=expand("results/runs/{run}/latent_metrics.json", run=with_latents()),
+    output:
+        table_files(),
+    log:
+        f"{STUDY}/logs/tabulate.log",
+    benchmark:
+        f"{STUDY}/benchmarks/tabulate.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    shell:
+        "python scripts/tabulate.py --study {input.study} --runs results/runs > {log} 2>&1"
+
+
+rule figures:
+    input:
+        study=f"{STUDY}/study.json",
+        metrics=f"{STUDY}/metrics.parquet",
+        latents=expand("results/runs/{run}/latents.h5ad", run=with_latents()),
+        models=expand("results/runs/{run}/model.safetensors", run=with_latents()),
+    output:
+        figure_files(),
+    log:
+        f"{STUDY}/logs/figures.log",
+    benchmark:
+        f"{STUDY}/benchmarks/figures.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    shell:
+        "python scripts/figures.py --study {input.study} --results results > {log} 2>&1"

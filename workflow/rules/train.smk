@@ -1,0 +1,31 @@
+"""One model per run, from its own spec alone."""
+
+
+rule train:
+    input:
+        data_files,
+    output:
+        f"{RUN}/spec.json",
+        f"{RUN}/model.safetensors",
+        f"{RUN}/history.csv",
+        f"{RUN}/training.json",
+        f"{RUN}/provenance/train.json",
+    log:
+        f"{RUN}/logs/train.log",
+    benchmark:
+        f"{RUN}/benchmarks/train.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: threads_of
+    resources:
+        mem_mb=mem_mb,
+        runtime=train_minutes,
+        gpu=gpu,
+    params:
+        spec=spec_json,
+        data=data_folder,
+        folder=output_folder,
+        device=DEVICE,
+    shell:
+        "python scripts/train.py --spec {params.spec:q} --data {params.data} --run {params.folder}"
+        " --device {params.device} > {log} 2>&1"
