@@ -48,14 +48,13 @@ def run_spec(folder: Path) -> MixtureVAE | Constant:
 
 
 def torch_device(name: str, threads: int):
-    """Return the torch device called `name`, with torch limited to `threads` and made deterministic.
+    """Return the torch device called `name`, with torch limited to `threads`.
 
     Raises UserError when a GPU is asked for and torch sees none.
     """
     import torch
 
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: torch sees no GPU here; set gpu: 0 in the config or run where there is one")
     return torch.device(name)

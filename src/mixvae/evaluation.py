@@ -90,11 +90,12 @@ def summarise(terms: LogTerms) -> dict[str, np.ndarray]:
 
 def pareto_k(log_weights: np.ndarray) -> np.ndarray:
     """Return the Pareto shape of every row's weight tail, (B,) for (B, K L), by Pareto-smoothed importance sampling."""
-    import arviz
+    from arviz_stats.base import array_stats
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # arviz warns of k above the limit; we report it as a metric
-        return np.atleast_1d(arviz.psislw(log_weights)[1])
+        warnings.simplefilter("ignore")  # of k above the limit, which is a metric of its own here
+        # arviz takes log-likelihoods, whose negatives are the log-weights of leave-one-out
+        return array_stats.psislw(-log_weights)[1]
 
 
 def metrics(pointwise: dict[str, np.ndarray], kind: str, dimensions: int) -> dict[str, dict[str, Any]]:
