@@ -19,6 +19,8 @@ ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 27}
 """Numbers in the widest array of a chunk."""
 PARETO_K_LIMIT = 0.7
 """Above it an importance-weighted estimate is unreliable (Vehtari et al., 2024)."""
+PARETO_SAMPLES = 25
+"""Fewer weights have no tail to fit; only the exact control has that few."""
 
 
 def evaluate(model: nn.Module, x: Tensor, samples: int, seed: int, indices: Tensor | None = None) -> dict[str, np.ndarray]:
@@ -83,7 +85,7 @@ def summarise(terms: LogTerms) -> dict[str, np.ndarray]:
         "elbo_components": component_elbos(terms).T,
     }
     arrays = {name: value.cpu().numpy() for name, value in result.items()}
-    if L * K > 1:
+    if L * K >= PARETO_SAMPLES:
         arrays["pareto_k"] = pareto_k(log_weights.flatten(0, 1).T.cpu().numpy())
     return arrays
 

@@ -52,8 +52,8 @@ def nll_against_k(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> Figu
     grid.set(xticks=sorted(data.K.unique()))
     grid.set_titles("{col_name}").set_axis_labels("K, mixture components", "nats per test point, lower is better")
     sns.move_legend(grid, "center left", bbox_to_anchor=(1.0, 0.5), title="prior+flow", frameon=False)
-    grid.figure.subplots_adjust(right=0.86)
-    grid.figure.suptitle(f"{dataset}: mean and {label} over {seeds} seeds", y=1.04)
+    over = f"mean and {label} over {seeds} seeds" if seeds > 1 else "one seed"
+    grid.figure.suptitle(f"{dataset}: {over}", y=1.04)
     return grid.figure
 
 
@@ -93,7 +93,7 @@ def image_grid(rows: dict[str, np.ndarray], title: str) -> Figure:
             ax.imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
         line[0].text(-0.25, 0.5, label, transform=line[0].transAxes, ha="right", va="center", fontsize=8)
     figure.suptitle(title, y=0.99, fontsize=10)
-    figure.subplots_adjust(wspace=0.05, hspace=0.05, top=0.94)
+    figure.subplots_adjust(wspace=0.05, hspace=0.05, top=1 - 0.45 / figure.get_figheight())
     return figure
 
 

@@ -18,7 +18,7 @@ def load(raw: Path) -> Arrays:
     import anndata
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # the file is of an old format version
+        warnings.simplefilter("ignore")  # the file is of an old format version
         cells = anndata.read_h5ad(raw / "10x_pbmc68k_reduced.h5ad")
     logged = cells.raw.X.toarray() if hasattr(cells.raw.X, "toarray") else np.asarray(cells.raw.X)
     n_counts = cells.obs["n_counts"].to_numpy(dtype=np.float64)[:, None]

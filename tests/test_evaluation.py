@@ -1,0 +1,101 @@
+"""The importance-weighted evaluation: independence of batches and chunks, memory, and its diagnostics."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import small_spec
+
+from mixvae import evaluation
+from mixvae.evaluation import evaluate, metrics, pareto_k
+from mixvae.models import build
+
+VARIANTS = [
+    ("digits", {"prior": {"name": "vamp", "components": 10}, "flow": {"name": "iaf", "hidden": [8]}}),
+    ("digits", {"prior": {"name": "mog", "components": 5}}),
+    ("pbmc68k_reduced", {}),
+]
+
+
+def model_and_test(prepared, dataset, changes):
+    data = prepared(dataset)
+    model = build(small_spec(dataset, K=3, **changes), torch.from_numpy(data.flat("x_train")))
+    return model, torch.from_numpy(data.fixed("test"))[:20]
+
+
+@pytest.mark.parametrize(("dataset", "changes"), VARIANTS)
+def test_bounds_are_ordered_point_by_point(prepared, dataset, changes):
+    estimates = evaluate(*model_and_test(prepared, dataset, changes), 60, seed=0)
+    assert np.all(estimates["nll"] <= estimates["nll_miselbo"] + 1e-10)
+    assert np.all(estimates["nll_miselbo"] <= -estimates["elbo"] + 1e-10)
+    assert np.all(estimates["jsd"] <= np.log(3) + 1e-6)
+    np.testing.assert_allclose(-estimates["elbo"], estimates["reconstruction"] + estimates["kl"], atol=1e-9)
+    np.testing.assert_allclose(estimates["elbo"], estimates["elbo_components"].mean(1) + estimates["jsd"], atol=1e-6)
+
+
+@pytest.mark.parametrize(("dataset", "changes"), VARIANTS)
+def test_a_points_likelihood_does_not_depend_on_its_batch(prepared, dataset, changes):
+    model, x = model_and_test(prepared, dataset, changes)
+    together = evaluate(model, x, 100, seed=0)
+    alone = evaluate(model, x[7:8], 100, seed=0, indices=torch.tensor([7]))
+    others = torch.cat([1 - x[:7].clamp(max=1), x[7:]])
+    among_others = evaluate(model, others, 100, seed=0)
+    for name in ("nll", "nll_miselbo", "elbo", "ess", "pareto_k"):
+        np.testing.assert_allclose(alone[name][0], together[name][7], rtol=1e-4, err_msg=name)
+        np.testing.assert_allclose(among_others[name][7], together[name][7], rtol=1e-4, err_msg=name)
+
+
+def test_chunks_over_points_do_not_change_the_estimates(prepared, monkeypatch):
+    model, x = model_and_test(prepared, *VARIANTS[0])
+    whole = evaluate(model, x, 150, seed=0)
+    monkeypatch.setattr(evaluation, "ELEMENTS", {"cpu": 1})
+    one_by_one = evaluate(model, x, 150, seed=0)
+    np.testing.assert_allclose(one_by_one["nll"], whole["nll"], rtol=1e-6)
+
+
+def test_more_samples_extend_the_same_noise(prepared):
+    model, x = model_and_test(prepared, *VARIANTS[1])
+    block = evaluation.SAMPLE_BLOCK
+    few, many = (evaluate(model, x, L, seed=0) for L in (block, 20 * block))
+    assert (many["nll"] - few["nll"]).mean() < 0  # from above
+    assert not np.array_equal(few["nll"], evaluate(model, x, block, seed=1)["nll"])
+
+
+def test_no_array_of_samples_by_points_is_ever_held(prepared, monkeypatch):
+    """However many samples, the decoder sees at most a block of them, and at most ELEMENTS numbers at once."""
+    model, x = model_and_test(prepared, *VARIANTS[1])
+    seen = []
+    model.decoder.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
+    monkeypatch.setattr(evaluation, "ELEMENTS", {"cpu": 40_000})
+    evaluate(model, x, 1000, seed=0)
+    assert max(shape[0] for shape in seen) == evaluation.SAMPLE_BLOCK
+    assert max(shape.numel() for shape in seen) <= 40_000
+    assert sum(shape[0] * shape[2] for shape in seen) == 1000 * len(x)
+
+
+def test_matched_nll_uses_as_many_samples_for_every_k(prepared):
+    model, x = model_and_test(prepared, *VARIANTS[1])
+    full = evaluate(model, x, 3 * evaluation.SAMPLE_BLOCK, seed=0)
+    third = evaluate(model, x, evaluation.SAMPLE_BLOCK, seed=0)
+    np.testing.assert_allclose(full["nll_matched"], third["nll"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [0.3, 0.9])
+def test_pareto_k_recovers_the_shape_of_a_pareto_tail(shape):
+    weights = np.random.default_rng(0).pareto(1 / shape, size=(20, 20_000)) + 1
+    estimated = pareto_k(np.log(weights))
+    assert estimated.shape == (20,)
+    assert abs(np.mean(estimated) - shape) < 0.05
+
+
+def test_metrics_come_with_standard_errors_over_points(prepared):
+    model, x = model_and_test(prepared, *VARIANTS[1])
+    estimates = evaluate(model, x, 50, seed=0)
+    result = metrics(estimates, "binary_image", 64)
+    assert result["nll"]["value"] == pytest.approx(estimates["nll"].mean())
+    assert result["nll"]["stderr"] == pytest.approx(estimates["nll"].std(ddof=1) / np.sqrt(20))
+    assert result["bpd"]["value"] == pytest.approx(result["nll"]["value"] / (64 * np.log(2)))
+    components = [result[f"elbo_component_{k}"]["value"] for k in (1, 2, 3)]
+    assert np.mean(components) + result["jsd"]["value"] == pytest.approx(result["elbo"]["value"], abs=1e-5)
+    assert "bpd" not in metrics(estimates, "counts", 64)

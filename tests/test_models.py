@@ -1,0 +1,146 @@
+"""The mixture VAE as a whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import small_spec
+from torch.distributions import Normal, kl_divergence
+
+from mixvae.models import build
+from mixvae.nets import BatchedLinear, mlp
+from mixvae.objectives import miselbo
+from mixvae.spec import parse_run
+
+PRIORS = ["standard", {"name": "mog", "components": 4}, {"name": "vamp", "components": 6}]
+FLOWS = ["none", {"name": "iaf", "steps": 2, "hidden": [8]}]
+
+
+def terms_of(model, x, L=1):
+    noise = torch.randn(L, model.K, len(x), model.noise_size)
+    return model.log_terms(x, model.posterior(x), model.prior_distribution(), noise)
+
+
+@pytest.mark.parametrize(("K", "parameters"), [(1, 1_116_864), (4, 3_143_904)])
+def test_paper_mlp_has_the_published_number_of_parameters(K, parameters):
+    spec = parse_run({"dataset": "mnist", "likelihood": "bernoulli", "model": "vae", "K": K})
+    model = build(spec, torch.zeros(10, 784))
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize("dataset", ["digits", "pbmc68k_reduced"])
+@pytest.mark.parametrize("prior", PRIORS, ids=str)
+@pytest.mark.parametrize("flow", FLOWS, ids=str)
+@pytest.mark.parametrize("K", [1, 3])
+def test_every_combination_has_shapes_and_gradients(prepared, dataset, prior, flow, K):
+    data = prepared(dataset)
+    x = torch.from_numpy(data.flat("x_train"))
+    model = build(small_spec(dataset, prior=prior, flow=flow, K=K), x)
+    batch = torch.from_numpy(data.fixed("test"))[:9]
+    terms = terms_of(model, batch, L=2)
+    assert all(term.shape == (2, K, 9) for term in terms)
+    (-miselbo(terms).mean()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        if not name.startswith("flow"):  # the first outputs of a MADE read nothing, so their weights are masked
+            assert parameter.grad.abs().sum() > 0, name
+    mean, std = model.codes(batch)
+    assert mean.shape == std.shape == (K, 9, 3)
+    assert model.reconstruct(batch).shape == (K, *batch.shape)
+    if dataset == "digits":
+        samples = model.sample(5)
+        assert samples.shape == (5, 64)
+        assert ((samples >= 0) & (samples <= 1)).all()
+
+
+def test_one_component_is_the_plain_vae_with_the_analytic_kl(prepared):
+    data = prepared("digits")
+    x = torch.from_numpy(data.fixed("test"))[:4]
+    model = build(small_spec(K=1), torch.from_numpy(data.flat("x_train"))).eval()
+    with torch.no_grad():
+        L = 40_000
+        noise = torch.randn(L, 1, 4, 3)
+        q = model.posterior(x)
+        terms = model.log_terms(x, q, model.prior_distribution(), noise)
+        # a plain VAE, written out
+        mean, std = q.mean[0], q.std[0]
+        logits = model.decoder(mean + std * noise[:, 0])
+        reconstruction = -torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, x.expand(L, -1, -1), reduction="none"
+        ).sum(-1)
+        kl = kl_divergence(Normal(mean, std), Normal(0.0, 1.0)).sum(-1)
+    np.testing.assert_allclose(terms.log_likelihood[:, 0], reconstruction, atol=1e-4)
+    sampled = terms.log_mixture - terms.log_prior
+    error = sampled.std(0)[0] / L**0.5
+    assert torch.all((sampled.mean((0, 1)) - kl).abs() < 5 * error)
+    np.testing.assert_allclose(miselbo(terms), reconstruction.mean(0) - kl, atol=0.02)
+
+
+def test_identical_components_give_the_value_of_one(prepared):
+    data = prepared("digits")
+    train, x = torch.from_numpy(data.flat("x_train")), torch.from_numpy(data.fixed("test"))[:6]
+    one, four = build(small_spec(K=1), train), build(small_spec(K=4), train)
+    state = {name: tensor.expand(4, *tensor.shape[1:]).clone() if name.startswith("encoder") else tensor
+             for name, tensor in one.state_dict().items()}  # fmt: skip
+    four.load_state_dict(state)
+    noise = torch.randn(5, 1, 6, 3)
+    with torch.no_grad():
+        a = one.log_terms(x, one.posterior(x), one.prior_distribution(), noise)
+        b = four.log_terms(x, four.posterior(x), four.prior_distribution(), noise.expand(-1, 4, -1, -1))
+    np.testing.assert_allclose(miselbo(a), miselbo(b), atol=1e-4)
+    np.testing.assert_allclose(b.log_mixture, b.log_component, atol=1e-4)
+
+
+def test_the_decoder_starts_the_same_whatever_k(prepared):
+    train = torch.from_numpy(prepared("digits").flat("x_train"))
+    one, four = (build(small_spec(K=K), train).decoder.state_dict() for K in (1, 4))
+    assert all(torch.equal(one[name], four[name]) for name in one)
+
+
+def test_small_data_gets_fewer_pseudo_inputs(prepared):
+    train = torch.from_numpy(prepared("digits").flat("x_train"))
+    model = build(small_spec(prior={"name": "vamp", "components": 500}), train)
+    assert len(model.prior.free) == 129
+
+
+@pytest.mark.parametrize("activation", ["gated", "relu"])
+def test_batched_networks_equal_a_loop_over_linear_layers(activation):
+    torch.manual_seed(0)
+    K, sizes, out = 3, (5, 7, 6), 4
+    net = mlp(lambda a, b: BatchedLinear(K, a, b), sizes, out, activation, 0.0).double()
+    x = torch.randn(8, 5, dtype=torch.float64)
+    result = net(x)
+    for k in range(K):
+        h = x
+        layers = [layer for layer in net if isinstance(layer, BatchedLinear)]
+        for number, layer in enumerate(layers):
+            h = torch.nn.functional.linear(h, layer.weight[k].T, layer.bias[k, 0])
+            if number < len(layers) - 1:
+                if activation == "gated":
+                    value, gate = h[:, : h.shape[1] // 2], h[:, h.shape[1] // 2 :]
+                    h = value * torch.sigmoid(gate)
+                else:
+                    h = h.clamp_min(0)
+        np.testing.assert_allclose(result[k].detach(), h.detach(), atol=1e-12)
+
+
+def test_constant_control_is_the_marginal(prepared):
+    for dataset, likelihood in (("digits", "bernoulli"), ("pbmc68k_reduced", "nb")):
+        data = prepared(dataset)
+        train, test = torch.from_numpy(data.flat("x_train")), torch.from_numpy(data.fixed("test"))
+        model = build(parse_run({"model": "constant", "dataset": dataset, "likelihood": likelihood}), train)
+        with torch.no_grad():
+            terms = model.log_terms(test, None, None, torch.zeros(1, 1, len(test), 0))
+        assert terms.log_likelihood.shape == (1, 1, len(test))
+        assert torch.isfinite(terms.log_likelihood).all()
+        if likelihood == "bernoulli":
+            p = (train.double().sum(0) + 1) / (len(train) + 2)
+            expected = (test * p.log() + (1 - test) * (1 - p).log()).sum(-1)
+        else:
+            share = (train.double().sum(0) + 1) / (train.double().sum() + train.shape[1])
+            theta = model.likelihood.log_theta.detach().double().exp()
+            mean = test.double().sum(1, keepdim=True) * share
+            expected = torch.distributions.NegativeBinomial(theta, logits=(mean / theta).log()).log_prob(test.double()).sum(-1)
+        np.testing.assert_allclose(terms.log_likelihood[0, 0], expected, rtol=1e-4)

@@ -1,0 +1,179 @@
+"""Configs: what they expand to, and the line a mistake gets."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from mixvae.errors import UserError
+from mixvae.spec import catalogue, expand, find_config, load, parse_run, parse_run_json
+
+STUDIES = sorted(path for path in (ROOT / "config").glob("*.yaml") if path.stem != "datasets")
+BASE = yaml.safe_load("""
+study: test
+runs:
+  - dataset: digits
+    likelihood: bernoulli
+    K: [1, 2]
+    prior: [standard, {name: vamp, components: 10}]
+    seed: [0, 1]
+""")
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_expands(path):
+    expansion = load(path)
+    assert expansion.runs
+    assert expansion.study.study == path.stem
+
+
+def test_demo_is_the_grid_it_promises():
+    specs = load(ROOT / "config/demo.yaml").runs.values()
+    grid = {(s.dataset, s.K, s.prior.name, s.flow.name, s.seed) for s in specs if s.model == "vae"}
+    digits = {("digits", K, p, f, s) for K in (1, 2, 4) for p in ("standard", "vamp") for f in ("none", "iaf") for s in (0, 1)}
+    cells = {("pbmc68k_reduced", K, p, "none", s) for K in (1, 2, 4) for p in ("standard", "vamp") for s in (0, 1)}
+    assert grid == digits | cells
+    assert {s.dataset for s in specs if s.model == "constant"} == {"digits", "pbmc68k_reduced"}
+
+
+def test_mnist_study_has_the_papers_hyperparameters():
+    spec = next(s for s in load(ROOT / "config/mnist.yaml").runs.values() if s.flow.name == "iaf" and s.prior.name == "vamp")
+    assert (spec.latent, spec.encoder.hidden, spec.decoder.hidden, spec.encoder.activation) == (
+        40,
+        (300, 300),
+        (300, 300),
+        "gated",
+    )
+    training = spec.training
+    assert (training.learning_rate, training.batch_size, training.epochs) == (5e-4, 100, 4000)
+    assert (training.warmup, training.patience) == (100, 100)
+    assert (spec.evaluation.samples, spec.prior.components, spec.flow.steps, spec.flow.hidden) == (5000, 500, 2, (320, 320))
+
+
+def test_id_is_a_slug_and_a_digest_of_the_canonical_spec():
+    expansion = expand(BASE, "x")
+    assert len(expansion.runs) == 8 + 1
+    run, spec = next(iter(expansion.runs.items()))
+    assert run.startswith("digits-vae-K1-standard-none-s0-")
+    assert len(run.rsplit("-", 1)[1]) == 8
+    assert parse_run_json(spec.canonical()) == spec
+    assert parse_run(json.loads(spec.canonical())).id == run
+
+
+def test_order_of_keys_and_spelt_out_defaults_do_not_change_a_run():
+    short = parse_run(
+        {"dataset": "digits", "model": "vae", "likelihood": "bernoulli", "K": 2, "training": {"learning_rate": "5e-4"}}
+    )
+    long = parse_run(dict(reversed(json.loads(short.canonical()).items())))
+    assert short.id == long.id
+    assert parse_run({**json.loads(short.canonical()), "K": 3}).id != short.id
+
+
+def test_hyperparameters_of_one_prior_do_not_touch_runs_of_another():
+    other = copy.deepcopy(BASE)
+    other["runs"][0]["prior"][1]["components"] = 20
+    a, b = expand(BASE, "x").runs, expand(other, "x").runs
+    assert {run for run in a if "standard" in run} == {run for run in b if "standard" in run}
+    assert not {run for run in a if "vamp" in run} & {run for run in b if "vamp" in run}
+
+
+def test_senseless_combinations_are_left_out_with_the_reason():
+    config = copy.deepcopy(BASE)
+    config["runs"][0] |= {"flow": ["none", "iaf"], "latent": [1, 2], "likelihood": ["bernoulli", "zinb"]}
+    expansion = expand(config, "x")
+    reasons = {reason for _, reason in expansion.skipped}
+    assert any("two latent dimensions" in reason for reason in reasons)
+    assert any("zinb does not fit digits" in reason for reason in reasons)
+    assert all(s.likelihood == "bernoulli" for s in expansion.runs.values())
+
+
+def change(**keys):
+    return lambda config: config["runs"][0].update(keys)
+
+
+MISTAKES = {
+    "misspelt key": (change(priors="standard"), r"runs\[0\].priors: unknown key 'priors' \(did you mean 'prior'\?\)"),
+    "misspelt nested key": (change(training={"epoch": 3}), r"runs\[0\].training.epoch: unknown key.*did you mean 'epochs'"),
+    "misspelt key in a list": (
+        change(prior=["standard", {"name": "vamp", "component": 3}]), r"runs\[0\].prior\[1\].component: .*'components'"),
+    "misspelt top key": (lambda c: c.update(studdy=1), r"studdy: unknown key 'studdy' \(did you mean 'study'\?\)"),
+    "unknown model": (change(model="vea"), r"runs\[0\].model: unknown model 'vea' \(did you mean 'vae'\?\)"),
+    "unknown prior": (change(prior="vampp"), r"runs\[0\].prior: unknown prior 'vampp' \(did you mean 'vamp'\?\)"),
+    "unknown data set": (change(dataset="mnits"), r"runs\[0\].dataset: unknown data set 'mnits' \(did you mean 'mnist'\?\)"),
+    "unknown likelihood": (change(likelihood="bernouli"), r"runs\[0\].likelihood: unknown value 'bernouli'.*'bernoulli'"),
+    "K = 0": (change(K=[1, 0]), r"runs\[0\].K\[1\]: found 0; .*greater than or equal to 1"),
+    "string for a number": (change(K="four"), r"runs\[0\].K: found 'four'; .*integer"),
+    "number in quotes": (change(K="4"), r"runs\[0\].K: found '4'; .*integer"),
+    "boolean for a number": (change(K=True), r"runs\[0\].K: found True"),
+    "fraction for an integer": (change(latent=1.5), r"runs\[0\].latent: found 1.5"),
+    "nan": (change(training={"learning_rate": float("nan")}), r"training.learning_rate: found nan"),
+    "negative rate": (change(training={"learning_rate": -1.0}), r"training.learning_rate: found -1.0; .*greater than 0"),
+    "warm-up never ends": (change(training={"epochs": 3}), r"runs\[0\].training: warmup of 100 epochs never ends"),
+    "empty list": (change(seed=[]), r"runs\[0\].seed: found \[\]"),
+    "no runs": (lambda c: c.update(runs=[]), r"runs: found \[\]"),
+    "missing key": (lambda c: c["runs"][0].pop("dataset"), r"runs\[0\].dataset: this key is required"),
+    "reserved name": (lambda c: c.update(study="runs"), r"study: 'runs' is a folder of results/"),
+    "bad gpu": (lambda c: c.update(gpu=2), r"gpu: unknown value 2"),
+    "all senseless": (change(likelihood="zinb"), r"no combination makes sense"),
+    "not a mapping": (lambda c: c.update(runs=[3]), r"runs\[0\]: found 3"),
+    "few samples": (change(evaluation={"samples": 3}), r"runs\[0\].evaluation: samples: 3 is too few"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_one_line_with_file_key_and_value(mistake):
+    config = copy.deepcopy(BASE)
+    spoil, expected = MISTAKES[mistake]
+    spoil(config)
+    with pytest.raises(UserError, match=expected) as error:
+        expand(config, "config/x.yaml")
+    assert str(error.value).startswith("config/x.yaml: ")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("study: a\n  runs: [", r"x.yaml: line 2, column"),
+        ("study: a\nstudy: b\n", r"x.yaml: line 2, column 1: key 'study' stands here twice"),
+        ("- 1\n", r"x.yaml: expected keys study"),
+        ("", r"x.yaml: expected keys study"),
+        ("study: \x00", r"x.yaml: not a readable YAML file"),
+        ("!!python/object/apply:os.system ['true']", r"x.yaml: line 1, column 1: could not determine a constructor"),
+    ],
+)
+def test_unreadable_yaml_gets_one_line(tmp_path, text, expected):
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=expected) as error:
+        load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_config_names_the_nearest():
+    with pytest.raises(UserError, match=r"no study 'dmeo' \(did you mean 'demo'\?\)"):
+        find_config("dmeo", ROOT / "config")
+    with pytest.raises(UserError, match=r"nowhere.yaml: no such config file"):
+        find_config("nowhere.yaml", ROOT / "config")
+    assert find_config("demo", ROOT / "config") == ROOT / "config/demo.yaml"
+
+
+def test_the_catalogue_is_complete():
+    for name, info in catalogue().items():
+        assert (ROOT / f"src/mixvae/data/{name}.py").is_file()
+        assert info.licence
+        assert info.citation
+        assert (info.levels is not None) == (info.kind == "binary_image")
+
+
+def test_configuration_needs_neither_torch_nor_numpy(tmp_path):
+    import subprocess
+    import sys
+
+    code = "import sys; import mixvae.spec; sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'pandas')))"
+    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "src")}, cwd=Path("/")).returncode == 0

@@ -1,0 +1,116 @@
+"""The training loop: protocol, early stopping, determinism, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import small_spec
+
+from mixvae import training
+from mixvae.errors import UserError
+from mixvae.models import build
+from mixvae.training import beta_at, train, validate
+
+
+def fit(data, spec):
+    torch.manual_seed(99)  # whatever happened before must not matter
+    model = build(spec, torch.from_numpy(data.flat("x_train")))
+    return model, train(model, data, spec.training, spec.seed, torch.device("cpu"))
+
+
+def test_warm_up_is_linear_from_zero_to_one():
+    assert [beta_at(epoch, 5) for epoch in range(7)] == [0, 0.25, 0.5, 0.75, 1, 1, 1]
+    assert beta_at(99, 100) == 1
+    assert beta_at(98, 100) < 1
+    assert beta_at(0, 0) == beta_at(0, 1) == 1
+
+
+@pytest.mark.parametrize("dataset", ["digits", "pbmc68k_reduced"])
+def test_loss_falls_on_real_data(prepared, dataset):
+    spec = small_spec(dataset, training={"epochs": 15, "warmup": 1, "batch_size": 100, "learning_rate": 5e-3})
+    _, trained = fit(prepared(dataset), spec)
+    objective = [row["train_objective"] for row in trained.history]
+    assert objective[-1] > objective[0] + 1
+
+
+def test_the_same_spec_gives_the_same_bytes(prepared):
+    spec = small_spec(prior={"name": "vamp", "components": 10}, flow={"name": "iaf", "hidden": [8]})
+    (_, a), (_, b) = fit(prepared("digits"), spec), fit(prepared("digits"), spec)
+    assert a.weights.keys() == b.weights.keys()
+    assert all(torch.equal(a.weights[name], b.weights[name]) for name in a.weights)
+    other = fit(prepared("digits"), small_spec(prior=spec.prior.model_dump(), flow=spec.flow.model_dump(mode="json"), seed=1))[
+        1
+    ]
+    assert not all(torch.equal(a.weights[name], other.weights[name]) for name in a.weights)
+
+
+def test_every_model_sees_the_same_batches(prepared, monkeypatch):
+    seen: dict[int, list[torch.Tensor]] = {1: [], 3: []}
+    for K in seen:
+        spec = small_spec(K=K, latent=2 * K)
+        model = build(spec, torch.from_numpy(prepared("digits").flat("x_train")))
+        original = model.log_terms
+
+        def spy(x, *rest, K=K, original=original):
+            if torch.is_grad_enabled():
+                seen[K].append(x)
+            return original(x, *rest)
+
+        monkeypatch.setattr(model, "log_terms", spy)
+        train(model, prepared("digits"), spec.training, spec.seed, torch.device("cpu"))
+    assert len(seen[1]) == 3 * 7
+    assert all(torch.equal(a, b) for a, b in zip(seen[1], seen[3], strict=True))
+    assert set(torch.cat(seen[1]).unique().tolist()) == {0.0, 1.0}
+    assert not torch.equal(torch.cat(seen[1][:7]).sum(0), torch.cat(seen[1][7:14]).sum(0))  # binarised anew
+
+
+def scripted(monkeypatch, values):
+    """Replace the validation objective by given values."""
+    sequence = iter(values)
+    monkeypatch.setattr(training, "validate", lambda *_: next(sequence))
+
+
+def test_patience_counts_after_the_warm_up_and_the_best_epoch_is_kept(prepared, monkeypatch):
+    values = [-50.0, -40.0, -60.0, -60.0, -60.0, -60.0, -60.0, -60.0, -60.0]
+    scripted(monkeypatch, values)
+    _, trained = fit(prepared("digits"), small_spec(training={"epochs": 9, "warmup": 4, "patience": 3, "batch_size": 700}))
+    assert (trained.best_epoch, trained.stopped_by, len(trained.history)) == (1, "patience", 8)
+
+
+def test_budget_ends_training_and_says_so(prepared, monkeypatch):
+    scripted(monkeypatch, [-5.0, -4.0, -3.0])
+    _, trained = fit(prepared("digits"), small_spec(training={"epochs": 3, "warmup": 1, "patience": 3, "batch_size": 700}))
+    assert (trained.best_epoch, trained.stopped_by) == (2, "budget")
+
+
+def test_kept_weights_are_those_of_the_best_epoch(prepared, monkeypatch):
+    spec = small_spec(training={"epochs": 3, "warmup": 1, "batch_size": 700})
+    data = prepared("digits")
+    model, trained = fit(data, spec)
+    model.load_state_dict(trained.weights)
+    best = trained.history[trained.best_epoch]["valid_elbo"]
+    assert validate(model, torch.from_numpy(data.flat("x_valid")), spec.seed) == pytest.approx(best, rel=1e-6)
+
+
+def test_validation_is_at_beta_one_in_evaluation_mode_and_repeatable(prepared):
+    spec = small_spec("pbmc68k_reduced")
+    data = prepared("pbmc68k_reduced")
+    model = build(spec, torch.from_numpy(data.flat("x_train"))).train()
+    x = torch.from_numpy(data.flat("x_valid"))
+    assert validate(model, x, 0) == validate(model, x, 0) != validate(model, x, 1)
+
+
+def test_divergence_names_the_epoch_and_the_term(prepared):
+    spec = small_spec(training={"epochs": 3, "warmup": 1, "learning_rate": 1e30})
+    with pytest.raises(UserError, match=r"epoch \d+: train_\w+ is (nan|-?inf); training diverged"):
+        fit(prepared("digits"), spec)
+
+
+def test_history_is_finite_and_complete(prepared):
+    _, trained = fit(prepared("digits"), small_spec())
+    assert [row["epoch"] for row in trained.history] == [0, 1, 2]
+    values = np.array([[row[name] for name in ("train_objective", "train_kl", "valid_elbo")] for row in trained.history])
+    assert np.isfinite(values).all()
+    last = trained.history[-1]
+    assert last["train_objective"] == pytest.approx(last["train_reconstruction"] - last["train_kl"])
