@@ -63,9 +63,12 @@ def show(folder: Path) -> None:
     """Print the headline table and where everything lies."""
     import pandas as pd
 
-    for path in sorted(folder.glob("tables/ablation_*.md")):
-        print()
-        print(path.read_text(encoding="utf-8").split("\n\n- ")[0])
+    from mixvae.tables import headline
+
+    for path in sorted(folder.glob("tables/ablation_*.csv")):
+        name = path.stem.removeprefix("ablation_")
+        print(f"\n{name}: nats per test point, lower is better; mean over seeds (difference to K = 1)\n")
+        print(headline(pd.read_csv(path)))
     if (folder / "failures.csv").is_file() and len(failed := pd.read_csv(folder / "failures.csv")):
         print(
             f"\n{len(failed)} runs are missing, the first is {failed.run[0]} at rule {failed.rule[0]}: {folder / 'failures.csv'}"

@@ -20,6 +20,7 @@ from mixvae.statistics import BOOTSTRAP_FROM
 from mixvae.tables import LIKELIHOODS, column_names
 
 SHOWN = ("-elbo", "nll_miselbo", "nll_matched")
+COLUMN = "prior+flow"
 IMAGES = 12
 DPI = 160
 
@@ -41,17 +42,16 @@ def nll_against_k(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> Figu
     for block in SHOWN:
         rows = metrics[(metrics.metric == LIKELIHOODS[block]) & metrics.run.isin(names)]
         sign = -1.0 if block.startswith("-") else 1.0
-        frames.append(rows.assign(estimate=block, nats=sign * rows.value, model=rows.run.map(names)))
+        frames.append(rows.assign(estimate=block, nats=sign * rows.value, **{COLUMN: rows.run.map(names)}))
     data = pd.concat(frames)
-    seeds = data.groupby(["estimate", "model", "K"]).size().max()
+    seeds = data.groupby(["estimate", COLUMN, "K"]).size().max()
     interval, label = (("ci", 95), "95 % bootstrap interval") if seeds >= BOOTSTRAP_FROM else (("pi", 100), "range")
     grid = sns.relplot(
-        data, x="K", y="nats", hue="model", style="model", col="estimate", kind="line", markers=True, dashes=False,
+        data, x="K", y="nats", hue=COLUMN, style=COLUMN, col="estimate", kind="line", markers=True, dashes=False,
         errorbar=interval, seed=0, height=3.2, aspect=0.95, facet_kws={"sharey": True},
     )  # fmt: skip
     grid.set(xticks=sorted(data.K.unique()))
     grid.set_titles("{col_name}").set_axis_labels("K, mixture components", "nats per test point, lower is better")
-    sns.move_legend(grid, "center left", bbox_to_anchor=(1.0, 0.5), title="prior+flow", frameon=False)
     over = f"mean and {label} over {seeds} seeds" if seeds > 1 else "one seed"
     grid.figure.suptitle(f"{dataset}: {over}", y=1.04)
     return grid.figure

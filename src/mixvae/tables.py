@@ -216,6 +216,25 @@ def note(frame: pd.DataFrame, template: str) -> str:
     return template.format(spread=" or ".join(kinds) or "min-max", share=UNRELIABLE_SHARE, hole=HOLE)
 
 
+def headline(table: pd.DataFrame) -> str:
+    """Return the two estimates to look at first as plain text: mean and, in brackets, the difference to K = 1.
+
+    Arguments:
+        table: A likelihood table as written to CSV, see `wide`.
+    """
+    columns = [name for name in table.columns if f"{name} seeds" in table.columns]
+    rows = table[table.metric.isin(["-elbo", "nll_matched"])].to_dict("records")
+    shown = [{"metric": row["metric"], "K": row["K"], **{name: _brief(row, name) for name in columns}} for row in rows]
+    return pd.DataFrame(shown).to_string(index=False)
+
+
+def _brief(row: Mapping[str, Any], name: str) -> str:
+    if pd.isna(row[name]):
+        return HOLE
+    delta = row.get(f"{name} delta")
+    return f"{row[name]:.3f}" + ("" if pd.isna(delta) else f" ({delta:+.3f})")
+
+
 def latex(frame: pd.DataFrame, caption: str) -> str:
     """Return the table as a LaTeX table environment (booktabs)."""
     table = text(frame, r"\textbf{{{}}}").rename(columns=_latex)

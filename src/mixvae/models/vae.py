@@ -14,6 +14,7 @@ from mixvae.nets import BatchedLinear, mlp
 from mixvae.objectives import LogTerms
 from mixvae.posteriors import FlowedMixture, GaussianMixture
 from mixvae.priors import MixturePrior, StandardPrior, VampPrior
+from mixvae.seeds import derive
 from mixvae.spec import MixtureVAE as Spec
 
 PSEUDO_INPUTS_SHARE = 10
@@ -49,7 +50,9 @@ class MixtureVAE(nn.Module):
         if spec.prior.name == "mog":
             return MixturePrior(spec.latent, spec.prior.components)
         M = max(1, min(spec.prior.components, len(x) // PSEUDO_INPUTS_SHARE))
-        inputs = self.likelihood.encoder_input(x[torch.randperm(len(x))[:M]])
+        # a stream of its own: the same training points whatever K
+        stream = torch.Generator().manual_seed(derive(spec.seed, "pseudo-inputs"))
+        inputs = self.likelihood.encoder_input(x[torch.randperm(len(x), generator=stream)[:M]])
         return VampPrior(inputs, self.likelihood.constrain, self.likelihood.unconstrain)
 
     @property

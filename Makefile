@@ -1,0 +1,40 @@
+# `make ablation` and `make test` work on a bare machine with python >= 3.11 and make; the first call installs into .venv.
+PYTHON ?= python3
+STUDY ?= demo
+PROFILE ?= default
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+# further arguments for Snakemake or pytest
+ARGS ?=
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH"
+
+.PHONY: help ablation test check
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make ablation [STUDY=demo] [CORES=2]   run a study of config/ (or a path) and print its headline table"
+	@echo "make check    [STUDY=demo]             validate its config and list its runs"
+	@echo "make test                              run the tests"
+
+ablation: $(INSTALLED)
+	@$(ACTIVE) python scripts/ablation.py "$(STUDY)" --cores "$(CORES)" --profile "$(PROFILE)" -- $(ARGS)
+
+check: $(INSTALLED)
+	@$(ACTIVE) python scripts/check.py "$(STUDY)"
+
+test: $(INSTALLED)
+	@$(ACTIVE) python -m pytest $(ARGS)
+
+$(INSTALLED): envs/requirements.lock pyproject.toml
+	@command -v "$(PYTHON)" >/dev/null || { echo "error: no $(PYTHON) here; install python >= 3.11 or set PYTHON=" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: $$("$(PYTHON)" -V) at $(PYTHON) is too old; install python >= 3.11 or set PYTHON=" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "error: $(PYTHON) comes without venv; install it (on Debian: apt install python3-venv) or set PYTHON=" >&2; exit 1; }
+	@echo "installing the pinned dependencies into .venv, once; a few minutes"
+	@"$(PYTHON)" -m venv .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -r envs/requirements.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --editable .
+	@touch $@
