@@ -100,7 +100,9 @@ def study_json():
 
 
 def table_files():
-    names = [f"{kind}_{dataset}.{end}" for dataset in DATASETS for kind in ("ablation", "latent") for end in ("csv", "md", "tex")]
+    names = [
+        f"{kind}_{dataset}.{end}" for dataset in DATASETS for kind in ("ablation", "latent") for end in ("csv", "md", "tex")
+    ]
     files = ["metrics.parquet", "metrics.csv", "skipped.csv", "failures.csv", "provenance/tabulate.json"]
     return [f"{STUDY}/{file}" for file in files] + [f"{STUDY}/tables/{name}" for name in names]
 

@@ -1,0 +1,51 @@
+"""The commands as a user types them: one line and an exit code for every mistake."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import ROOT, run_script
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("study: x\nruns: [{dataset: digits, likelihood: bernoulli, Kk: 3}]\n", "runs[0]"),
+        ("study: x\nruns: [\n", "line 3, column 1"),
+        ("study: x\nruns: [{dataset: digits, likelihood: bernoulli, K: 0}]\n", "runs[0].K: found 0"),
+    ],
+)
+def test_check_and_ablation_name_the_mistake_in_one_line(tmp_path, text, expected):
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    for script, options in (("check", []), ("ablation", ["--cores", "1"])):
+        result = run_script(script, path, *options, cwd=ROOT)
+        assert result.returncode == 1
+        assert len(result.stderr.splitlines()) == 1
+        assert result.stderr.startswith(f"error: {path}: ")
+        assert expected in result.stderr
+
+
+def test_check_lists_runs_and_what_was_left_out():
+    result = run_script("check", "smoke", cwd=ROOT)
+    assert result.returncode == 0
+    lines = result.stdout.splitlines()
+    assert lines[-1].startswith("config/smoke.yaml: study smoke: 18 runs and 1 controls on digits; 6 skipped")
+    assert sum(line.startswith("digits-") for line in lines) == 19
+    assert sum(line.startswith("skipped: ") and "two latent dimensions" in line for line in lines) == 6
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "expected"),
+    [
+        ("check", ["dmeo"], "error: config/dmeo.yaml: no study 'dmeo' (did you mean 'demo'?)"),
+        ("check", ["datasets"], "error: config/datasets.yaml: no study 'datasets'"),
+        ("ablation", ["demo", "--cores", "1", "--profile", "slrum"], "error: workflow/profiles/slrum: no such profile"),
+        ("evaluate", ["--run", "nowhere", "--data", "nowhere"], "error: nowhere/spec.json: no such file; train the run first"),
+        ("train", ["--spec", "{}", "--data", "x", "--run", "y"], "error: --spec: "),
+    ],
+)
+def test_scripts_end_with_one_line(script, arguments, expected):
+    result = run_script(script, *arguments, cwd=ROOT)
+    assert result.returncode == 1
+    assert result.stderr.startswith(expected)
+    assert len(result.stderr.splitlines()) == 1

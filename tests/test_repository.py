@@ -1,0 +1,78 @@
+"""The repository itself: style, pins, and the direction of imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+CHECKS = {
+    "ruff check": ["-m", "ruff", "check", "."],
+    "ruff format": ["-m", "ruff", "format", "--check", "."],
+    "snakefmt": ["-m", "snakefmt", "--check", "Snakefile", "workflow"],
+    "snakemake --lint": ["-m", "snakemake", "--lint"],
+}
+# data flows downwards: a module imports from its own row or from rows above
+ROOMS = [
+    ("errors", "files", "seeds", "progress"),
+    ("spec",),
+    ("data",),
+    ("nets", "objectives", "posteriors", "flows", "likelihoods", "priors"),
+    ("models",),
+    ("training", "runs"),
+    ("evaluation", "latents"),
+    ("statistics",),
+    ("results", "tables", "figures"),
+    ("provenance", "cli"),
+]
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_style(name):
+    result = subprocess.run([sys.executable, *CHECKS[name]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_imports_point_one_way():
+    level = {room: number for number, rooms in enumerate(ROOMS) for room in rooms}
+    for path in (ROOT / "src/mixvae").rglob("*.py"):
+        own = path.relative_to(ROOT / "src/mixvae").with_suffix("").parts[0]
+        if own == "__init__":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mixvae."):
+                other = node.module.split(".")[1]
+                assert level[other] <= level[own], f"{path} imports {node.module}"
+
+
+def test_conda_environment_has_the_pins_of_the_lock():
+    lock = [line for line in (ROOT / "envs/requirements.lock").read_text().splitlines() if not line.startswith("#")]
+    conda = yaml.safe_load((ROOT / "envs/environment.yaml").read_text())["dependencies"][-1]["pip"]
+    assert conda == lock
+    assert {"torch==2.13.0", "torchvision==0.28.0"} <= set(lock)
+    assert all("==" in line for line in lock)
+
+
+def test_installed_packages_are_the_pinned_ones():
+    from importlib.metadata import version
+
+    for line in (ROOT / "envs/requirements.lock").read_text().splitlines():
+        if not line.startswith("#"):
+            name, pinned = line.split("==")
+            assert version(name).split("+")[0] == pinned, name
+
+
+def test_ci_runs_the_readme_test_command():
+    assert "make test" in (ROOT / ".ci/run").read_text()
+    assert "make test" in (ROOT / "README.md").read_text()
+
+
+def test_every_study_is_in_the_readme_or_the_config_readme():
+    text = (ROOT / "README.md").read_text() + (ROOT / "config/README.md").read_text()
+    for path in Path(ROOT / "config").glob("*.yaml"):
+        assert path.stem in text, path
