@@ -19,7 +19,7 @@ help:
 	@echo "make test                              run the tests"
 
 ablation: $(INSTALLED)
-	@$(ACTIVE) python scripts/ablation.py "$(STUDY)" --cores "$(CORES)" --profile "$(PROFILE)" -- $(ARGS)
+	@$(ACTIVE) python scripts/ablation.py "$(STUDY)" --cores "$(CORES)" --profile "$(PROFILE)" $(ARGS)
 
 check: $(INSTALLED)
 	@$(ACTIVE) python scripts/check.py "$(STUDY)"

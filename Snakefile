@@ -24,7 +24,10 @@ localrules:
 rule all:
     default_target: True
     input:
-        STUDY_FILES,
+        FOR_TABLES,
+        FOR_FIGURES,
+        table_files(),
+        figure_files(),
 
 
 onerror:

@@ -20,8 +20,8 @@ def main() -> int:
     parser.add_argument("study", help="a name in config/ or a path")
     parser.add_argument("--cores", required=True)
     parser.add_argument("--profile", default="default", help="a folder in workflow/profiles/")
-    parser.add_argument("snakemake", nargs="*", help="further arguments for Snakemake, after --")
-    arguments = parser.parse_args()
+    # what is not known here is for Snakemake
+    arguments, further = parser.parse_known_args()
     path = find_config(arguments.study, Path("config"))
     expansion = load(path)
     profile = Path("workflow/profiles") / arguments.profile
@@ -31,7 +31,7 @@ def main() -> int:
     print(f"{path}: {describe(expansion)}", flush=True)
     snakemake = [sys.executable, "-m", "snakemake", "--configfile", str(path)]
     release_stale_lock(snakemake)
-    command = [*snakemake, "--cores", arguments.cores, "--workflow-profile", str(profile), *arguments.snakemake]
+    command = [*snakemake, "--cores", arguments.cores, "--workflow-profile", str(profile), *further]
     child = subprocess.Popen(command)
     try:
         code = child.wait()
@@ -40,7 +40,7 @@ def main() -> int:
         child.wait()
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return cli.INTERRUPTED
-    if set(arguments.snakemake).isdisjoint({"-n", "--dry-run", "--lint"}):
+    if set(further).isdisjoint({"-n", "--dry-run", "--lint"}):
         show(Path("results") / expansion.study.study)
     return code
 

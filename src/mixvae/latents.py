@@ -88,7 +88,9 @@ def cluster(
         "asw_true": _silhouette(test, y_test),
         "asw_pred": _silhouette(test, found),
     }
-    return {name: {"value": value, "stderr": None, "unit": ""} for name, value in values.items() if value is not None}, found
+    return {
+        name: {"value": value, "stderr": None, "unit": "score"} for name, value in values.items() if value is not None
+    }, found
 
 
 def _silhouette(x: np.ndarray, labels: np.ndarray) -> float | None:

@@ -15,8 +15,7 @@ rule study:
 rule tabulate:
     input:
         study=f"{STUDY}/study.json",
-        likelihoods=expand("results/runs/{run}/{file}", run=RUNS, file=["likelihood.json", "pointwise.npz", "training.json"]),
-        latents=expand("results/runs/{run}/latent_metrics.json", run=with_latents()),
+        runs=FOR_TABLES,
     output:
         table_files(),
     log:
@@ -37,8 +36,7 @@ rule figures:
     input:
         study=f"{STUDY}/study.json",
         metrics=f"{STUDY}/metrics.parquet",
-        latents=expand("results/runs/{run}/latents.h5ad", run=with_latents()),
-        models=expand("results/runs/{run}/model.safetensors", run=with_latents()),
+        runs=FOR_FIGURES,
     output:
         figure_files(),
     log:
