@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from mixvae import cli
+from mixvae.data.prepared import verify
 from mixvae.errors import UserError
 from mixvae.spec import find_config, load
 from mixvae.spec.study import describe
@@ -29,6 +31,7 @@ def main() -> int:
         known = sorted(folder.name for folder in profile.parent.iterdir())
         raise UserError(f"{profile}: no such profile; there are {', '.join(known)}")
     print(f"{path}: {describe(expansion)}", flush=True)
+    verify_data(expansion.datasets)
     snakemake = [sys.executable, "-m", "snakemake", "--configfile", str(path)]
     release_stale_lock(snakemake)
     command = [*snakemake, "--cores", arguments.cores, "--workflow-profile", str(profile), *further]
@@ -43,6 +46,13 @@ def main() -> int:
     if set(further).isdisjoint({"-n", "--dry-run", "--lint"}):
         show(Path("results") / expansion.study.study)
     return code
+
+
+def verify_data(names: Iterable[str]) -> None:
+    """Raise UserError when a prepared data set was changed, before Snakemake clears away results to make them anew from it."""
+    for folder in (Path("results/datasets") / name for name in names):
+        if (folder / "data.npz").is_file() and (folder / "dataset.json").is_file():
+            verify(folder)
 
 
 def release_stale_lock(snakemake: list[str]) -> None:

@@ -40,9 +40,11 @@ RUNS, CONTROLS = 10, 2
 TIMED = ("provenance", "logs", "benchmarks")
 
 
-def ablation(cwd: Path, config: Path, *snakemake: str, **options) -> subprocess.CompletedProcess:
+def ablation(cwd: Path, config: Path, *snakemake: str) -> subprocess.CompletedProcess:
+    """Run a study as from a shell in which no environment is activated."""
     command = [sys.executable, "scripts/ablation.py", str(config), "--cores", "2", *snakemake]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **options)
+    path = {"PATH": os.defpath}
+    return subprocess.run(command, cwd=cwd, env=os.environ | path, capture_output=True, text=True, check=False)
 
 
 def write_config(folder: Path, config: dict) -> Path:
@@ -328,3 +330,26 @@ def test_a_study_named_on_the_command_line_is_not_merged_with_the_demo(workspace
     result = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=True)
     counts = dict(line.split() for line in (result.stdout + result.stderr).splitlines() if len(line.split()) == 2)
     assert (counts["train"], counts["evaluate"], counts["latents"]) == ("12", "12", "10")
+
+
+def test_changed_data_costs_no_result_and_made_again_retrains_nothing(study, tmp_path):
+    folder, _ = study
+    make_workspace(tmp_path)
+    shutil.copytree(folder / "results", tmp_path / "results")
+    shutil.copytree(folder / ".snakemake", tmp_path / ".snakemake")
+    config = write_config(tmp_path, TINY)
+    before = contents(tmp_path / "results")
+    models = {path: path.stat().st_mtime_ns for path in tmp_path.glob("results/runs/*/model.safetensors")}
+    data = tmp_path / "results/datasets/digits/data.npz"
+    content = bytearray(data.read_bytes())
+    content[1000] ^= 1
+    data.write_bytes(bytes(content))
+    refused = ablation(tmp_path, config)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: results/datasets/digits/data.npz: changed since it was prepared, sha256 expected")
+    assert len(refused.stderr.splitlines()) == 1
+    data.unlink()
+    again = ablation(tmp_path, config)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert contents(tmp_path / "results") == before
+    assert models == {path: path.stat().st_mtime_ns for path in models}

@@ -30,8 +30,10 @@ RUN = "results/runs/{run}"
 DATASET = "results/datasets/{dataset}"
 DEVICE = "cuda" if EXPANSION.study.gpu else "cpu"
 
-# Jobs import this checkout's library, and look for data where the config says, in whatever environment they run.
-os.environ.update({"PYTHONPATH": SRC} | ({"MIXVAE_DATA": EXPANSION.study.data_mirror} if EXPANSION.study.data_mirror else {}))
+# Jobs run this python and import this checkout's library, and look for data where the config says.
+os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}", PYTHONPATH=SRC)
+if EXPANSION.study.data_mirror:
+    os.environ.update(MIXVAE_DATA=EXPANSION.study.data_mirror)
 
 
 def spec_of(wildcards):
@@ -96,7 +98,7 @@ def study_json():
     """What the study consists of, for the rules that look at it as a whole."""
     skipped = [{"combination": json.dumps(combination), "reason": reason} for combination, reason in EXPANSION.skipped]
     runs = {run: spec.model_dump(mode="json") for run, spec in RUNS.items()}
-    return json.dumps({"study": EXPANSION.study.study, "runs": runs, "skipped": skipped}, indent=1, sort_keys=True)
+    return json.dumps({"study": EXPANSION.study.study, "runs": runs, "skipped": skipped}, indent=1)
 
 
 def run_files(runs, *names):

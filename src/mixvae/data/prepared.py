@@ -99,12 +99,16 @@ def save(prepared: Prepared, folder: Path) -> None:
 
 def load(folder: Path) -> Prepared:
     """Read a prepared data set, refusing bytes that are not those that were prepared. Raises UserError."""
+    verify(folder)
+    with np.load(folder / "data.npz", allow_pickle=False) as file:
+        return Prepared(dict(file), read_json(folder / "dataset.json"))
+
+
+def verify(folder: Path) -> None:
+    """Raise UserError when data.npz is not what dataset.json says was prepared."""
     path = folder / "data.npz"
-    meta = read_json(folder / "dataset.json")
-    found = sha256(path)
-    if found != meta["sha256"]:
+    expected, found = read_json(folder / "dataset.json").get("sha256"), sha256(path)
+    if found != expected:
         raise UserError(
-            f"{path}: changed since it was prepared, sha256 expected {meta['sha256']} found {found}; delete it, run again"
+            f"{path}: changed since it was prepared, sha256 expected {expected} found {found}; delete it and run again"
         )
-    with np.load(path, allow_pickle=False) as file:
-        return Prepared(dict(file), meta)
