@@ -51,7 +51,7 @@ def main() -> int:
 def verify_data(names: Iterable[str]) -> None:
     """Raise UserError when a prepared data set was changed, before Snakemake clears away results to make them anew from it."""
     for folder in (Path("results/datasets") / name for name in names):
-        if (folder / "data.npz").is_file() and (folder / "dataset.json").is_file():
+        if (folder / "dataset.json").is_file():
             verify(folder)
 
 
@@ -73,12 +73,14 @@ def show(folder: Path) -> None:
     """Print the headline table and where everything lies."""
     import pandas as pd
 
-    from mixvae.tables import headline
+    from mixvae.tables import MARKS_NOTE, headline
 
     for path in sorted(folder.glob("tables/ablation_*.csv")):
         name = path.stem.removeprefix("ablation_")
         print(f"\n{name}: nats per test point, lower is better; mean over seeds (difference to K = 1)\n")
-        print(headline(pd.read_csv(path)))
+        text = headline(pd.read_csv(path))
+        print(text)
+        print("\n".join(line for line in MARKS_NOTE.splitlines() if line[0] in text))
     if (folder / "failures.csv").is_file() and len(failed := pd.read_csv(folder / "failures.csv")):
         print(
             f"\n{len(failed)} runs are missing, the first is {failed.run[0]} at rule {failed.rule[0]}: {folder / 'failures.csv'}"

@@ -31,7 +31,8 @@ def main() -> None:
         data = prepared.load(arguments.data)
         model = load_run(run, spec, torch.from_numpy(data.flat("x_train")))
         train, test = (torch.from_numpy(data.fixed(part)) for part in ("train", "test"))
-        train, y_train = train[: spec.evaluation.probe_points], data.arrays["y_train"][: spec.evaluation.probe_points]
+        chosen = latents.probe_points(len(train), spec.evaluation.probe_points)
+        train, y_train = train[chosen], data.arrays["y_train"][chosen]
         y_test = data.arrays["y_test"]
         with threadpool_limits(spec.threads):
             codes = {part: latents.codes(model, x) for part, x in (("train", train), ("test", test))}

@@ -25,7 +25,7 @@ def main() -> None:
         found = sha256(raw / name) if (raw / name).is_file() else "no file"
         if found != file.sha256:
             raise UserError(
-                f"{raw / name}: sha256 expected {file.sha256} found {found}; delete {folder / 'raw.json'}, run again"
+                f"{raw / name}: sha256 expected {file.sha256} found {found}; fetch it again: python scripts/download.py --dataset {arguments.dataset} --folder {folder}"
             )
     inputs = [raw / name for name in info.files]
     outputs = [folder / "data.npz", folder / "dataset.json"]

@@ -24,7 +24,7 @@ class LinearGaussian(nn.Module):
         self.W = nn.Parameter(torch.randn(D, Z, generator=generator))
         self.b = torch.randn(D, generator=generator)
         self.s = 0.7
-        self.K, self.noise_size = K, Z
+        self.K, self.noise_size, self.width = K, Z, D
         self.shift = 0.4 * torch.randn(K, 1, Z, generator=generator)
 
     def true_posterior(self, x):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mixvae.errors import UserError
 from mixvae.objectives import LogTerms, component_elbos, effective_sample_size, jensen_shannon, miselbo, nll, nll_miselbo
 from mixvae.progress import Progress
 from mixvae.seeds import derive
@@ -21,6 +22,8 @@ PARETO_K_LIMIT = 0.7
 """Above it an importance-weighted estimate is unreliable (Vehtari et al., 2024)."""
 PARETO_SAMPLES = 25
 """Fewer weights have no tail to fit; only the exact control has that few."""
+TAIL, UNDERFLOW, EQUAL = 5, 700.0, 1e-9
+"""The rank of a weight that must not vanish, the log-ratio at which one does, and the one below which weights are equal."""
 
 
 def evaluate(model: nn.Module, x: Tensor, samples: int, seed: int, indices: Tensor | None = None) -> dict[str, np.ndarray]:
@@ -36,7 +39,7 @@ def evaluate(model: nn.Module, x: Tensor, samples: int, seed: int, indices: Tens
     """
     device = next(model.parameters()).device
     indices = torch.arange(len(x)) if indices is None else indices
-    per_point = model.K * max(min(samples, SAMPLE_BLOCK) * x.shape[1], 2 * samples)
+    per_point = model.K * max(min(samples, SAMPLE_BLOCK) * model.width, 2 * samples)
     points = max(1, ELEMENTS[device.type] // per_point)
     chunks = list(zip(x.split(points), indices.split(points), strict=True))
     progress = Progress(len(chunks), "evaluation chunk")
@@ -47,6 +50,7 @@ def evaluate(model: nn.Module, x: Tensor, samples: int, seed: int, indices: Tens
         prior = model.prior_distribution(torch.float64)
         for chunk, which in chunks:
             terms = _terms(model, chunk.to(device), prior, samples, seed, which.tolist())
+            _refuse_nonfinite(terms, which)
             results.append(summarise(terms))
             progress.step()
     progress.close(f"{len(x)} points, {samples} x {model.K} samples each")
@@ -72,12 +76,13 @@ def summarise(terms: LogTerms) -> dict[str, np.ndarray]:
     """Return every estimate of one chunk of points from its log-densities (L, K, B)."""
     log_weights = terms.log_weights()
     L, K, _ = log_weights.shape
+    # the same number of samples in all whatever K, so that K can be compared
+    matched = log_weights[: max(1, L // K)]
     result = {
         "elbo": miselbo(terms),
         "nll": nll(log_weights),
         "nll_miselbo": nll_miselbo(log_weights),
-        # the same number of samples in all whatever K, so that K can be compared
-        "nll_matched": nll(log_weights[: max(1, L // K)]),
+        "nll_matched": nll(matched),
         "reconstruction": -terms.log_likelihood.mean((0, 1)),
         "kl": (terms.log_mixture - terms.log_prior).mean((0, 1)),
         "jsd": jensen_shannon(terms),
@@ -87,17 +92,38 @@ def summarise(terms: LogTerms) -> dict[str, np.ndarray]:
     arrays = {name: value.cpu().numpy() for name, value in result.items()}
     if L * K >= PARETO_SAMPLES:
         arrays["pareto_k"] = pareto_k(log_weights.flatten(0, 1).T.cpu().numpy())
+        arrays["pareto_k_matched"] = pareto_k(matched.flatten(0, 1).T.cpu().numpy()) if K > 1 else arrays["pareto_k"]
     return arrays
 
 
+def _refuse_nonfinite(terms: LogTerms, which: Tensor) -> None:
+    broken = ~terms.log_weights().isfinite().all(0).all(0).cpu()
+    if broken.any():
+        point = int(which[broken][0])
+        raise UserError(
+            f"test point {point}: an importance weight is not finite; the model's weights are no good, train it again"
+        )
+
+
 def pareto_k(log_weights: np.ndarray) -> np.ndarray:
-    """Return the Pareto shape of every row's weight tail, (B,) for (B, K L), by Pareto-smoothed importance sampling."""
+    """Return the Pareto shape of every row's weight tail, (B,) for (B, N), by Pareto-smoothed importance sampling.
+
+    Equal weights have no tail and get 0. Where next to one weight all others vanish in float64, no shape can be fitted and
+    nothing is less reliable: infinity.
+    """
     from arviz_stats.base import array_stats
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of k above the limit, which is a metric of its own here
-        # arviz takes log-likelihoods, whose negatives are the log-weights of leave-one-out
-        return array_stats.psislw(-log_weights)[1]
+    result = np.zeros(len(log_weights))
+    below = np.sort(log_weights.max(1, keepdims=True) - log_weights, axis=1)
+    vanishing, varied = below[:, TAIL] > UNDERFLOW, below[:, -1] > EQUAL
+    fitted = varied & ~vanishing
+    if fitted.any():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of k above the limit, which is a metric of its own here
+            # arviz takes log-likelihoods, whose negatives are the log-weights of leave-one-out
+            result[fitted] = array_stats.psislw(-log_weights[fitted])[1]
+    result[vanishing | ~np.isfinite(result)] = np.inf
+    return result
 
 
 def metrics(pointwise: dict[str, np.ndarray], kind: str, dimensions: int) -> dict[str, dict[str, Any]]:
@@ -119,9 +145,11 @@ def metrics(pointwise: dict[str, np.ndarray], kind: str, dimensions: int) -> dic
         result["bpd"] = _mean(pointwise["nll"] / (dimensions * np.log(2)), "bits/dim")
     if not exact:
         result["ess"] = _mean(pointwise["ess"], "samples")
-        k = pointwise["pareto_k"]
-        result["pareto_k"] = {"value": float(np.median(k)), "stderr": None, "unit": "shape"}
-        result["pareto_k_above_0.7"] = _mean((k > PARETO_K_LIMIT).astype(float), "share of test points")
+        for name in ("pareto_k", "pareto_k_matched"):
+            k = pointwise[name]
+            median = float(np.median(k))
+            result[name] = {"value": median if np.isfinite(median) else None, "stderr": None, "unit": "shape"}
+            result[f"{name}_above_0.7"] = _mean((k > PARETO_K_LIMIT).astype(float), "share of test points")
         for number, elbo in enumerate(pointwise["elbo_components"].T, start=1):
             result[f"elbo_component_{number}"] = _mean(elbo, "nats")
     return result

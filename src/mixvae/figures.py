@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from mixvae.files import atomic
 from mixvae.results import StudyRuns
 from mixvae.statistics import BOOTSTRAP_FROM
-from mixvae.tables import LIKELIHOODS, column_names
+from mixvae.tables import LIKELIHOODS, RELIABILITY, UNRELIABLE_SHARE, column_names, mean_of
 
 SHOWN = ("-elbo", "nll_miselbo", "nll_matched")
 COLUMN = "prior+flow"
@@ -44,6 +44,7 @@ def nll_against_k(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> Figu
         sign = -1.0 if block.startswith("-") else 1.0
         frames.append(rows.assign(estimate=block, nats=sign * rows.value, **{COLUMN: rows.run.map(names)}))
     data = pd.concat(frames)
+    data = data.reset_index(drop=True)
     seeds = data.groupby(["estimate", COLUMN, "K"]).size().max()
     interval, label = (("ci", 95), "95 % bootstrap interval") if seeds >= BOOTSTRAP_FROM else (("pi", 100), "range")
     grid = sns.relplot(
@@ -51,9 +52,16 @@ def nll_against_k(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> Figu
         errorbar=interval, seed=0, height=3.2, aspect=0.95, facet_kws={"sharey": True},
     )  # fmt: skip
     grid.set(xticks=sorted(data.K.unique()))
+    for block, ax in grid.axes_dict.items():
+        shares = mean_of(study, metrics, dataset, RELIABILITY[block]) if block in RELIABILITY else {}
+        marked = {key for key, share in shares.items() if share >= UNRELIABLE_SHARE}
+        means = data[data.estimate == block].groupby(["K", COLUMN])["nats"].mean()
+        points = [(K, value) for (K, column), value in means.items() if (K, column) in marked]
+        if points:
+            ax.scatter(*zip(*points, strict=True), s=70, facecolors="none", edgecolors="black", linewidths=0.8, zorder=5)
     grid.set_titles("{col_name}").set_axis_labels("K, mixture components", "nats per test point, lower is better")
     over = f"mean and {label} over {seeds} seeds" if seeds > 1 else "one seed"
-    grid.figure.suptitle(f"{dataset}: {over}", y=1.04)
+    grid.figure.suptitle(f"{dataset}: {over}; circled: unreliable, Pareto k above 0.7", y=1.04)
     return grid.figure
 
 

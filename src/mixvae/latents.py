@@ -16,12 +16,18 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from torch import Tensor, nn
 
+from mixvae.data.prepared import SPLIT_SEED
 from mixvae.files import atomic
 from mixvae.seeds import derive
 
 ACTIVE_VARIANCE = 0.01
 EXPECTATION_DRAWS = 1024
 CHUNK = 1024
+
+
+def probe_points(n: int, most: int) -> np.ndarray:
+    """Return the indices of the training points that probes are fitted on: `most` of n, the same for every model."""
+    return np.sort(np.random.default_rng(SPLIT_SEED).permutation(n)[:most])
 
 
 @torch.inference_mode()
@@ -47,12 +53,9 @@ def active_units(model: nn.Module, x: Tensor, seed: int) -> int:
     generator = torch.Generator(device).manual_seed(derive(seed, "active units"))
     draws = -(-EXPECTATION_DRAWS // model.K)
     # a flow's expectation takes draws, so chunks are small
-    means = [
-        model.posterior(chunk).expectation(
-            torch.randn(draws, model.K, len(chunk), model.noise_size, generator=generator, device=device)
-        )
-        for chunk in x.to(device).split(64)
-    ]
+    # the same draws for every point, so that their error is no variance between points
+    noise = torch.randn(draws, model.K, 1, model.noise_size, generator=generator, device=device)
+    means = [model.posterior(chunk).expectation(noise.expand(-1, -1, len(chunk), -1)) for chunk in x.to(device).split(64)]
     return int((torch.cat(means).var(0) > ACTIVE_VARIANCE).sum())
 
 

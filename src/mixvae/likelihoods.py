@@ -122,10 +122,11 @@ class NegativeBinomialCounts(Distribution):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log p(x) elementwise."""
-        theta = self.log_theta.exp()
-        constant = torch.lgamma(x + theta) - torch.lgamma(theta) - torch.lgamma(x + 1)
+        # log-gammas cancel for large theta, which float32 would not survive
+        theta, count = self.log_theta.double().exp(), x.double()
+        constant = torch.lgamma(count + theta) - torch.lgamma(theta) - torch.lgamma(count + 1)
         logits = self.log_mean - self.log_theta
-        return constant + theta * logsigmoid(-logits) + x * logsigmoid(logits)
+        return constant.to(logits.dtype) + self.log_theta.exp() * logsigmoid(-logits) + x * logsigmoid(logits)
 
     @property
     def mean(self) -> Tensor:

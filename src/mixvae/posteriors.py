@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.distributions import Transform
 
 LOG_2PI = math.log(2 * math.pi)
+LOG_VAR_RANGE = (-6, 2)
+"""Log-variances are clipped to it, as in the paper."""
 
 
 class Draw(NamedTuple):
@@ -29,12 +31,12 @@ class GaussianMixture:
 
     Arguments:
         mean: (K, B, Z).
-        log_var: (K, B, Z), clipped to [-6, 2] as the paper does.
+        log_var: (K, B, Z), clipped to LOG_VAR_RANGE.
     """
 
     def __init__(self, mean: Tensor, log_var: Tensor) -> None:
         self.mean = mean
-        self.log_var = log_var.clamp(-6, 2)
+        self.log_var = log_var.clamp(*LOG_VAR_RANGE)
         self.std = (0.5 * self.log_var).exp()
 
     def log_prob_components(self, z: Tensor) -> Tensor:

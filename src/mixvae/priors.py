@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from mixvae.posteriors import LOG_2PI, GaussianMixture
+from mixvae.posteriors import LOG_2PI, LOG_VAR_RANGE, GaussianMixture
 
 Encoder = Callable[[Tensor], GaussianMixture]
 
@@ -54,6 +54,7 @@ class StandardPrior(nn.Module):
 
     def __init__(self, latent: int) -> None:
         super().__init__()
+        self.components = 1
         self.register_buffer("zeros", torch.zeros(latent), persistent=False)
 
     def forward(self, encoder: Encoder, dtype: torch.dtype) -> Distribution:
@@ -63,7 +64,7 @@ class StandardPrior(nn.Module):
 
 
 class MixturePrior(nn.Module):
-    """A learnt mixture of diagonal Gaussians, p(z) = 1/M sum_m N(mu_m, diag s_m^2).
+    """A learnt mixture of diagonal Gaussians, p(z) = 1/M sum_m N(mu_m, diag s_m^2), log-variances clipped like the posterior's.
 
     Arguments:
         latent: The dimension Z.
@@ -72,12 +73,13 @@ class MixturePrior(nn.Module):
 
     def __init__(self, latent: int, components: int) -> None:
         super().__init__()
+        self.components = components
         self.mean = nn.Parameter(torch.randn(components, latent))
         self.log_var = nn.Parameter(torch.zeros(components, latent))
 
     def forward(self, encoder: Encoder, dtype: torch.dtype) -> Distribution:
         """Return p(z) over (Z,)."""
-        return DiagonalMixture(self.mean, self.log_var, dtype)
+        return DiagonalMixture(self.mean, self.log_var.clamp(*LOG_VAR_RANGE), dtype)
 
 
 class VampPrior(nn.Module):
@@ -95,6 +97,7 @@ class VampPrior(nn.Module):
 
     def __init__(self, inputs: Tensor, constrain: Callable[[Tensor], Tensor], unconstrain: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
+        self.components = len(inputs)
         self.free = nn.Parameter(unconstrain(inputs))
         self.constrain = constrain
 

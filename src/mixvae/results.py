@@ -85,6 +85,7 @@ def _metrics(folder: Path, spec: MixtureVAE | Constant) -> dict[str, dict[str, A
         "parameters": (training["parameters"], "parameters"),
         "epochs": (training["epochs"], "epochs"),
         "best_epoch": (training["best_epoch"], "epochs"),
+        "stopped_by_budget": (float(training["stopped_by"] == "budget"), "flag"),
         "train_seconds": (provenance["train_seconds"], "s"),
         "peak_memory_mb": (provenance["peak_memory_mb"], "MB"),
     }

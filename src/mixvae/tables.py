@@ -27,6 +27,10 @@ LATENT = {
     "active_units": None,
 }
 """Blocks of the latent table, and which end of the scale is printed in bold."""
+COMPARABLE = ("-elbo", "nll_miselbo", "nll_matched")
+"""Blocks in which K can be compared: `nll` spends K times as many samples on K components, so it has neither bold nor difference."""
+RELIABILITY = {"nll_miselbo": "pareto_k_above_0.7", "nll": "pareto_k_above_0.7", "nll_matched": "pareto_k_matched_above_0.7"}
+"""The share of test points with heavy-tailed importance weights that each estimate rests on."""
 UNRELIABLE_SHARE = 0.1
 """Share of test points with Pareto k above 0.7 from which an importance-weighted likelihood is marked."""
 HOLE = "missing"
@@ -34,12 +38,12 @@ HOLE = "missing"
 LIKELIHOOD_NOTE = """\
 Nats per test point, lower is better; mean over seeds [{spread} over seeds]. Δ is the paired difference to K = 1 of the same
 column, on the same seeds, with its 95 % interval over test points. Bold: best of its column. "control" is a constant predictor.
+{marks}
 
 - `-elbo`: the MISELBO bound, one sample per component at a time.
 - `nll_miselbo`: -1/K Σ_k log 1/L Σ_l w, the form published for mixture VAEs; for K > 1 it stays above -log p(x).
-- `nll`: -log 1/(KL) Σ w with L samples from each component, so K times as many for K components.
+- `nll`: -log 1/(KL) Σ w with L samples from each component: K times as many for K components, so not for comparing K.
 - `nll_matched`: the same estimator with L samples in all whatever K: the one to compare different K by.
-- †: Pareto k above 0.7 for at least {share:.0%} of the test points, the estimate is unreliable there.
 - "{hole}": runs that failed, see failures.csv; "(1 of 2)": how many seeds are there.
 """
 LATENT_NOTE = """\
@@ -116,8 +120,8 @@ def differences(study: StudyRuns, runs: Path, missing: set[str], dataset: str) -
         if K == 1 or not seeds:
             continue
         ours, theirs = ([_pointwise(runs / side[seed]) for seed in seeds] for side in (by_seed, single))
-        for block, metric in LIKELIHOODS.items():
-            sign = -1.0 if block.startswith("-") else 1.0
+        for block in COMPARABLE:
+            metric, sign = LIKELIHOODS[block], -1.0 if block.startswith("-") else 1.0
             a, b = (sign * np.stack([values[metric] for values in side]) for side in (ours, theirs))
             delta = paired(a, b)
             rows.append((block, K, column, delta.mean, delta.low, delta.high))
@@ -129,22 +133,23 @@ def _pointwise(folder: Path) -> dict[str, np.ndarray]:
         return {metric: file[metric] for metric in LIKELIHOODS.values()}
 
 
-def unreliable(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> set[tuple[int, str]]:
-    """Return the cells (K, column) whose importance weights are too heavy-tailed to be believed."""
+def mean_of(study: StudyRuns, metrics: pd.DataFrame, dataset: str, metric: str) -> dict[tuple[int, str], float]:
+    """Return the mean of a metric over the seeds of every cell (K, column)."""
     names = column_names(study, dataset)
-    share = metrics[metrics.metric == "pareto_k_above_0.7"].set_index("run")["value"]
-    frame = pd.DataFrame({"K": [study.runs[run].K for run in names], "column": list(names.values())}, index=list(names))
-    means = frame.join(share).groupby(["K", "column"])["value"].mean()
-    return set(means[means >= UNRELIABLE_SHARE].index)
+    rows = metrics[(metrics.metric == metric) & metrics.run.isin(names)]
+    return rows.assign(column=rows.run.map(names)).groupby(["K", "column"])["value"].mean().to_dict()
 
 
 def likelihood_table(study: StudyRuns, metrics: pd.DataFrame, runs: Path, missing: set[str], dataset: str) -> pd.DataFrame:
     """Return the cells of the likelihood table with differences, marks and the control's row."""
     frame = cells(study, metrics, dataset, LIKELIHOODS)
     frame = frame.merge(differences(study, runs, missing, dataset), on=["metric", "K", "column"], how="left")
-    marked = unreliable(study, metrics, dataset)
-    frame["unreliable"] = [row.metric != "-elbo" and (row.K, row.column) in marked for row in frame.itertuples()]
-    frame["best"] = _best(frame, "min")
+    shares = {name: mean_of(study, metrics, dataset, share) for name, share in RELIABILITY.items()}
+    budget = mean_of(study, metrics, dataset, "stopped_by_budget")
+    keys = list(zip(frame.metric, frame.K, frame.column, strict=True))
+    frame["unreliable"] = [shares.get(metric, {}).get((K, column), 0) >= UNRELIABLE_SHARE for metric, K, column in keys]
+    frame["stopped_by_budget"] = [budget.get((K, column), 0) > 0 for _, K, column in keys]
+    frame["best"] = _best(frame, "min") & ~frame["unreliable"] & frame.metric.isin(COMPARABLE)
     control = metrics[(metrics.dataset == dataset) & (metrics.model == "constant") & (metrics.metric == "nll")]["value"]
     frame.attrs["control"] = float(control.iloc[0]) if len(control) else None
     return frame
@@ -199,8 +204,7 @@ def _cell(row: Mapping[str, Any], bold: str) -> str:
         return f"{HOLE} (0 of {row['expected']})"
     mean = f"{row['mean']:.3f}"
     parts = [bold.format(mean) if row["best"] else mean]
-    if row.get("unreliable"):
-        parts[0] += "†"
+    parts[0] += marks(row.get("unreliable"), row.get("stopped_by_budget"))
     if row["seeds"] > 1:
         parts.append(f"[{row['low']:.3f}, {row['high']:.3f}]")
     if row["seeds"] < row["expected"]:
@@ -210,10 +214,20 @@ def _cell(row: Mapping[str, Any], bold: str) -> str:
     return " ".join(parts)
 
 
+def marks(unreliable: Any, stopped_by_budget: Any) -> str:
+    """Return the signs that warn of a likelihood."""
+    return ("†" if unreliable is True else "") + ("‡" if stopped_by_budget is True else "")
+
+
+MARKS_NOTE = f"""\
+†: Pareto k above 0.7 for {UNRELIABLE_SHARE:.0%} of the test points or more, so the estimate is unreliable.
+‡: training ended with its epochs, before it stopped improving."""
+
+
 def note(frame: pd.DataFrame, template: str) -> str:
     """Return the explanation that stands below a table."""
     kinds = frame["kind"].dropna().unique()
-    return template.format(spread=" or ".join(kinds) or "min-max", share=UNRELIABLE_SHARE, hole=HOLE)
+    return template.format(spread=" or ".join(kinds) or "min-max", marks=MARKS_NOTE, hole=HOLE)
 
 
 def headline(table: pd.DataFrame) -> str:
@@ -232,7 +246,8 @@ def _brief(row: Mapping[str, Any], name: str) -> str:
     if pd.isna(row[name]):
         return HOLE
     delta = row.get(f"{name} delta")
-    return f"{row[name]:.3f}" + ("" if pd.isna(delta) else f" ({delta:+.3f})")
+    signs = marks(row.get(f"{name} unreliable"), row.get(f"{name} stopped_by_budget"))
+    return f"{row[name]:.3f}{signs}" + ("" if pd.isna(delta) else f" ({delta:+.3f})")
 
 
 def latex(frame: pd.DataFrame, caption: str) -> str:
@@ -245,6 +260,12 @@ def latex(frame: pd.DataFrame, caption: str) -> str:
 
 def _latex(value: Any) -> str:
     replaced = str(value)
-    for symbol, command in {"_": r"\_", "%": r"\%", "Δ": r"$\Delta$", "†": r"\textsuperscript{\textdagger}"}.items():
+    for symbol, command in {
+        "_": r"\_",
+        "%": r"\%",
+        "Δ": r"$\Delta$",
+        "†": r"\textsuperscript{\textdagger}",
+        "‡": r"\textsuperscript{\textdaggerdbl}",
+    }.items():
         replaced = replaced.replace(symbol, command)
     return replaced

@@ -74,7 +74,7 @@ def train(model: nn.Module, data: Prepared, settings: Training, seed: int, devic
             (-objective).backward()
             optimiser.step()
             with torch.no_grad():
-                reconstruction = terms.log_likelihood.mean()
+                reconstruction = -terms.log_likelihood.mean()
                 kl = (terms.log_mixture - terms.log_prior).mean()
                 totals += len(batch) * torch.stack((objective.detach(), reconstruction, kl))
         objective, reconstruction, kl = (totals / len(x)).tolist()
@@ -87,7 +87,7 @@ def train(model: nn.Module, data: Prepared, settings: Training, seed: int, devic
             best, best_epoch = held_out, epoch
             weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         progress.step(f"objective {objective:.4f}, valid elbo {held_out:.4f}, best {best:.4f} at epoch {best_epoch}")
-        if epoch - max(best_epoch, settings.warmup) >= settings.patience:
+        if epoch - max(best_epoch, settings.warmup - 1) >= settings.patience:
             stopped_by = "patience"
             break
     progress.close(f"stopped by {stopped_by}, best valid elbo {best:.4f} at epoch {best_epoch}")
@@ -99,7 +99,7 @@ def validate(model: nn.Module, x: Tensor, seed: int) -> float:
     """Return the mean objective at beta = 1 of (N, D) in evaluation mode, with the same noise whenever it is called."""
     model.eval()
     generator = torch.Generator(x.device).manual_seed(derive(seed, "validation"))
-    prior = model.prior_distribution()
+    prior = model.prior_distribution(torch.float64)
     total = torch.zeros((), device=x.device, dtype=torch.float64)
     for chunk in x.split(max(1, VALIDATION_ELEMENTS // (model.K * x.shape[1]))):
         noise = torch.randn(1, model.K, len(chunk), model.noise_size, generator=generator, device=x.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,10 +92,18 @@ def _stratified(y: np.ndarray, info: DatasetInfo) -> dict[str, np.ndarray]:
 
 
 def save(prepared: Prepared, folder: Path) -> None:
-    """Write data.npz, and dataset.json with its sha256, into `folder`."""
+    """Write data.npz, and dataset.json with its sha256, into `folder`.
+
+    A data.npz that was damaged and comes out with the recorded bytes again keeps its age: what was made from it is still good.
+    """
     with atomic(folder / "data.npz") as temporary:
         np.savez_compressed(temporary, **prepared.arrays)
-    write_json(folder / "dataset.json", prepared.meta | {"sha256": sha256(folder / "data.npz")})
+    path, meta = folder / "dataset.json", prepared.meta | {"sha256": sha256(folder / "data.npz")}
+    if path.is_file() and read_json(path) == meta:
+        age = path.stat().st_mtime_ns
+        os.utime(folder / "data.npz", ns=(age, age))
+    else:
+        write_json(path, meta)
 
 
 def load(folder: Path) -> Prepared:
@@ -106,9 +115,10 @@ def load(folder: Path) -> Prepared:
 
 def verify(folder: Path) -> None:
     """Raise UserError when data.npz is not what dataset.json says was prepared."""
-    path = folder / "data.npz"
-    expected, found = read_json(folder / "dataset.json").get("sha256"), sha256(path)
-    if found != expected:
+    path, meta = folder / "data.npz", read_json(folder / "dataset.json")
+    found = sha256(path) if path.is_file() else "no file"
+    if found != meta["sha256"]:
+        repair = f"python scripts/prepare.py --dataset {meta['name']} --folder {folder}"
         raise UserError(
-            f"{path}: changed since it was prepared, sha256 expected {expected} found {found}; delete it and run again"
+            f"{path}: changed since it was prepared, sha256 expected {meta['sha256']} found {found}; repair it: {repair}"
         )

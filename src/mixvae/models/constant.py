@@ -26,6 +26,7 @@ class Constant(nn.Module):
     def __init__(self, spec: Spec, x: Tensor) -> None:
         super().__init__()
         self.likelihood = LIKELIHOODS[spec.likelihood](x.shape[1])
+        self.width = x.shape[1]
         if spec.likelihood == "bernoulli":
             # Laplace's rule: a pixel never seen on is unlikely, not impossible
             h = ((x.sum(0) + 1) / (len(x) + 2)).logit()

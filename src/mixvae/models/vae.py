@@ -43,6 +43,12 @@ class MixtureVAE(nn.Module):
             InverseAutoregressiveFlow(spec.latent, spec.flow.steps, spec.flow.hidden) if spec.flow.name == "iaf" else None
         )
         self.prior = self._prior(spec, x)
+        # Numbers in the widest array that one sample passes through: decoder layers (twice their width when gated), the distances to
+        # all K components, and those to the prior's, which count double in float64. An evaluation sizes its chunks by it.
+        layers = [self.likelihood.parameters_per_point, *(2 * width for width in decoder.hidden)]
+        self.width = max(
+            *layers, spec.K * spec.latent, 2 * self.prior.components * (spec.K if spec.prior.name == "vamp" else 1)
+        )
 
     def _prior(self, spec: Spec, x: Tensor) -> nn.Module:
         if spec.prior.name == "standard":

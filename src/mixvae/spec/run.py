@@ -133,6 +133,14 @@ class MixtureVAE(_Run):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
 
+    @model_validator(mode="after")
+    def _flow_is_wide_enough(self) -> MixtureVAE:
+        if self.flow.name == "iaf" and min(self.flow.hidden) < self.latent - 1:
+            raise ValueError(
+                f"flow.hidden: {list(self.flow.hidden)} is too narrow for latent: {self.latent}; a MADE needs at least {self.latent - 1}"
+            )
+        return self
+
     def skip_reason(self, dataset: DatasetInfo) -> str | None:
         if self.flow.name == "iaf" and self.latent < 2:
             return "an autoregressive flow needs at least two latent dimensions"
