@@ -73,7 +73,7 @@ def show(folder: Path) -> None:
     """Print the headline table and where everything lies."""
     import pandas as pd
 
-    from mixvae.tables import MARKS_NOTE, headline
+    from mixvae.rendering import MARKS_NOTE, headline
 
     for path in sorted(folder.glob("tables/ablation_*.csv")):
         name = path.stem.removeprefix("ablation_")

@@ -22,7 +22,7 @@ def main() -> None:
 
     import pandas as pd
 
-    from mixvae import results, tables
+    from mixvae import rendering, results, tables
 
     study = results.read_study(arguments.study)
     failed = results.failures(study, arguments.runs)
@@ -56,9 +56,9 @@ def main() -> None:
         write_csv(failed, folder / "failures.csv")
         for dataset in datasets:
             likelihood = tables.likelihood_table(study, metrics, arguments.runs, missing, dataset)
-            write_table(folder / f"tables/ablation_{dataset}", likelihood, tables.LIKELIHOOD_NOTE, f"{dataset}: likelihoods")
+            write_table(folder / f"tables/ablation_{dataset}", likelihood, rendering.LIKELIHOOD_NOTE, f"{dataset}: likelihoods")
             latent = tables.latent_table(study, metrics, dataset)
-            write_table(folder / f"tables/latent_{dataset}", latent, tables.LATENT_NOTE, f"{dataset}: latent space")
+            write_table(folder / f"tables/latent_{dataset}", latent, rendering.LATENT_NOTE, f"{dataset}: latent space")
     if missing:
         print(f"{len(missing)} of {len(study.runs)} runs are missing, listed in {folder / 'failures.csv'}", file=sys.stderr)
 
@@ -69,14 +69,14 @@ def write_csv(frame, path: Path) -> None:
 
 
 def write_table(stem: Path, frame, note: str, title: str) -> None:
-    from mixvae import tables
+    from mixvae import rendering, tables
 
     write_csv(tables.wide(frame), stem.with_suffix(".csv"))
     with atomic(stem.with_suffix(".md")) as temporary:
-        body = tables.text(frame, "**{}**").to_markdown(index=False, disable_numparse=True)
-        temporary.write_text(f"# {title}\n\n{body}\n\n{tables.note(frame, note)}", encoding="utf-8")
+        body = rendering.text(frame, "**{}**").to_markdown(index=False, disable_numparse=True)
+        temporary.write_text(f"# {title}\n\n{body}\n\n{rendering.note(frame, note)}", encoding="utf-8")
     with atomic(stem.with_suffix(".tex")) as temporary:
-        temporary.write_text(tables.latex(frame, title), encoding="utf-8")
+        temporary.write_text(rendering.latex(frame, title), encoding="utf-8")
 
 
 cli.run(main)

@@ -152,6 +152,17 @@ def test_flow_log_determinant_equals_the_autograd_jacobian():
         assert torch.all(jacobian.triu(1) == 0)
 
 
+def test_flow_is_the_gated_update():
+    """z <- sigmoid(s) z + (1 - sigmoid(s)) m, written out for both steps."""
+    flow = flow_of()
+    z0 = torch.randn(6, 4, dtype=torch.float64)
+    z = z0
+    for made in flow.mades:
+        s, m = made(z)[:, :4], made(z)[:, 4:]
+        z = torch.sigmoid(s) * z + (1 - torch.sigmoid(s)) * m
+    np.testing.assert_allclose(flow()(z0).detach(), z.detach(), atol=1e-12)
+
+
 def test_flow_inverts():
     flow = flow_of()()
     z = torch.randn(10, 4, dtype=torch.float64)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
-from conftest import small_spec
+from conftest import ROOT, small_spec
 
 from mixvae import evaluation
+from mixvae.errors import UserError
 from mixvae.evaluation import evaluate, metrics, pareto_k
 from mixvae.models import build
 
@@ -54,12 +59,11 @@ def test_chunks_over_points_do_not_change_the_estimates(prepared, monkeypatch):
     np.testing.assert_allclose(one_by_one["nll"], whole["nll"], rtol=1e-6)
 
 
-def test_more_samples_extend_the_same_noise(prepared):
+def test_another_seed_is_another_estimate(prepared):
     model, x = model_and_test(prepared, *VARIANTS[1])
-    block = evaluation.SAMPLE_BLOCK
-    few, many = (evaluate(model, x, L, seed=0) for L in (block, 20 * block))
+    few, many = (evaluate(model, x, L, seed=0) for L in (64, 20 * 64))
     assert (many["nll"] - few["nll"]).mean() < 0  # from above
-    assert not np.array_equal(few["nll"], evaluate(model, x, block, seed=1)["nll"])
+    assert not np.array_equal(few["nll"], evaluate(model, x, 64, seed=1)["nll"])
 
 
 def test_no_array_of_samples_by_points_is_ever_held(prepared, monkeypatch):
@@ -72,6 +76,28 @@ def test_no_array_of_samples_by_points_is_ever_held(prepared, monkeypatch):
     assert max(shape[0] for shape in seen) == evaluation.SAMPLE_BLOCK
     assert max(shape.numel() for shape in seen) <= 40_000
     assert sum(shape[0] * shape[2] for shape in seen) == 1000 * len(x)
+
+
+def test_memory_stays_bounded_with_a_wide_prior_and_many_samples(tmp_path):
+    """In a process of its own, whose peak is known: 5,000 samples, K = 4, a VampPrior of 500 pseudo-inputs."""
+    code = """
+import resource, torch
+from conftest import small_spec
+from mixvae.evaluation import evaluate
+from mixvae.models import build
+import arviz_stats.base
+torch.set_num_threads(1)
+x = torch.rand(6000, 64)
+model = build(small_spec(K=4, latent=8, prior={"name": "vamp", "components": 500}), x)
+assert model.prior.components == 500
+evaluate(model, x[:2].round(), 64, 0)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+evaluate(model, x[:24].round(), 5000, 0)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+    path = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}"}
+    result = subprocess.run([sys.executable, "-c", code], env=os.environ | path, capture_output=True, text=True, check=True)
+    assert float(result.stdout) < 400
 
 
 def test_matched_nll_uses_as_many_samples_for_every_k(prepared):
@@ -87,6 +113,23 @@ def test_pareto_k_recovers_the_shape_of_a_pareto_tail(shape):
     estimated = pareto_k(np.log(weights))
     assert estimated.shape == (20,)
     assert abs(np.mean(estimated) - shape) < 0.05
+
+
+def test_pareto_k_where_no_tail_can_be_fitted():
+    rng = np.random.default_rng(0)
+    rows = np.stack([np.full(400, -3.0), rng.normal(0, 1000, 400), rng.normal(0, 0.1, 400)])
+    equal, vanishing, plain = pareto_k(rows)
+    assert (pareto_k(rows[:, :20]) == np.inf).all()
+    assert equal == 0
+    assert vanishing == np.inf
+    assert plain < 0.5
+
+
+def test_weights_that_are_not_finite_are_refused_with_the_point(prepared):
+    model, x = model_and_test(prepared, *VARIANTS[1])
+    x[4, 10] = float("nan")
+    with pytest.raises(UserError, match="test point 4: an importance weight is not finite"):
+        evaluate(model, x, 50, seed=0)
 
 
 def test_metrics_come_with_standard_errors_over_points(prepared):

@@ -27,7 +27,7 @@ ROOMS = [
     ("training", "runs"),
     ("evaluation", "latents"),
     ("statistics",),
-    ("results", "tables", "figures"),
+    ("results", "tables", "rendering", "figures"),
     ("provenance", "cli"),
 ]
 

@@ -121,6 +121,8 @@ MISTAKES = {
     "bad gpu": (lambda c: c.update(gpu=2), r"gpu: unknown value 2"),
     "all senseless": (change(likelihood="zinb"), r"no combination makes sense"),
     "not a mapping": (lambda c: c.update(runs=[3]), r"runs\[0\]: found 3"),
+    "narrow flow": (
+        change(flow={"name": "iaf", "hidden": [8]}), r"runs\[0\]: flow.hidden: \[8\] is too narrow for latent: 40"),
     "few samples": (change(evaluation={"samples": 3}), r"runs\[0\].evaluation: samples: 3 is too few"),
 }  # fmt: skip
 

@@ -72,10 +72,11 @@ def scripted(monkeypatch, values):
 
 
 def test_patience_counts_after_the_warm_up_and_the_best_epoch_is_kept(prepared, monkeypatch):
+    # beta reaches 1 at epoch 3; the best epoch lies before, so patience 3 ends at epoch 6
     values = [-50.0, -40.0, -60.0, -60.0, -60.0, -60.0, -60.0, -60.0, -60.0]
     scripted(monkeypatch, values)
     _, trained = fit(prepared("digits"), small_spec(training={"epochs": 9, "warmup": 4, "patience": 3, "batch_size": 700}))
-    assert (trained.best_epoch, trained.stopped_by, len(trained.history)) == (1, "patience", 8)
+    assert (trained.best_epoch, trained.stopped_by, len(trained.history)) == (1, "patience", 7)
 
 
 def test_budget_ends_training_and_says_so(prepared, monkeypatch):
@@ -85,20 +86,44 @@ def test_budget_ends_training_and_says_so(prepared, monkeypatch):
 
 
 def test_kept_weights_are_those_of_the_best_epoch(prepared, monkeypatch):
-    spec = small_spec(training={"epochs": 3, "warmup": 1, "batch_size": 700})
-    data = prepared("digits")
-    model, trained = fit(data, spec)
-    model.load_state_dict(trained.weights)
-    best = trained.history[trained.best_epoch]["valid_elbo"]
-    assert validate(model, torch.from_numpy(data.flat("x_valid")), spec.seed) == pytest.approx(best, rel=1e-6)
+    spec = small_spec(training={"epochs": 4, "warmup": 1, "batch_size": 700})
+    snapshots, scores = [], iter([-5.0, -1.0, -4.0, -3.0])
+
+    def snapshot(model, *_):
+        snapshots.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return next(scores)
+
+    monkeypatch.setattr(training, "validate", snapshot)
+    _, trained = fit(prepared("digits"), spec)
+    assert trained.best_epoch == 1
+    assert all(torch.equal(trained.weights[name], snapshots[1][name]) for name in trained.weights)
+    assert not all(torch.equal(trained.weights[name], snapshots[3][name]) for name in trained.weights)
 
 
-def test_validation_is_at_beta_one_in_evaluation_mode_and_repeatable(prepared):
-    spec = small_spec("pbmc68k_reduced")
+def test_validation_is_the_bound_at_beta_one_in_evaluation_mode(prepared):
+    spec = small_spec("pbmc68k_reduced", prior={"name": "mog", "components": 3})
     data = prepared("pbmc68k_reduced")
     model = build(spec, torch.from_numpy(data.flat("x_train"))).train()
     x = torch.from_numpy(data.flat("x_valid"))
-    assert validate(model, x, 0) == validate(model, x, 0) != validate(model, x, 1)
+    first = validate(model, x, 0)
+    assert first == validate(model, x, 0) != validate(model, x, 1)
+    assert not model.training
+    # averaged over other noise, the bound written out
+    with torch.no_grad():
+        q, prior = model.posterior(x), model.prior_distribution(torch.float64)
+        z = q.draw(torch.randn(200, 2, len(x), 3)).z
+        log_q = torch.stack([torch.distributions.Normal(q.mean[k], q.std[k]).log_prob(z).sum(-1) for k in range(2)])
+        bound = model.likelihood(model.decoder(z), x).log_prob(x) + prior.log_prob(z) - log_q.logsumexp(0) + np.log(2)
+    scores = [validate(model, x, seed) for seed in range(30)]
+    assert np.mean(scores) == pytest.approx(bound.mean().item(), abs=4 * np.std(scores) / 30**0.5)
+
+
+def test_the_objective_weighs_the_kl_by_the_epochs_beta(prepared):
+    _, trained = fit(prepared("digits"), small_spec(training={"epochs": 5, "warmup": 5, "batch_size": 300}))
+    for row in trained.history:
+        assert row["train_objective"] == pytest.approx(-row["train_reconstruction"] - row["beta"] * row["train_kl"], rel=1e-5)
+    assert [row["beta"] for row in trained.history] == [0, 0.25, 0.5, 0.75, 1]
+    assert trained.history[1]["train_kl"] > 0.01
 
 
 def test_divergence_names_the_epoch_and_the_term(prepared):
@@ -113,4 +138,4 @@ def test_history_is_finite_and_complete(prepared):
     values = np.array([[row[name] for name in ("train_objective", "train_kl", "valid_elbo")] for row in trained.history])
     assert np.isfinite(values).all()
     last = trained.history[-1]
-    assert last["train_objective"] == pytest.approx(last["train_reconstruction"] - last["train_kl"])
+    assert last["train_objective"] == pytest.approx(-last["train_reconstruction"] - last["train_kl"])

@@ -332,7 +332,7 @@ def test_a_study_named_on_the_command_line_is_not_merged_with_the_demo(workspace
     assert (counts["train"], counts["evaluate"], counts["latents"]) == ("12", "12", "10")
 
 
-def test_changed_data_costs_no_result_and_made_again_retrains_nothing(study, tmp_path):
+def test_changed_data_costs_no_result_and_repaired_retrains_nothing(study, tmp_path):
     folder, _ = study
     make_workspace(tmp_path)
     shutil.copytree(folder / "results", tmp_path / "results")
@@ -349,7 +349,11 @@ def test_changed_data_costs_no_result_and_made_again_retrains_nothing(study, tmp
     assert refused.stderr.startswith("error: results/datasets/digits/data.npz: changed since it was prepared, sha256 expected")
     assert len(refused.stderr.splitlines()) == 1
     data.unlink()
+    assert "found no file; repair it: python scripts/prepare.py --dataset digits" in ablation(tmp_path, config).stderr
+    repair = refused.stderr.strip().rsplit("repair it: python ", 1)[1].split()
+    subprocess.run([sys.executable, *repair], cwd=tmp_path, check=True)
     again = ablation(tmp_path, config)
     assert again.returncode == 0, again.stdout + again.stderr
+    assert "Nothing to be done" in again.stdout + again.stderr
     assert contents(tmp_path / "results") == before
     assert models == {path: path.stat().st_mtime_ns for path in models}

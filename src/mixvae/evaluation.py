@@ -21,7 +21,7 @@ ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 27}
 PARETO_K_LIMIT = 0.7
 """Above it an importance-weighted estimate is unreliable (Vehtari et al., 2024)."""
 PARETO_SAMPLES = 25
-"""Fewer weights have no tail to fit; only the exact control has that few."""
+"""Fewer weights have no tail to fit a Pareto distribution to."""
 TAIL, UNDERFLOW, EQUAL = 5, 700.0, 1e-9
 """The rank of a weight that must not vanish, the log-ratio at which one does, and the one below which weights are equal."""
 
@@ -60,12 +60,14 @@ def evaluate(model: nn.Module, x: Tensor, samples: int, seed: int, indices: Tens
 def _terms(model: nn.Module, x: Tensor, prior: Any, samples: int, seed: int, which: list[int]) -> LogTerms:
     """Return the log-densities at L samples of a chunk of points, (L, K, B) in float64, computed block by block."""
     posterior = model.posterior(x)
-    blocks = []
+    # allocated first: small results kept between large temporaries would leave holes that no later temporary fits into
+    result = torch.empty(len(LogTerms._fields), samples, model.K, len(x), dtype=torch.float64, device=x.device)
     for block, start in enumerate(range(0, samples, SAMPLE_BLOCK)):
         shape = (min(SAMPLE_BLOCK, samples - start), model.K, model.noise_size)
         noise = torch.stack([_noise(shape, derive(seed, "evaluation", point, block), x.device) for point in which], dim=2)
-        blocks.append([term.double() for term in model.log_terms(x, posterior, prior, noise)])
-    return LogTerms(*(torch.cat(parts) for parts in zip(*blocks, strict=True)))
+        for kept, term in zip(result, model.log_terms(x, posterior, prior, noise), strict=True):
+            kept[start : start + len(term)] = term
+    return LogTerms(*result)
 
 
 def _noise(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
@@ -90,7 +92,7 @@ def summarise(terms: LogTerms) -> dict[str, np.ndarray]:
         "elbo_components": component_elbos(terms).T,
     }
     arrays = {name: value.cpu().numpy() for name, value in result.items()}
-    if L * K >= PARETO_SAMPLES:
+    if L * K > 1:
         arrays["pareto_k"] = pareto_k(log_weights.flatten(0, 1).T.cpu().numpy())
         arrays["pareto_k_matched"] = pareto_k(matched.flatten(0, 1).T.cpu().numpy()) if K > 1 else arrays["pareto_k"]
     return arrays
@@ -108,11 +110,13 @@ def _refuse_nonfinite(terms: LogTerms, which: Tensor) -> None:
 def pareto_k(log_weights: np.ndarray) -> np.ndarray:
     """Return the Pareto shape of every row's weight tail, (B,) for (B, N), by Pareto-smoothed importance sampling.
 
-    Equal weights have no tail and get 0. Where next to one weight all others vanish in float64, no shape can be fitted and
-    nothing is less reliable: infinity.
+    Equal weights have no tail and get 0. Where weights are too few, or all but a few vanish in float64 next to the largest, no
+    shape can be fitted and nothing is less reliable: infinity.
     """
     from arviz_stats.base import array_stats
 
+    if log_weights.shape[1] < PARETO_SAMPLES:
+        return np.full(len(log_weights), np.inf)
     result = np.zeros(len(log_weights))
     below = np.sort(log_weights.max(1, keepdims=True) - log_weights, axis=1)
     vanishing, varied = below[:, TAIL] > UNDERFLOW, below[:, -1] > EQUAL

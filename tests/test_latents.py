@@ -1,0 +1,85 @@
+"""Probes, clustering and active units on codes whose answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import small_spec
+
+from mixvae import latents
+from mixvae.models import build
+from mixvae.posteriors import GaussianMixture
+
+
+def blobs(n=150, classes=3, distance=20.0, seed=0):
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % classes
+    return rng.normal(size=(n, 4)) + distance * np.eye(classes, 4)[y], y
+
+
+def test_separated_classes_are_found_by_every_probe_and_by_kmeans():
+    (train, y_train), (test, y_test) = blobs(), blobs(seed=1)
+    scores = latents.probe(train, y_train, test, y_test, seed=0)
+    assert all(entry["value"] >= 0.98 for entry in scores.values())
+    scores, clusters = latents.cluster(train, test, y_test, 3, seed=0)
+    assert scores["ari"]["value"] == pytest.approx(1.0)
+    assert scores["nmi"]["value"] == pytest.approx(1.0)
+    assert scores["asw_true"]["value"] == pytest.approx(scores["asw_pred"]["value"])
+    assert scores["asw_true"]["value"] > 0.8
+    assert len(set(zip(clusters, y_test, strict=True))) == 3
+
+
+def test_labels_that_have_nothing_to_do_with_the_codes_score_at_chance():
+    (train, y_train), (test, _) = blobs(distance=0), blobs(distance=0, seed=1)
+    rng = np.random.default_rng(0)
+    shuffled = rng.permutation(y_train)
+    scores = latents.probe(train, y_train, test, shuffled, seed=0)
+    assert all(0.15 < entry["value"] < 0.5 for entry in scores.values())
+    expected = np.sqrt(scores["accuracy_knn"]["value"] * (1 - scores["accuracy_knn"]["value"]) / len(test))
+    assert scores["accuracy_knn"]["stderr"] == pytest.approx(expected, rel=0.02)
+    scores, _ = latents.cluster(train, test, shuffled, 3, seed=0)
+    assert abs(scores["ari"]["value"]) < 0.1
+    # the silhouette of wrong labels is that of the labels, not that of the clusters
+    assert scores["asw_true"]["value"] < 0.05 < scores["asw_pred"]["value"]
+
+
+def test_features_are_means_then_deviations_of_every_component():
+    mean, std = np.arange(12.0).reshape(2, 3, 2), -np.arange(12.0).reshape(2, 3, 2)
+    np.testing.assert_array_equal(latents.features(mean, std)[1], [2, 3, 8, 9, -2, -3, -8, -9])
+
+
+class FixedPosterior(torch.nn.Module):
+    """Three latent units whose posterior means vary by known amounts, in two components that agree."""
+
+    K, noise_size = 2, 3
+
+    def __init__(self):
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+
+    def posterior(self, x):
+        mean = x * torch.tensor([1.0, 0.11, 0.05])  # variances 1, 0.0121, 0.0025
+        return GaussianMixture(mean.expand(2, -1, -1), torch.zeros(2, *mean.shape))
+
+
+def test_active_units_are_those_whose_mean_varies_by_more_than_a_hundredth():
+    x = torch.randn(4000, 1, generator=torch.Generator().manual_seed(0))
+    assert latents.active_units(FixedPosterior(), x, seed=0) == 2
+
+
+def test_active_units_under_a_flow_do_not_count_sampling_noise(prepared):
+    data = prepared("digits")
+    spec = small_spec(flow={"name": "iaf", "hidden": [8]})
+    model = build(spec, torch.from_numpy(data.flat("x_train")))
+    for parameter in model.encoder.parameters():
+        torch.nn.init.zeros_(parameter)  # the posterior ignores x
+    assert latents.active_units(model, torch.from_numpy(data.fixed("test"))[:50], seed=0) == 0
+
+
+def test_probe_points_are_a_fixed_random_subset():
+    chosen = latents.probe_points(1000, 100)
+    assert len(set(chosen)) == 100
+    assert chosen.max() > 900
+    np.testing.assert_array_equal(chosen, latents.probe_points(1000, 100))
+    np.testing.assert_array_equal(latents.probe_points(50, 100), np.arange(50))
