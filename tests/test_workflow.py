@@ -99,6 +99,8 @@ def test_every_contract_file_is_there(study):
         ]
         missing = [file for file in files if not (folder / "results/runs" / run / file).is_file()]
         assert not missing, (run, missing)
+    assert {path.stem for path in (folder / "results/tiny/provenance").iterdir()} == {"study", "tabulate", "figures"}
+    assert {path.stem for path in (folder / "results/datasets/digits/provenance").iterdir()} == {"download", "prepare"}
     tables = {path.name for path in (folder / "results/tiny/tables").iterdir()}
     assert tables == {
         f"{k}_{d}.{e}" for k in ("ablation", "latent") for d in ("digits", "pbmc68k_reduced") for e in ("csv", "md", "tex")

@@ -11,7 +11,6 @@ from snakemake.exceptions import WorkflowError
 SRC = str(Path(workflow.basedir) / "src")
 sys.path.insert(0, SRC)
 
-from mixvae.errors import UserError
 from mixvae import spec as specs
 
 
@@ -19,7 +18,7 @@ def expand_config():
     """The study's runs; a wrong config ends here, before any job, with one line."""
     try:
         return specs.expand(config, " + ".join(map(str, workflow.configfiles)) or "config")
-    except UserError as error:
+    except specs.UserError as error:
         raise WorkflowError(str(error)) from None
 
 

@@ -4,12 +4,16 @@
 rule study:
     output:
         f"{STUDY}/study.json",
+        f"{STUDY}/provenance/study.json",
     log:
         f"{STUDY}/logs/study.log",
     params:
         content=study_json(),
     run:
-        Path(output[0]).write_text(params.content)
+        from mixvae.provenance import record
+
+        with record("study", Path(output[1]), inputs=[], outputs=[Path(output[0])]):
+            Path(output[0]).write_text(params.content)
 
 
 rule tabulate:

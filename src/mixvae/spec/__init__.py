@@ -1,5 +1,6 @@
 """Configuration: what a run is, what a study is, which data sets there are. Imports neither torch nor numpy."""
 
+from mixvae.errors import UserError
 from mixvae.spec.catalogue import DatasetInfo, catalogue
 from mixvae.spec.run import Constant, MixtureVAE, parse_run, parse_run_json
 from mixvae.spec.study import Expansion, Study, expand, find_config, load
@@ -10,6 +11,7 @@ __all__ = [
     "Expansion",
     "MixtureVAE",
     "Study",
+    "UserError",
     "catalogue",
     "expand",
     "find_config",
