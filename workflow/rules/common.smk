@@ -100,6 +100,15 @@ def study_json():
     return json.dumps({"study": EXPANSION.study.study, "runs": runs, "skipped": skipped}, indent=1)
 
 
+def write_study(content):
+    from mixvae.provenance import record
+
+    path = Path(STUDY, "study.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with record("study", Path(STUDY, "provenance/study.json"), inputs=[], outputs=[path]):
+        path.write_text(content)
+
+
 def run_files(runs, *names):
     return [f"results/runs/{run}/{name}" for run in runs for name in names]
 
@@ -130,8 +139,7 @@ def figure_files():
 
 
 def tabulate_what_is_there():
-    Path(STUDY).mkdir(parents=True, exist_ok=True)
-    Path(STUDY, "study.json").write_text(study_json())
+    write_study(study_json())
     for script, options in (
         ("tabulate", ["--runs", "results/runs", "--allow-missing"]),
         ("figures", ["--results", "results"]),

@@ -10,10 +10,7 @@ rule study:
     params:
         content=study_json(),
     run:
-        from mixvae.provenance import record
-
-        with record("study", Path(output[1]), inputs=[], outputs=[Path(output[0])]):
-            Path(output[0]).write_text(params.content)
+        write_study(params.content)
 
 
 rule tabulate:
