@@ -14,10 +14,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", required=True, type=Path, help="the run's folder, with its trained model")
     parser.add_argument("--data", required=True, type=Path, help="results/datasets/<dataset>")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--gpu", type=int, default=0, choices=[0, 1], help="1: compute on a GPU")
     arguments = parser.parse_args()
     run, spec = arguments.run, cli.run_spec(arguments.run)
-    device = cli.torch_device(arguments.device, spec.threads)
+    device = cli.torch_device(arguments.gpu, spec.threads)
 
     inputs = [run / "spec.json", run / "model.safetensors", arguments.data / "data.npz", arguments.data / "dataset.json"]
     outputs = [run / "likelihood.json", run / "pointwise.npz"]

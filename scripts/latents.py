@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path, help="results/datasets/<dataset>")
     arguments = parser.parse_args()
     run, spec = arguments.run, cli.run_spec(arguments.run)
-    cli.torch_device("cpu", spec.threads)
+    cli.torch_device(0, spec.threads)
 
     inputs = [run / "spec.json", run / "model.safetensors", arguments.data / "data.npz", arguments.data / "dataset.json"]
     outputs = [run / "latents.h5ad", run / "latent_metrics.json"]

@@ -14,10 +14,10 @@ def main() -> None:
     parser.add_argument("--spec", required=True, help="the run as one JSON text, as in spec.json")
     parser.add_argument("--data", required=True, type=Path, help="results/datasets/<dataset>")
     parser.add_argument("--run", required=True, type=Path, help="the run's folder")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--gpu", type=int, default=0, choices=[0, 1], help="1: compute on a GPU")
     arguments = parser.parse_args()
     spec, run = cli.read_spec(arguments.spec, "--spec"), arguments.run
-    device = cli.torch_device(arguments.device, spec.threads)
+    device = cli.torch_device(arguments.gpu, spec.threads)
 
     inputs = [arguments.data / "data.npz", arguments.data / "dataset.json"]
     outputs = [run / name for name in ("spec.json", "model.safetensors", "history.csv", "training.json")]

@@ -47,17 +47,17 @@ def run_spec(folder: Path) -> MixtureVAE | Constant:
     return read_spec(path.read_text(), str(path))
 
 
-def torch_device(name: str, threads: int):
-    """Return the torch device called `name`, with torch limited to `threads`.
+def torch_device(gpu: int, threads: int):
+    """Return the CPU or, with `gpu`, the GPU as a torch device, with torch limited to `threads`.
 
     Raises UserError when a GPU is asked for and torch sees none.
     """
     import torch
 
     torch.set_num_threads(threads)
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device cuda: torch sees no GPU here; set gpu: 0 in the config or run where there is one")
-    return torch.device(name)
+    if gpu and not torch.cuda.is_available():
+        raise UserError("gpu: torch sees no GPU here; set gpu: 0 in the config or run where there is one")
+    return torch.device("cuda" if gpu else "cpu")
 
 
 def device_name(device) -> str | None:

@@ -27,7 +27,6 @@ RUNS, DATASETS = EXPANSION.runs, list(EXPANSION.datasets)
 STUDY = f"results/{EXPANSION.study.study}"
 RUN = "results/runs/{run}"
 DATASET = "results/datasets/{dataset}"
-DEVICE = "cuda" if EXPANSION.study.gpu else "cpu"
 
 # Jobs run this python and import this checkout's library, and look for data where the config says.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}", PYTHONPATH=SRC)
@@ -62,6 +61,7 @@ def threads_of(wildcards):
 
 
 def gpu(wildcards):
+    """A resource and not a parameter: where a run was trained does not make it another run."""
     return EXPANSION.study.gpu
 
 

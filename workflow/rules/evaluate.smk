@@ -24,9 +24,8 @@ rule evaluate:
     params:
         data=data_folder,
         folder=output_folder,
-        device=DEVICE,
     shell:
-        "python scripts/evaluate.py --run {params.folder} --data {params.data} --device {params.device} > {log} 2>&1"
+        "python scripts/evaluate.py --run {params.folder} --data {params.data} --gpu {resources.gpu} > {log} 2>&1"
 
 
 rule latents:

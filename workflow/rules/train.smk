@@ -25,7 +25,6 @@ rule train:
         spec=spec_json,
         data=data_folder,
         folder=output_folder,
-        device=DEVICE,
     shell:
         "python scripts/train.py --spec {params.spec:q} --data {params.data} --run {params.folder}"
-        " --device {params.device} > {log} 2>&1"
+        " --gpu {resources.gpu} > {log} 2>&1"
