@@ -62,7 +62,7 @@ def threads_of(wildcards):
 
 def gpu(wildcards):
     """A resource and not a parameter: where a run was trained does not make it another run."""
-    return EXPANSION.study.gpu
+    return EXPANSION.study.gpu if spec_of(wildcards).model != "constant" else 0
 
 
 def mem_mb(wildcards, attempt):
