@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -35,11 +37,13 @@ def main() -> int:
     snakemake = [sys.executable, "-m", "snakemake", "--configfile", str(path)]
     release_stale_lock(snakemake)
     command = [*snakemake, "--cores", arguments.cores, "--workflow-profile", str(profile), *further]
-    child = subprocess.Popen(command)
+    # in a process group of its own, which gets one signal, whether a terminal interrupted everything or somebody only this process
+    child = subprocess.Popen(command, start_new_session=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = child.wait()
     except KeyboardInterrupt:
-        # Snakemake got the signal too and is ending its jobs
+        os.killpg(child.pid, signal.SIGINT)
         child.wait()
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return cli.INTERRUPTED

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import yaml
 from conftest import ROOT
@@ -221,16 +222,16 @@ def test_the_same_study_killed_half_way_and_resumed_gives_the_same_bytes(study, 
     make_workspace(tmp_path)
     config = write_config(tmp_path, TINY)
     command = [sys.executable, "scripts/ablation.py", str(config), "--cores", "2"]
-    child = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    child = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while len(list(tmp_path.glob("results/runs/*/likelihood.json"))) < 5:
         assert time.monotonic() < deadline
         assert child.poll() is None
         time.sleep(0.1)
-    os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+    family = [psutil.Process(child.pid), *psutil.Process(child.pid).children(recursive=True)]
+    for process in family:
+        process.kill()
+    psutil.wait_procs(family)
     finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("results/runs/*/likelihood.json")}
     assert 5 <= len(finished) < RUNS + CONTROLS
     resumed = ablation(tmp_path, config)
@@ -248,6 +249,34 @@ def test_the_same_study_killed_half_way_and_resumed_gives_the_same_bytes(study, 
     history = next(folder.glob("results/runs/*vae-K2*/history.csv")).relative_to(folder)
     a, b = (pd.read_csv(root / history).drop(columns="seconds") for root in (tmp_path, folder))
     pd.testing.assert_frame_equal(a, b, check_exact=True)
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """The words of a process's command; none for one that has just ended."""
+    try:
+        return process.as_dict(["cmdline"], ad_value=None)["cmdline"] or []
+    except psutil.NoSuchProcess:
+        return []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_all_processes_and_releases_the_lock(tmp_path, number):
+    make_workspace(tmp_path)
+    config = yaml.safe_load(yaml.safe_dump(TINY))
+    config["runs"] = [config["runs"][0] | {"training": {"epochs": 100_000, "warmup": 1, "patience": 100_000}}]
+    command = [sys.executable, "scripts/ablation.py", str(write_config(tmp_path, config)), "--cores", "2"]
+    child = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while sum("scripts/train.py" in command_of(p) for p in psutil.Process(child.pid).children(recursive=True)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    family = psutil.Process(child.pid).children(recursive=True)
+    child.send_signal(number)  # to this process alone, as `kill` does
+    _, message = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert message.splitlines()[-1] == "interrupted; the same command goes on from here"
+    assert not psutil.wait_procs(family, timeout=10)[1]
+    assert not list((tmp_path / ".snakemake").glob("locks/*"))
 
 
 def test_a_failed_run_leaves_a_hole_and_its_log_and_fails_the_study(study, tmp_path):
