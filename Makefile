@@ -8,7 +8,7 @@ ARGS ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH"
+ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/src"
 
 .PHONY: help ablation test check
 .DEFAULT_GOAL := help

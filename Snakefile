@@ -4,7 +4,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 # Only as a default: a config file named on the command line would be merged into this one, not replace it.
-if "study" not in config:
+if not workflow.configfiles:
 
     configfile: "config/demo.yaml"
 

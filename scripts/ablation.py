@@ -26,6 +26,8 @@ def main() -> int:
     parser.add_argument("--profile", default="default", help="a folder in workflow/profiles/")
     # what is not known here is for Snakemake
     arguments, further = parser.parse_known_args()
+    if arguments.cores != "all" and not (arguments.cores.isdecimal() and int(arguments.cores) > 0):
+        raise UserError(f"CORES: found {arguments.cores!r}, expected a number from 1 or all")
     path = find_config(arguments.study, Path("config"))
     expansion = load(path)
     profile = Path("workflow/profiles") / arguments.profile
@@ -47,8 +49,9 @@ def main() -> int:
         child.wait()
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return cli.INTERRUPTED
-    if set(further).isdisjoint({"-n", "--dry-run", "--lint"}):
-        show(Path("results") / expansion.study.study)
+    folder = Path("results") / expansion.study.study
+    if folder.is_dir() and set(further).isdisjoint({"-n", "--dry-run", "--lint"}):
+        show(folder)
     return code
 
 

@@ -9,6 +9,8 @@ from mixvae import cli
 from mixvae.spec import find_config, load
 from mixvae.spec.study import describe
 
+AXES = ("dataset", "model", "K", "prior", "flow", "likelihood", "latent", "seed")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -19,7 +21,7 @@ def main() -> None:
     for run in expansion.runs:
         print(run)
     for combination, reason in expansion.skipped:
-        print(f"skipped: {combination}: {reason}")
+        print(f"skipped: {', '.join(f'{key}={value}' for key, value in combination.items() if key in AXES)}: {reason}")
     print(f"{path}: {describe(expansion)}")
 
 

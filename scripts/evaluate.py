@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mixvae import cli
 from mixvae.files import atomic, write_json
-from mixvae.provenance import record
+from mixvae.provenance import record, verify_outputs
 
 
 def main() -> None:
@@ -17,6 +17,7 @@ def main() -> None:
     parser.add_argument("--gpu", type=int, default=0, choices=[0, 1], help="1: compute on a GPU")
     arguments = parser.parse_args()
     run, spec = arguments.run, cli.run_spec(arguments.run)
+    verify_outputs(run / "provenance/train.json")
     device = cli.torch_device(arguments.gpu, spec.threads)
 
     inputs = [run / "spec.json", run / "model.safetensors", arguments.data / "data.npz", arguments.data / "dataset.json"]

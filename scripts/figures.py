@@ -48,7 +48,10 @@ def main() -> None:
                     figures.image_grid(rows, f"{dataset}: reconstructions, mean over components"), f"reconstructions_{dataset}"
                 )
             else:
-                save(figures.umap_panels(runs, chosen, f"{dataset}: UMAP of the component means"), f"umap_{dataset}")
+                save(
+                    figures.umap_panels(runs, chosen, f"{dataset}: UMAP of the component means, training and test points"),
+                    f"umap_{dataset}",
+                )
 
 
 def images(root: Path, study, chosen: dict[str, str], dataset: str):

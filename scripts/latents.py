@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mixvae import cli
 from mixvae.files import write_json
-from mixvae.provenance import record
+from mixvae.provenance import record, verify_outputs
 
 
 def main() -> None:
@@ -16,6 +16,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path, help="results/datasets/<dataset>")
     arguments = parser.parse_args()
     run, spec = arguments.run, cli.run_spec(arguments.run)
+    verify_outputs(run / "provenance/train.json")
     cli.torch_device(0, spec.threads)
 
     inputs = [run / "spec.json", run / "model.safetensors", arguments.data / "data.npz", arguments.data / "dataset.json"]

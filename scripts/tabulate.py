@@ -9,7 +9,7 @@ from pathlib import Path
 from mixvae import cli
 from mixvae.errors import UserError
 from mixvae.files import atomic
-from mixvae.provenance import record
+from mixvae.provenance import record, verify_outputs
 
 
 def main() -> None:
@@ -31,6 +31,10 @@ def main() -> None:
             f"{len(failed)} of {len(study.runs)} runs are not complete, the first is {failed.run[0]}; see its logs/"
         )
     missing = set(failed.run)
+    for run, spec in study.runs.items():
+        if run not in missing:
+            for rule in results.rules_of(spec):
+                verify_outputs(arguments.runs / run / f"provenance/{rule}.json")
     datasets = sorted({spec.dataset for spec in study.runs.values()})
     names = ["metrics.parquet", "metrics.csv", "skipped.csv", "failures.csv"]
     names += [

@@ -41,6 +41,9 @@ def test_check_lists_runs_and_what_was_left_out():
         ("check", ["datasets"], "error: config/datasets.yaml: no study 'datasets'"),
         ("ablation", ["demo", "--cores", "1", "--profile", "slrum"], "error: workflow/profiles/slrum: no such profile"),
         ("evaluate", ["--run", "nowhere", "--data", "nowhere"], "error: nowhere/spec.json: no such file; train the run first"),
+        ("ablation", ["demo", "--cores", "0"], "error: CORES: found '0', expected a number from 1 or all"),
+        ("ablation", ["demo", "--cores", "abc"], "error: CORES: found 'abc'"),
+        ("check", [""], "error: STUDY is empty"),
         ("train", ["--spec", "{}", "--data", "x", "--run", "y"], "error: --spec: "),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,12 @@ MISTAKES = {
     "not a mapping": (lambda c: c.update(runs=[3]), r"runs\[0\]: found 3"),
     "narrow flow": (
         change(flow={"name": "iaf", "hidden": [8]}), r"runs\[0\]: flow.hidden: \[8\] is too narrow for latent: 40"),
+    "misspelt required key": (
+        lambda c: c["runs"][0].update(liklihood=c["runs"][0].pop("likelihood")), r"unknown key 'liklihood'.*'likelihood'"),
+    "no flow layers": (change(flow={"name": "iaf", "hidden": []}), r"flow.hidden: \[\] is too narrow"),
+    "number for a list": (change(encoder={"hidden": 64}), r"runs\[0\].encoder.hidden: found 64; input should be a list"),
+    "list for a mapping": (lambda c: c["runs"][0].update(training=[[1]]), r"runs\[0\].training\[0\]: found \[1\]; .*a mapping"),
+    "huge K": (change(K=10**9), r"runs\[0\].K: found 1000000000"),
     "few samples": (change(evaluation={"samples": 3}), r"runs\[0\].evaluation: samples: 3 is too few"),
 }  # fmt: skip
 
@@ -144,7 +151,8 @@ def test_a_mistake_gets_one_line_with_file_key_and_value(mistake):
         ("study: a\n  runs: [", r"x.yaml: line 2, column"),
         ("study: a\nstudy: b\n", r"x.yaml: line 2, column 1: key 'study' stands here twice"),
         ("- 1\n", r"x.yaml: expected keys study"),
-        ("", r"x.yaml: expected keys study"),
+        ("", r"x.yaml: the file is empty; expected keys study"),
+        ("? [a, b]\n: 1\n", r"x.yaml: line 1, column 3: \['a', 'b'\] cannot be a key"),
         ("study: \x00", r"x.yaml: not a readable YAML file"),
         ("!!python/object/apply:os.system ['true']", r"x.yaml: line 1, column 1: could not determine a constructor"),
     ],
@@ -155,6 +163,26 @@ def test_unreadable_yaml_gets_one_line(tmp_path, text, expected):
     with pytest.raises(UserError, match=expected) as error:
         load(path)
     assert "\n" not in str(error.value)
+
+
+def test_yaml_merge_keys_work_and_a_missing_mirror_is_named(tmp_path):
+    path = tmp_path / "x.yaml"
+    block = "runs:\n  - &a {dataset: digits, likelihood: bernoulli, K: 1}\n  - {<<: *a, K: 2}\n"
+    path.write_text("study: x\n" + block)
+    assert len(load(path).runs) == 3
+    path.write_text(f"study: x\ndata_mirror: {tmp_path}/gone\n" + block)
+    with pytest.raises(UserError, match=r"data_mirror: .*gone: no such folder"):
+        load(path)
+
+
+def test_a_wrong_catalogue_entry_is_named(tmp_path, monkeypatch):
+    from mixvae.spec import catalogue as module
+
+    path = tmp_path / "datasets.yaml"
+    path.write_text((ROOT / "config/datasets.yaml").read_text().replace("title: MNIST", "titel: MNIST"))
+    monkeypatch.setattr(sys.modules["mixvae.spec.catalogue"], "PATH", path)
+    with pytest.raises(UserError, match=r"config/datasets.yaml: mnist.titel: unknown key 'titel' \(did you mean 'title'\?\)"):
+        module.__wrapped__()
 
 
 def test_missing_config_names_the_nearest():

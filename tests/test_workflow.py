@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -266,17 +267,23 @@ def test_an_interrupt_ends_all_processes_and_releases_the_lock(tmp_path, number)
     config["runs"] = [config["runs"][0] | {"training": {"epochs": 100_000, "warmup": 1, "patience": 100_000}}]
     command = [sys.executable, "scripts/ablation.py", str(write_config(tmp_path, config)), "--cores", "2"]
     child = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while sum("scripts/train.py" in command_of(p) for p in psutil.Process(child.pid).children(recursive=True)) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    family = psutil.Process(child.pid).children(recursive=True)
-    child.send_signal(number)  # to this process alone, as `kill` does
-    _, message = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert message.splitlines()[-1] == "interrupted; the same command goes on from here"
-    assert not psutil.wait_procs(family, timeout=10)[1]
-    assert not list((tmp_path / ".snakemake").glob("locks/*"))
+    family: list[psutil.Process] = []
+    try:
+        deadline = time.monotonic() + 60
+        while sum("scripts/train.py" in command_of(process) for process in family) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+            family = psutil.Process(child.pid).children(recursive=True)
+        child.send_signal(number)  # to this process alone, as `kill` does
+        _, message = child.communicate(timeout=60)
+        assert child.returncode == 130
+        assert message.splitlines()[-1] == "interrupted; the same command goes on from here"
+        assert not psutil.wait_procs(family, timeout=10)[1]
+        assert not list((tmp_path / ".snakemake").glob("locks/*"))
+    finally:
+        for process in [child, *family]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def test_a_failed_run_leaves_a_hole_and_its_log_and_fails_the_study(study, tmp_path):
@@ -344,6 +351,42 @@ def test_changed_prepared_data_is_named_and_never_trained_on(study, tmp_path):
     assert result.stderr.startswith("error: results/datasets/digits/data.npz: changed since it was prepared, sha256 expected")
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "results/runs/x").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "script", "arguments"),
+    [
+        ("model.safetensors", "evaluate", ["--run", "RUN", "--data", "results/datasets/digits"]),
+        ("model.safetensors", "latents", ["--run", "RUN", "--data", "results/datasets/digits"]),
+        ("likelihood.json", "tabulate", ["--study", "results/tiny/study.json", "--runs", "results/runs"]),
+        ("pointwise.npz", "tabulate", ["--study", "results/tiny/study.json", "--runs", "results/runs"]),
+        ("latent_metrics.json", "tabulate", ["--study", "results/tiny/study.json", "--runs", "results/runs"]),
+    ],
+)
+def test_a_changed_result_is_refused_by_the_rule_that_reads_it(study, tmp_path, file, script, arguments):
+    folder, _ = study
+    make_workspace(tmp_path)
+    shutil.copytree(folder / "results", tmp_path / "results")
+    run = sorted((tmp_path / "results/runs").glob("digits-vae-*"))[0].relative_to(tmp_path)
+    content = bytearray((tmp_path / run / file).read_bytes())
+    content[-3] ^= 1
+    (tmp_path / run / file).write_bytes(bytes(content))
+    before = contents(tmp_path / "results")
+    command = [sys.executable, f"scripts/{script}.py", *(str(run) if word == "RUN" else word for word in arguments)]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"error: {run}/{file}: not what rule ")
+    assert len(result.stderr.splitlines()) == 1
+    assert contents(tmp_path / "results") == before
+
+
+def test_plain_snakemake_does_not_take_a_config_without_a_study_for_the_demo(workspace):
+    path = write_config(workspace, TINY)
+    path.write_text(path.read_text().replace("study: tiny", ""))
+    command = [sys.executable, "-m", "snakemake", "-n", "--configfile", str(path)]
+    result = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=False)
+    assert result.returncode != 0
+    assert "study: this key is required" in result.stdout + result.stderr
 
 
 def test_plain_snakemake_names_a_bad_config_without_a_traceback(workspace):

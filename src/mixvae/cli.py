@@ -19,11 +19,16 @@ INTERRUPTED = 130
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Call `main` and leave the process with its exit code; a UserError becomes one line on standard error."""
+    """Call `main` and leave the process with its exit code; a UserError, or a file that cannot be read or written, is one line."""
     try:
         sys.exit(main() or 0)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

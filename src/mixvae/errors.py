@@ -13,7 +13,7 @@ class UserError(Exception):
 def did_you_mean(name: object, valid: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the valid name nearest to `name`, else the list of valid names."""
     valid = list(valid)
-    near = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.65)
     if near:
         return f" (did you mean {near[0]!r}?)"
     return f" (valid: {', '.join(valid)})" if valid else ""

@@ -61,7 +61,9 @@ def nll_against_k(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> Figu
             ax.scatter(*zip(*points, strict=True), s=70, facecolors="none", edgecolors="black", linewidths=0.8, zorder=5)
     grid.set_titles("{col_name}").set_axis_labels("K, mixture components", "nats per test point, lower is better")
     over = f"mean and {label} over {seeds} seeds" if seeds > 1 else "one seed"
-    grid.figure.suptitle(f"{dataset}: {over}; circled: unreliable, Pareto k above 0.7", y=1.04)
+    grid.figure.suptitle(
+        f"{dataset}: {over}; circled: Pareto k above 0.7 for {UNRELIABLE_SHARE:.0%} of the points or more", y=1.04
+    )
     return grid.figure
 
 

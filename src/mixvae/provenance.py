@@ -16,7 +16,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from mixvae.files import sha256, write_json
+from mixvae.errors import UserError
+from mixvae.files import read_json, sha256, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("src/mixvae/**/*.py", "scripts/*.py", "workflow/rules/*.smk", "Snakefile", "config/datasets.yaml")
@@ -52,6 +53,17 @@ def record(
     facts["seconds"] = time.monotonic() - clock
     facts["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     write_json(path, facts)
+
+
+def verify_outputs(path: Path) -> None:
+    """Check the files beside the folder of the record `path` against it; raises UserError for one that has changed or is gone."""
+    folder = path.parent.parent
+    for name, expected in read_json(path)["outputs"].items():
+        file = folder / Path(name).name
+        found = sha256(file) if file.is_file() else "no file"
+        if found != expected:
+            remedy = f"delete {folder} and run again"
+            raise UserError(f"{file}: not what rule {path.stem} made, sha256 expected {expected} found {found}; {remedy}")
 
 
 def code_digest() -> str:

@@ -91,7 +91,7 @@ def headline(table: pd.DataFrame) -> str:
 
 def _brief(row: Mapping[str, Any], name: str) -> str:
     if pd.isna(row[name]):
-        return HOLE
+        return "" if pd.isna(row[f"{name} seeds"]) else HOLE
     delta = row.get(f"{name} delta")
     signs = marks(row.get(f"{name} unreliable"), row.get(f"{name} stopped_by_budget"))
     return f"{row[name]:.3f}{signs}" + ("" if pd.isna(delta) else f" ({delta:+.3f})")

@@ -15,8 +15,8 @@ COLUMNS = ("run", "dataset", "model", "K", "prior", "flow", "seed", "metric", "v
 LOG_LINES = 5
 RULES = {
     "train": ("model.safetensors", "training.json", "provenance/train.json"),
-    "evaluate": ("likelihood.json", "pointwise.npz"),
-    "latents": ("latent_metrics.json", "latents.h5ad"),
+    "evaluate": ("likelihood.json", "pointwise.npz", "provenance/evaluate.json"),
+    "latents": ("latent_metrics.json", "latents.h5ad", "provenance/latents.json"),
 }
 """By rule, the files of a run that must be there for its numbers to count."""
 

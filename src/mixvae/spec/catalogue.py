@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, TypeAdapter
+from pydantic import Field, ValidationError
 
+from mixvae.errors import UserError
 from mixvae.spec.base import Frozen, Sizes
+from mixvae.spec.explain import explain
 
 PATH = Path(__file__).resolve().parents[3] / "config" / "datasets.yaml"
 
@@ -46,5 +48,11 @@ class DatasetInfo(Frozen):
 
 @cache
 def catalogue() -> dict[str, DatasetInfo]:
-    """Return every known data set by name."""
-    return TypeAdapter(dict[str, DatasetInfo]).validate_python(yaml.safe_load(PATH.read_text()))
+    """Return every known data set by name. Raises UserError for an entry that is wrong."""
+    entries = {}
+    for name, entry in yaml.safe_load(PATH.read_text(encoding="utf-8")).items():
+        try:
+            entries[name] = DatasetInfo.model_validate(entry)
+        except ValidationError as error:
+            raise UserError(f"config/{PATH.name}: {explain(error, [DatasetInfo], (name,))}") from None
+    return entries

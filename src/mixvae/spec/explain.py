@@ -54,6 +54,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def _plain(message: str) -> str:
+    """pydantic's message in the words of YAML."""
+    message = re.sub(r"a valid (dictionary|tuple).*", lambda m: "a mapping" if m[1] == "dictionary" else "a list", message)
+    return message[0].lower() + message[1:]
+
+
 def _quoted(text: str) -> list[str]:
     return re.findall(r"'([^']+)'", text) or text.split(" or ")
 
@@ -65,7 +71,8 @@ def explain(error: ValidationError, models: list[type[BaseModel]], prefix: tuple
         models: The models the validated value could have been.
         prefix: Where that value stands in the file.
     """
-    first = error.errors()[0]
+    # a key that should not be there often is the misspelling of one that is missing
+    first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     path, level = _walk(models, first["loc"])
     where = key_path((*prefix, *path))
     found, context = first["input"], first.get("ctx", {})
@@ -89,7 +96,7 @@ def explain(error: ValidationError, models: list[type[BaseModel]], prefix: tuple
         case "value_error":
             text = f"{where}: {context['error']}; found {_short(found)}" if _scalar(found) else f"{where}: {context['error']}"
         case _:
-            text = f"{where}: found {_short(found)}; {first['msg'][0].lower()}{first['msg'][1:]}"
+            text = f"{where}: found {_short(found)}; {_plain(first['msg'])}"
     more = error.error_count() - 1
     return text + (f" (and {more} more)" if more else "")
 

@@ -124,7 +124,7 @@ class MixtureVAE(_Run):
     """A VAE with K encoders whose mixture is the posterior (Kviman et al., 2023)."""
 
     model: Literal["vae"] = "vae"
-    K: Count
+    K: Annotated[int, Field(ge=1, le=1000)]
     prior: Prior = StandardPrior(name="standard")
     flow: Flow = NoFlow(name="none")
     latent: Count = 40
@@ -135,7 +135,7 @@ class MixtureVAE(_Run):
 
     @model_validator(mode="after")
     def _flow_is_wide_enough(self) -> MixtureVAE:
-        if self.flow.name == "iaf" and min(self.flow.hidden) < self.latent - 1:
+        if self.flow.name == "iaf" and min(self.flow.hidden, default=0) < self.latent - 1:
             raise ValueError(
                 f"flow.hidden: {list(self.flow.hidden)} is too narrow for latent: {self.latent}; a MADE needs at least {self.latent - 1}"
             )

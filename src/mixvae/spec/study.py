@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -25,7 +26,7 @@ class Study(Frozen):
     Every key of a block of `runs` may be a list: the block stands for all combinations of its lists.
     """
 
-    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
     description: str = ""
     data_mirror: str | None = None
     gpu: Literal[0, 1] = 0
@@ -47,7 +48,11 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} cannot be a key", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands here twice", key_node.start_mark)
             seen.add(key)
@@ -56,6 +61,8 @@ class _Loader(yaml.SafeLoader):
 
 def find_config(name: str, folder: Path) -> Path:
     """Return the config file that `name` means: a path, or the name of a file in `folder`. Raises UserError."""
+    if not name:
+        raise UserError("STUDY is empty; give a name in config/ or a path")
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or path.parent != Path():
         if path.is_file():
@@ -91,6 +98,8 @@ def expand(config: Any, source: str) -> Expansion:
 
     Raises UserError on the first thing that is wrong.
     """
+    if config is None:
+        raise UserError(f"{source}: the file is empty; expected keys {', '.join(Study.model_fields)}")
     if not isinstance(config, dict):
         raise UserError(f"{source}: expected keys {', '.join(Study.model_fields)} at the top, found {config!r}")
     try:
@@ -124,7 +133,12 @@ def expand(config: Any, source: str) -> Expansion:
 
 def load(path: Path) -> Expansion:
     """Read, validate and expand a config file. Raises UserError."""
-    return expand(read_yaml(path), str(path))
+    expansion = expand(read_yaml(path), str(path))
+    mirror = expansion.study.data_mirror
+    # here and not in `expand`, since a cluster's compute nodes need not see the mirror
+    if mirror and "://" not in mirror and not Path(mirror).is_dir():
+        raise UserError(f"{path}: data_mirror: {mirror}: no such folder; correct or remove it")
+    return expansion
 
 
 def _add(runs: dict[str, MixtureVAE | Constant], spec: MixtureVAE | Constant) -> None:
