@@ -30,11 +30,11 @@ def main() -> None:
         raise UserError(
             f"{len(failed)} of {len(study.runs)} runs are not complete, the first is {failed.run[0]}; see its logs/"
         )
+    changed = changed_runs(study, arguments.runs, set(failed.run))
+    if changed and not arguments.allow_missing:
+        raise UserError(changed[0]["log"])
+    failed = pd.concat([failed, pd.DataFrame(changed, columns=failed.columns)], ignore_index=True)
     missing = set(failed.run)
-    for run, spec in study.runs.items():
-        if run not in missing:
-            for rule in results.rules_of(spec):
-                verify_outputs(arguments.runs / run / f"provenance/{rule}.json")
     datasets = sorted({spec.dataset for spec in study.runs.values()})
     names = ["metrics.parquet", "metrics.csv", "skipped.csv", "failures.csv"]
     names += [
@@ -65,6 +65,21 @@ def main() -> None:
             write_table(folder / f"tables/latent_{dataset}", latent, rendering.LATENT_NOTE, f"{dataset}: latent space")
     if missing:
         print(f"{len(missing)} of {len(study.runs)} runs are missing, listed in {folder / 'failures.csv'}", file=sys.stderr)
+
+
+def changed_runs(study, runs: Path, missing: set[str]) -> list[dict[str, str]]:
+    """Return the complete runs of which a file is not what its provenance says, like `results.failures`."""
+    from mixvae.results import rules_of
+
+    changed = []
+    for run in study.runs.keys() - missing:
+        for rule in rules_of(study.runs[run]):
+            try:
+                verify_outputs(runs / run / f"provenance/{rule}.json")
+            except UserError as error:
+                changed.append({"run": run, "rule": rule, "log": str(error)})
+                break
+    return sorted(changed, key=lambda row: row["run"])
 
 
 def write_csv(frame, path: Path) -> None:

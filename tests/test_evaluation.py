@@ -81,7 +81,8 @@ def test_no_array_of_samples_by_points_is_ever_held(prepared, monkeypatch):
 def test_memory_stays_bounded_with_a_wide_prior_and_many_samples(tmp_path):
     """In a process of its own, whose peak is known: 5,000 samples, K = 4, a VampPrior of 500 pseudo-inputs."""
     code = """
-import resource, torch
+import re, torch
+from pathlib import Path
 from conftest import small_spec
 from mixvae.evaluation import evaluate
 from mixvae.models import build
@@ -91,13 +92,15 @@ x = torch.rand(6000, 64)
 model = build(small_spec(K=4, latent=8, prior={"name": "vamp", "components": 500}), x)
 assert model.prior.components == 500
 evaluate(model, x[:2].round(), 64, 0)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # of this process; getrusage would count the parent's before exec too
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+before = peak()
 evaluate(model, x[:24].round(), 5000, 0)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print(peak() - before)
 """
     path = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}"}
     result = subprocess.run([sys.executable, "-c", code], env=os.environ | path, capture_output=True, text=True, check=True)
-    assert float(result.stdout) < 400
+    assert 20 < float(result.stdout) < 250
 
 
 def test_matched_nll_uses_as_many_samples_for_every_k(prepared):

@@ -378,6 +378,12 @@ def test_a_changed_result_is_refused_by_the_rule_that_reads_it(study, tmp_path, 
     assert result.stderr.startswith(f"error: {run}/{file}: not what rule ")
     assert len(result.stderr.splitlines()) == 1
     assert contents(tmp_path / "results") == before
+    if script == "tabulate":  # after a failure the run is a hole like any other, with the reason
+        subprocess.run([*command, "--allow-missing"], cwd=tmp_path, check=True)
+        [failure] = pd.read_csv(tmp_path / "results/tiny/failures.csv").to_dict("records")
+        assert failure["run"] == run.name
+        assert f"{file}: not what rule" in failure["log"]
+        assert run.name not in set(pd.read_csv(tmp_path / "results/tiny/metrics.csv").run)
 
 
 def test_plain_snakemake_does_not_take_a_config_without_a_study_for_the_demo(workspace):
