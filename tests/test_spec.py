@@ -124,6 +124,9 @@ MISTAKES = {
     "not a mapping": (lambda c: c.update(runs=[3]), r"runs\[0\]: found 3"),
     "narrow flow": (
         change(flow={"name": "iaf", "hidden": [8]}), r"runs\[0\]: flow.hidden: \[8\] is too narrow for latent: 40"),
+    "misspelt key in a list beside a missing one": (
+        lambda c: (c["runs"][0].pop("likelihood"), change(prior=[{"name": "vamp", "component": 3}])(c)),
+        r"runs\[0\].prior\[0\].component: unknown key 'component'"),
     "misspelt required key": (
         lambda c: c["runs"][0].update(liklihood=c["runs"][0].pop("likelihood")), r"unknown key 'liklihood'.*'likelihood'"),
     "no flow layers": (change(flow={"name": "iaf", "hidden": []}), r"flow.hidden: \[\] is too narrow"),

@@ -1,4 +1,4 @@
-"""One file per system. A model answers `posterior`, `prior_distribution`, `log_terms` and `codes`; see vae.py."""
+"""One file per system. A model has `K`, `noise_size`, `width` and answers `posterior`, `prior_distribution`, `log_terms`; see vae.py."""
 
 from __future__ import annotations
 

@@ -169,11 +169,11 @@ def _parse(combination: dict[str, Any], axes: dict[str, int], source: str, numbe
         return parse_run({"model": model, **combination})
     except ValidationError as error:
         text = explain(error, [MODELS[model]], ("runs", number))
-        key = next((part for part in error.errors()[0]["loc"][1:] if part in axes), None)
         # name the element of the list that was at fault, not the whole axis
-        if key is not None:
+        for key in axes:
             plain = key_path(("runs", number, key))
-            text = text.replace(plain, _where(number, key, axes), 1)
+            if text.startswith((f"{plain}:", f"{plain}.")):
+                text = _where(number, key, axes) + text.removeprefix(plain)
         raise UserError(f"{source}: {text}") from None
 
 
