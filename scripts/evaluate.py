@@ -28,16 +28,20 @@ def main() -> None:
         import torch
 
         from mixvae.data import prepared
-        from mixvae.evaluation import evaluate, metrics
+        from mixvae.evaluation import evaluate, extra_metrics, metrics
         from mixvae.runs import load_run
+        from mixvae.training import subset_indices
 
         data = prepared.load(arguments.data)
-        model = load_run(run, spec, torch.from_numpy(data.flat("x_train"))).to(device)
-        samples = 1 if spec.model == "constant" else spec.evaluation.samples
-        test = data.fixed("test")
-        pointwise = evaluate(model, torch.from_numpy(test), samples, spec.seed)
+        model = load_run(run, spec, data).to(device)
+        constant = spec.model == "constant"
+        samples, points = (1, None) if constant else (spec.evaluation.samples, spec.evaluation.points)
+        test = data.points("test", spec.likelihood.name == "bernoulli")
+        chosen = subset_indices(len(test), points or len(test))
+        test = torch.from_numpy(test[chosen])
+        pointwise = evaluate(model, test, samples, spec.seed, torch.from_numpy(chosen))
         result = {
-            "metrics": metrics(pointwise, data.meta["kind"], test.shape[1]),
+            "metrics": metrics(pointwise, data.meta["kind"], test.shape[1]) | extra_metrics(model, spec, test, data.meta["kind"]),
             "points": len(test),
             "samples_per_component": samples,
             "K": spec.K,

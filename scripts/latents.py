@@ -28,21 +28,23 @@ def main() -> None:
         from mixvae import latents
         from mixvae.data import prepared
         from mixvae.runs import load_run
+        from mixvae.training import subset_indices
 
         data = prepared.load(arguments.data)
-        model = load_run(run, spec, torch.from_numpy(data.flat("x_train")))
-        train, test = (torch.from_numpy(data.fixed(part)) for part in ("train", "test"))
-        chosen = latents.probe_points(len(train), spec.evaluation.probe_points)
+        model = load_run(run, spec, data)
+        binary = spec.likelihood.name == "bernoulli"
+        train, test = (torch.from_numpy(data.points(part, binary)) for part in ("train", "test"))
+        chosen = subset_indices(len(train), spec.evaluation.probe_points)
         train, y_train = train[chosen], data.arrays["y_train"][chosen]
-        y_test = data.arrays["y_test"]
+        chosen = subset_indices(len(test), spec.evaluation.points or len(test))
+        test, y_test = test[chosen], data.arrays["y_test"][chosen]
+        labels = data.meta["label_names"]
         with threadpool_limits(spec.threads):
             codes = {part: latents.codes(model, x) for part, x in (("train", train), ("test", test))}
-            known, unknown = latents.features(*codes["train"]), latents.features(*codes["test"])
-            clustering, clusters = latents.cluster(known, unknown, y_test, len(data.meta["label_names"]), spec.seed)
-            metrics = latents.probe(known, y_train, unknown, y_test, spec.seed) | clustering
+            metrics, clusters = latents.label_metrics(model, spec, codes, y_train, test, y_test, len(labels))
         metrics["active_units"] = {"value": latents.active_units(model, test, spec.seed), "stderr": None, "unit": "units"}
         write_json(run / "latent_metrics.json", {"metrics": metrics, "points": len(test), "probe_points": len(train)})
-        latents.write_h5ad(run / "latents.h5ad", codes, {"train": y_train, "test": y_test}, clusters, data.meta["label_names"])
+        latents.write_h5ad(run / "latents.h5ad", codes, {"train": y_train, "test": y_test}, clusters, labels)
 
 
 cli.run(main)

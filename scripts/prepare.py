@@ -5,32 +5,48 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from mixvae import cli
 from mixvae.data import load_raw
 from mixvae.data.prepared import prepare, save
 from mixvae.errors import UserError
-from mixvae.files import sha256
+from mixvae.files import canonical_json, read_json, sha256
 from mixvae.provenance import record
-from mixvae.spec import catalogue
+from mixvae.spec import DatasetInfo
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True, choices=catalogue())
-    parser.add_argument("--folder", required=True, type=Path, help="results/datasets/<dataset>, with raw/ in it")
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--folder", required=True, type=Path, help="results/datasets/<dataset>, with raw.json and raw/ in it")
     arguments = parser.parse_args()
-    folder, info = arguments.folder, catalogue()[arguments.dataset]
-    raw = folder / "raw"
-    for name, file in info.files.items():
-        found = sha256(raw / name) if (raw / name).is_file() else "no file"
-        if found != file.sha256:
-            raise UserError(
-                f"{raw / name}: sha256 expected {file.sha256} found {found}; fetch it again: python scripts/download.py --dataset {arguments.dataset} --folder {folder}"
-            )
+    folder = arguments.folder
+    raw, info = folder / "raw", verified(arguments.dataset, folder)
     inputs = [raw / name for name in info.files]
     outputs = [folder / "data.npz", folder / "dataset.json"]
     with record("prepare", folder / "provenance/prepare.json", inputs=inputs, outputs=outputs):
-        save(prepare(arguments.dataset, info, load_raw(arguments.dataset, raw)), folder)
+        save(prepare(arguments.dataset, info, load_raw(arguments.dataset, raw, info)), folder)
+
+
+def verified(dataset: str, folder: Path) -> DatasetInfo:
+    """Return what raw.json says of the data set once every raw file is what was downloaded. Raises UserError."""
+    path, again = folder / "raw.json", f"download it again: python scripts/download.py --dataset {dataset} --folder {folder}"
+    try:
+        facts = read_json(path)
+        name, files, info = facts["name"], facts["files"], DatasetInfo.model_validate_json(canonical_json(facts["info"]))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; {again}") from None
+    except (KeyError, TypeError, ValueError, ValidationError):
+        raise UserError(f"{path}: not what the download rule writes; {again}") from None
+    if name != dataset:
+        raise UserError(f"{path}: holds data set {name}, not {dataset}; correct --dataset or --folder")
+    for file in info.files:
+        found = sha256(folder / "raw" / file) if (folder / "raw" / file).is_file() else "no file"
+        expected = files[file]["sha256"]
+        if found != expected:
+            raise UserError(f"{folder / 'raw' / file}: sha256 expected {expected} found {found}; {again}")
+    return info
 
 
 cli.run(main)

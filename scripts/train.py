@@ -24,19 +24,16 @@ def main() -> None:
     with record(
         "train", run / "provenance/train.json", inputs=inputs, outputs=outputs, spec=spec.model_dump(mode="json")
     ) as facts:
-        import torch
-
         from mixvae.data import prepared
-        from mixvae.models import build
-        from mixvae.runs import save_run
+        from mixvae.runs import build_for, save_run
         from mixvae.training import Trained, train
 
         data = prepared.load(arguments.data)
-        model = build(spec, torch.from_numpy(data.flat("x_train")))
+        model = build_for(spec, data)
         if spec.model == "constant":
             trained = Trained(model.state_dict(), [], 0, "closed form")
         else:
-            trained = train(model, data, spec.training, spec.seed, device)
+            trained = train(model, data, spec, device)
         save_run(run, spec, model, trained)
         facts["device"] = cli.device_name(device) or facts["device"]
         facts["train_seconds"] = trained.history[-1]["seconds"] if trained.history else 0.0

@@ -6,13 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from mixvae.data import load_raw
+from mixvae.data.arrays import Arrays
 from mixvae.data.fetch import fetch
 from mixvae.data.prepared import Prepared, prepare
-from mixvae.spec import MixtureVAE, catalogue, parse_run
+from mixvae.spec import AnyRun, DatasetInfo, catalogue, parse_run
 
 ROOT = Path(__file__).resolve().parents[1]
 LINKED = ("workflow", "scripts", "src", "config", "envs", "pyproject.toml")
@@ -30,7 +32,29 @@ SMALL = {
 }
 
 
-def small_spec(dataset: str = "digits", **changes) -> MixtureVAE:
+COLOURS = DatasetInfo(
+    title="Rectangles of one colour on a ground of another",
+    kind="colour_image",
+    shape=(3, 8, 8),
+    levels=255,
+    classes=2,
+    splits={"train": 240, "valid": 60, "test": 60},
+    files={},
+    licence="none",
+    citation="none",
+)
+
+
+def colours() -> Arrays:
+    """Draw a colour data set small enough for convolutions; the label says whether the rectangle is red or blue."""
+    rng, n = np.random.default_rng(0), sum(COLOURS.splits.model_dump().values())
+    x, y = rng.integers(90, 110, (n, 3, 8, 8)), rng.integers(0, 2, n)
+    for image, label, (top, left) in zip(x, y, rng.integers(0, 5, (n, 2)), strict=True):
+        image[2 * label, top : top + 4, left : left + 4] += 120
+    return Arrays(x.astype(np.uint8), y, ["red", "blue"])
+
+
+def small_spec(dataset: str = "digits", **changes) -> AnyRun:
     """A run that trains in a second."""
     base = {"dataset": dataset, "model": "vae", "K": 2, "training": {"epochs": 3, "warmup": 2, "batch_size": 200}}
     return parse_run({**base, "evaluation": {"samples": 50}, **SMALL[dataset], **changes})
@@ -42,6 +66,8 @@ def prepared(tmp_path_factory):
     made: dict[str, Prepared] = {}
 
     def get(name: str) -> Prepared:
+        if name == "colours" and name not in made:
+            made[name] = prepare(name, COLOURS, colours())
         if name not in made:
             raw = tmp_path_factory.mktemp(name)
             fetch(name, catalogue()[name], raw, None)
@@ -49,6 +75,11 @@ def prepared(tmp_path_factory):
         return made[name]
 
     return get
+
+
+def points(data: Prepared, part: str = "test", n: int | None = None) -> torch.Tensor:
+    """Return the first n points of a part as an evaluation sees them, (n, D): grey images binarised."""
+    return torch.from_numpy(data.points(part, data.meta["kind"] == "grey_image")[:n])
 
 
 @pytest.fixture

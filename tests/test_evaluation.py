@@ -9,12 +9,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, small_spec
+from conftest import ROOT, points, small_spec
 
 from mixvae import evaluation
 from mixvae.errors import UserError
 from mixvae.evaluation import evaluate, metrics, pareto_k
-from mixvae.models import build
+from mixvae.runs import build_for
 
 VARIANTS = [
     ("digits", {"prior": {"name": "vamp", "components": 10}, "flow": {"name": "iaf", "hidden": [8]}}),
@@ -25,8 +25,7 @@ VARIANTS = [
 
 def model_and_test(prepared, dataset, changes):
     data = prepared(dataset)
-    model = build(small_spec(dataset, K=3, **changes), torch.from_numpy(data.flat("x_train")))
-    return model, torch.from_numpy(data.fixed("test"))[:20]
+    return build_for(small_spec(dataset, K=3, **changes), data), points(data, n=20)
 
 
 @pytest.mark.parametrize(("dataset", "changes"), VARIANTS)
@@ -89,7 +88,7 @@ from mixvae.models import build
 import arviz_stats.base
 torch.set_num_threads(1)
 x = torch.rand(6000, 64)
-model = build(small_spec(K=4, latent=8, prior={"name": "vamp", "components": 500}), x)
+model = build(small_spec(K=4, latent=8, prior={"name": "vamp", "components": 500}), x, (1, 8, 8))
 assert model.prior.components == 500
 evaluate(model, x[:2].round(), 64, 0)
 def peak():  # of this process; getrusage would count the parent's before exec too
@@ -138,7 +137,7 @@ def test_weights_that_are_not_finite_are_refused_with_the_point(prepared):
 def test_metrics_come_with_standard_errors_over_points(prepared):
     model, x = model_and_test(prepared, *VARIANTS[1])
     estimates = evaluate(model, x, 50, seed=0)
-    result = metrics(estimates, "binary_image", 64)
+    result = metrics(estimates, "grey_image", 64)
     assert result["nll"]["value"] == pytest.approx(estimates["nll"].mean())
     assert result["nll"]["stderr"] == pytest.approx(estimates["nll"].std(ddof=1) / np.sqrt(20))
     assert result["bpd"]["value"] == pytest.approx(result["nll"]["value"] / (64 * np.log(2)))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import small_spec
+from conftest import points, small_spec
 
 from mixvae import latents
-from mixvae.models import build
 from mixvae.posteriors import GaussianMixture
+from mixvae.runs import build_for
+from mixvae.training import subset_indices
 
 
 def blobs(n=150, classes=3, distance=20.0, seed=0):
@@ -58,9 +59,9 @@ class FixedPosterior(torch.nn.Module):
         super().__init__()
         self.unused = torch.nn.Parameter(torch.zeros(1))
 
-    def posterior(self, x):
+    def expectation(self, x, noise):
         mean = x * torch.tensor([1.0, 0.11, 0.05])  # variances 1, 0.0121, 0.0025
-        return GaussianMixture(mean.expand(2, -1, -1), torch.zeros(2, *mean.shape))
+        return GaussianMixture(mean.expand(2, -1, -1), torch.zeros(2, *mean.shape)).expectation(noise)
 
 
 def test_active_units_are_those_whose_mean_varies_by_more_than_a_hundredth():
@@ -71,15 +72,15 @@ def test_active_units_are_those_whose_mean_varies_by_more_than_a_hundredth():
 def test_active_units_under_a_flow_do_not_count_sampling_noise(prepared):
     data = prepared("digits")
     spec = small_spec(flow={"name": "iaf", "hidden": [8]})
-    model = build(spec, torch.from_numpy(data.flat("x_train")))
+    model = build_for(spec, data)
     for parameter in model.encoder.parameters():
         torch.nn.init.zeros_(parameter)  # the posterior ignores x
-    assert latents.active_units(model, torch.from_numpy(data.fixed("test"))[:50], seed=0) == 0
+    assert latents.active_units(model, points(data, n=50), seed=0) == 0
 
 
 def test_probe_points_are_a_fixed_random_subset():
-    chosen = latents.probe_points(1000, 100)
+    chosen = subset_indices(1000, 100)
     assert len(set(chosen)) == 100
     assert chosen.max() > 900
-    np.testing.assert_array_equal(chosen, latents.probe_points(1000, 100))
-    np.testing.assert_array_equal(latents.probe_points(50, 100), np.arange(50))
+    np.testing.assert_array_equal(chosen, subset_indices(1000, 100))
+    np.testing.assert_array_equal(subset_indices(50, 100), np.arange(50))

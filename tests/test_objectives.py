@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy.special import logsumexp
 
-from mixvae.objectives import LogTerms, effective_sample_size, miselbo, nll, nll_miselbo
+from mixvae.objectives import LogTerms, bound, component_elbos, effective_sample_size, jensen_shannon, miselbo, nll, nll_miselbo
 
 L, K, B = 7, 3, 5
 
@@ -16,12 +16,32 @@ def random_terms():
     return LogTerms(*(3 * torch.randn(L, K, B, dtype=torch.float64) for _ in range(4)))
 
 
-def test_miselbo_weighs_the_kl_by_beta():
-    terms = random_terms()
-    likelihood, prior, mixture, _ = (term.numpy() for term in terms)
+def test_the_objective_is_the_stratified_iwae_bound_and_weighs_the_kl_by_beta():
+    likelihood, prior, mixture, _ = (term.numpy() for term in random_terms())
     for beta in (0.0, 0.3, 1.0):
-        expected = (likelihood + beta * (prior - mixture)).mean((0, 1))
-        np.testing.assert_allclose(miselbo(terms, beta), expected, atol=1e-12)
+        w = likelihood + beta * (prior - mixture)
+        expected = np.mean([logsumexp(w[:, k], axis=0) - np.log(L) for k in range(K)], axis=0)
+        objective = bound(random_terms(), beta)
+        np.testing.assert_allclose(objective.value, expected, atol=1e-12)
+        # the parts of the history do not depend on beta
+        np.testing.assert_allclose(objective.reconstruction, -likelihood.mean((0, 1)), atol=1e-12)
+        np.testing.assert_allclose(objective.kl, (mixture - prior).mean((0, 1)), atol=1e-12)
+
+
+def test_with_one_sample_the_objective_is_miselbo():
+    terms = LogTerms(*(term[:1] for term in random_terms()))
+    likelihood, prior, mixture, component = (term.numpy() for term in terms)
+    np.testing.assert_allclose(bound(terms).value, (likelihood + prior - mixture).mean((0, 1)), atol=1e-12)
+    np.testing.assert_allclose(miselbo(terms), bound(terms).value, atol=1e-12)
+    np.testing.assert_allclose(component_elbos(terms), (likelihood + prior - component)[0], atol=1e-12)
+    np.testing.assert_allclose(jensen_shannon(terms), (component - mixture).mean((0, 1)), atol=1e-12)
+
+
+def test_miselbo_of_many_samples_averages_one_sample_bounds():
+    terms = random_terms()
+    one_by_one = [bound(LogTerms(*(term[sample : sample + 1] for term in terms))).value for sample in range(L)]
+    np.testing.assert_allclose(miselbo(terms), np.mean(one_by_one, axis=0), atol=1e-12)
+    assert (miselbo(terms) < bound(terms).value).all()  # Jensen
 
 
 def test_likelihood_estimators():

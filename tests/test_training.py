@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import small_spec
+from conftest import points, small_spec
 
 from mixvae import training
 from mixvae.errors import UserError
-from mixvae.models import build
+from mixvae.runs import build_for
 from mixvae.training import beta_at, train, validate
 
 
 def fit(data, spec):
     torch.manual_seed(99)  # whatever happened before must not matter
-    model = build(spec, torch.from_numpy(data.flat("x_train")))
-    return model, train(model, data, spec.training, spec.seed, torch.device("cpu"))
+    model = build_for(spec, data)
+    return model, train(model, data, spec, torch.device("cpu"))
 
 
 def test_warm_up_is_linear_from_zero_to_one():
@@ -49,7 +49,7 @@ def test_every_model_sees_the_same_batches(prepared, monkeypatch):
     seen: dict[int, list[torch.Tensor]] = {1: [], 3: []}
     for K in seen:
         spec = small_spec(K=K, latent=2 * K)
-        model = build(spec, torch.from_numpy(prepared("digits").flat("x_train")))
+        model = build_for(spec, prepared("digits"))
         original = model.log_terms
 
         def spy(x, *rest, K=K, original=original):
@@ -58,7 +58,7 @@ def test_every_model_sees_the_same_batches(prepared, monkeypatch):
             return original(x, *rest)
 
         monkeypatch.setattr(model, "log_terms", spy)
-        train(model, prepared("digits"), spec.training, spec.seed, torch.device("cpu"))
+        train(model, prepared("digits"), spec, torch.device("cpu"))
     assert len(seen[1]) == 3 * 7
     assert all(torch.equal(a, b) for a, b in zip(seen[1], seen[3], strict=True))
     assert set(torch.cat(seen[1]).unique().tolist()) == {0.0, 1.0}
@@ -103,18 +103,18 @@ def test_kept_weights_are_those_of_the_best_epoch(prepared, monkeypatch):
 def test_validation_is_the_bound_at_beta_one_in_evaluation_mode(prepared):
     spec = small_spec("pbmc68k_reduced", prior={"name": "mog", "components": 3})
     data = prepared("pbmc68k_reduced")
-    model = build(spec, torch.from_numpy(data.flat("x_train"))).train()
-    x = torch.from_numpy(data.flat("x_valid"))
-    first = validate(model, x, 0)
-    assert first == validate(model, x, 0) != validate(model, x, 1)
+    model = build_for(spec, data).train()
+    x = points(data, "valid")
+    first = validate(model, x, 1, 0)
+    assert first == validate(model, x, 1, 0) != validate(model, x, 1, 1)
     assert not model.training
     # averaged over other noise, the bound written out
     with torch.no_grad():
         q, prior = model.posterior(x), model.prior_distribution(torch.float64)
         z = q.draw(torch.randn(200, 2, len(x), 3)).z
         log_q = torch.stack([torch.distributions.Normal(q.mean[k], q.std[k]).log_prob(z).sum(-1) for k in range(2)])
-        bound = model.likelihood(model.decoder(z), x).log_prob(x) + prior.log_prob(z) - log_q.logsumexp(0) + np.log(2)
-    scores = [validate(model, x, seed) for seed in range(30)]
+        bound = model.likelihood(model.decoder([z], x), x).log_prob(x) + prior.log_prob(z) - log_q.logsumexp(0) + np.log(2)
+    scores = [validate(model, x, 1, seed) for seed in range(30)]
     assert np.mean(scores) == pytest.approx(bound.mean().item(), abs=4 * np.std(scores) / 30**0.5)
 
 
@@ -135,7 +135,7 @@ def test_divergence_names_the_epoch_and_the_term(prepared):
 def test_history_is_finite_and_complete(prepared):
     _, trained = fit(prepared("digits"), small_spec())
     assert [row["epoch"] for row in trained.history] == [0, 1, 2]
-    values = np.array([[row[name] for name in ("train_objective", "train_kl", "valid_elbo")] for row in trained.history])
+    values = np.array([[row[name] for name in ("train_objective", "train_kl", "valid_bound")] for row in trained.history])
     assert np.isfinite(values).all()
     last = trained.history[-1]
     assert last["train_objective"] == pytest.approx(-last["train_reconstruction"] - last["train_kl"])

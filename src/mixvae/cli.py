@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mixvae.errors import UserError
-from mixvae.spec import Constant, MixtureVAE, parse_run_json
+from mixvae.spec import AnyRun, parse_run_json
 
 # A script is named after its rule; its folder, which python puts first, must not shadow a library of that name (tabulate).
 sys.path[:] = [entry for entry in sys.path if Path(entry) != Path(sys.argv[0]).resolve().parent]
@@ -35,7 +35,7 @@ def run(main: Callable[[], int | None]) -> None:
         sys.exit(INTERRUPTED)
 
 
-def read_spec(text: str, source: str) -> MixtureVAE | Constant:
+def read_spec(text: str, source: str) -> AnyRun:
     """Parse a run's JSON; raises UserError naming `source` and what is wrong."""
     try:
         return parse_run_json(text)
@@ -44,7 +44,7 @@ def read_spec(text: str, source: str) -> MixtureVAE | Constant:
         raise UserError(f"{source}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def run_spec(folder: Path) -> MixtureVAE | Constant:
+def run_spec(folder: Path) -> AnyRun:
     """Read `spec.json` of a run's folder; raises UserError."""
     path = folder / "spec.json"
     if not path.is_file():

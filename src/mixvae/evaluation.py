@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -13,6 +14,7 @@ from mixvae.errors import UserError
 from mixvae.objectives import LogTerms, component_elbos, effective_sample_size, jensen_shannon, miselbo, nll, nll_miselbo
 from mixvae.progress import Progress
 from mixvae.seeds import derive
+from mixvae.spec import AnyRun
 
 SAMPLE_BLOCK = 64
 """Samples per component that are decoded at once. The noise is seeded per block: changing this changes every estimate."""
@@ -22,6 +24,8 @@ PARETO_K_LIMIT = 0.7
 """Above it an importance-weighted estimate is unreliable (Vehtari et al., 2024)."""
 PARETO_SAMPLES = 25
 """Fewer weights have no tail to fit a Pareto distribution to."""
+CHUNK, INDEPENDENCE_POINTS, INCEPTION_IMAGES = 500, 500, 10_000
+"""Points per chunk of a reconstruction, points whose codes are tested for dependence, images that are scored."""
 TAIL, UNDERFLOW, EQUAL = 5, 700.0, 1e-9
 """The rank of a weight that must not vanish, the log-ratio at which one does, and the one below which weights are equal."""
 
@@ -145,7 +149,7 @@ def metrics(pointwise: dict[str, np.ndarray], kind: str, dimensions: int) -> dic
         else ("elbo", "nll", "nll_miselbo", "nll_matched", "reconstruction", "kl", "jsd")
     )
     result = {name: _mean(pointwise[name], "nats") for name in names}
-    if kind != "counts":
+    if kind in ("grey_image", "colour_image"):
         result["bpd"] = _mean(pointwise["nll"] / (dimensions * np.log(2)), "bits/dim")
     if not exact:
         result["ess"] = _mean(pointwise["ess"], "samples")
@@ -157,6 +161,53 @@ def metrics(pointwise: dict[str, np.ndarray], kind: str, dimensions: int) -> dic
         for number, elbo in enumerate(pointwise["elbo_components"].T, start=1):
             result[f"elbo_component_{number}"] = _mean(elbo, "nats")
     return result
+
+
+def extra_metrics(model: nn.Module, spec: AnyRun, x: Tensor, kind: str) -> dict[str, dict[str, Any]]:
+    """Return what one kind of system or likelihood is measured by beside its likelihood, {name: {value, stderr, unit}}.
+
+    Squared errors under a Gaussian likelihood, dHSIC beside its null and the Inception Score of an M-VAE, and the KL to the
+    truth of a toy posterior.
+
+    Arguments:
+        x: (N, D) test points.
+        kind: The data's kind.
+    """
+    if spec.model == "constant":
+        return {}
+    torch.manual_seed(derive(spec.seed, "extra metrics"))
+    result: dict[str, dict[str, Any]] = {}
+    with torch.inference_mode():
+        model.eval()
+        if spec.likelihood.name == "gaussian":
+            result |= _errors(model, x)
+        if spec.model == "toy":
+            result |= {name: {"value": value, "stderr": None, "unit": unit} for name, (value, unit) in model.grid_kl().items()}
+        if spec.model == "mvae" and spec.K > 1:
+            values = model.independence(x[:INDEPENDENCE_POINTS].to(next(model.parameters()).device))
+            result |= {name: {"value": value, "stderr": None, "unit": "dHSIC"} for name, value in values.items()}
+        if spec.model == "mvae" and kind == "colour_image":
+            result["inception_score"] = _inception(model, x.shape[1])
+    return result
+
+
+def _errors(model: nn.Module, x: Tensor) -> dict[str, dict[str, Any]]:
+    device = next(model.parameters()).device
+    errors = [(model.reconstruct(chunk.to(device)).cpu() - chunk).square().sum(-1).mean(0) for chunk in x.split(CHUNK)]
+    mse = _mean(torch.cat(errors).double().numpy(), "squared error")
+    rmse = mse["value"] ** 0.5
+    stderr = mse["stderr"] and mse["stderr"] / (2 * rmse)
+    return {"mse": mse, "rmse": {"value": rmse, "stderr": stderr, "unit": "root squared error"}}
+
+
+def _inception(model: nn.Module, dimensions: int) -> dict[str, Any]:
+    from mixvae.inception import classifier, inception_score
+
+    classify = classifier()
+    if isinstance(classify, str):
+        return {"value": None, "stderr": None, "unit": f"not measured: {classify}"}
+    images = torch.cat([model.sample(CHUNK).cpu() for _ in range(INCEPTION_IMAGES // CHUNK)])
+    return {"value": inception_score(classify(images.view(-1, 3, *[math.isqrt(dimensions // 3)] * 2))), "stderr": None, "unit": "score"}
 
 
 def _mean(values: np.ndarray, unit: str) -> dict[str, Any]:

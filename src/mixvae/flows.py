@@ -1,15 +1,55 @@
-"""Normalising flows: each module builds a zuko transform, which maps a sample and gives the log-determinant."""
+"""Normalising flows z_0 -> z_T: one shared by all components of a mixture, or one of its own for every component.
+
+Every flow answers two questions about K components. `push` maps samples of each through its flow and says where every
+component j finds each sample among its own base variables; `inverse` does the latter for given points.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import AffineTransform, Transform
 from torch.nn.functional import logsigmoid
 from zuko.nn import MaskedMLP
-from zuko.transforms import AutoregressiveTransform, ComposedTransform
+from zuko.transforms import (
+    AutoregressiveTransform,
+    ComposedTransform,
+    CouplingTransform,
+    DependentTransform,
+    MonotonicAffineTransform,
+    MonotonicRQSTransform,
+)
+
+from mixvae.nets import BatchedLinear, mlp
+
+
+class Pushed(NamedTuple):
+    """Samples of all components behind the flow, seen from every component j; J is K, or 1 when all see the same.
+
+    z: (L, K, B, Z), z_T.
+    base: (J, L, K, B, Z), the point that component j's flow maps to z.
+    log_det: (J, L, K, B), log|det dz/dbase| there.
+    """
+
+    z: Tensor
+    base: Tensor
+    log_det: Tensor
+
+
+class Identity(nn.Module):
+    """No flow: z_T = z_0."""
+
+    def push(self, z: Tensor) -> Pushed:
+        """Map (L, K, B, Z) to itself."""
+        return Pushed(z, z[None], z.new_zeros(1, *z.shape[:-1]))
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (J, N, Z) and log-determinants of 0, (J, N)."""
+        return z, z.new_zeros(z.shape[:-1])
 
 
 class _Gate(AffineTransform):
@@ -44,13 +84,94 @@ class InverseAutoregressiveFlow(nn.Module):
         self.mades = nn.ModuleList(MaskedMLP(reads, hidden, activation=nn.ELU) for _ in range(steps))
         self.latent = latent
 
-    def forward(self) -> Transform:
-        """Return the transform z_0 -> z_T on (..., Z); its `call_and_ladj` gives (z_T, log|det|)."""
+    def push(self, z: Tensor) -> Pushed:
+        """Map (L, K, B, Z); every component finds z_T at the same z_0."""
+        pushed, log_det = self._transform().call_and_ladj(z)
+        return Pushed(pushed, z[None], log_det[None])
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z_0 of (J, N, Z) and log|det dz_T/dz_0|, (J, N), one dimension after the other."""
+        base, log_det = self._transform().inv.call_and_ladj(z)
+        return base, -log_det
+
+    def _transform(self) -> Transform:
         return ComposedTransform(*(AutoregressiveTransform(self._meta(made), passes=self.latent) for made in self.mades))
 
     @staticmethod
-    def _meta(made: nn.Module):
+    def _meta(made: nn.Module) -> Callable[[Tensor], Transform]:
         def gate(z: Tensor) -> Transform:
             return _Gate(*made(z).chunk(2, dim=-1))
 
         return gate
+
+
+class ComponentFlows(nn.Module):
+    r"""K coupling flows at once, one per component (Dinh et al., 2017; Durkan et al., 2019).
+
+    Each step keeps half of z and transforms the other half elementwise, by parameters that a network reads off the kept
+    half; the halves alternate. The inverse costs as much as the flow, so that the mixture's density is exact: component
+    j's density at a sample of component k is its base Gaussian at j's inverse of that sample, divided by |det|.
+
+    Arguments:
+        K: The number of components.
+        latent: The dimension Z, at least 2.
+        steps: How many coupling layers are composed.
+        hidden: Widths of the hidden layers of each layer's network.
+        bins: Bins of a rational-quadratic spline on [-5, 5]; None for an affine map.
+    """
+
+    def __init__(self, K: int, latent: int, steps: int, hidden: Sequence[int], bins: int | None) -> None:
+        super().__init__()
+        self.K = K
+        self.sizes = (1, 1) if bins is None else (bins, bins, bins - 1)
+        self.univariate = _affine if bins is None else _spline
+        kept = torch.arange(latent) % 2 == 0
+        self.masks = [kept if step % 2 == 0 else ~kept for step in range(steps)]
+        self.conditioners = nn.ModuleList(
+            mlp(partial(BatchedLinear, K), (int(mask.sum()), *hidden), int((~mask).sum()) * sum(self.sizes), "relu", 0.0)
+            for mask in self.masks
+        )
+
+    def push(self, z: Tensor) -> Pushed:
+        """Map (L, K, B, Z), each component through its own flow, and pull all samples back through every flow."""
+        L, K, B, Z = z.shape
+        pushed = self._transform()(z.transpose(0, 1).reshape(K, L * B, Z)).view(K, L, B, Z).transpose(0, 1)
+        base, log_det = self.inverse(pushed.reshape(1, L * K * B, Z).expand(K, -1, -1))
+        return Pushed(pushed, base.view(K, L, K, B, Z), log_det.view(K, L, K, B))
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what each flow j maps to z[j], for (K, N, Z), and log|det| of the flow there, (K, N)."""
+        base, log_det = self._transform().inv.call_and_ladj(z)
+        return base, -log_det
+
+    def _transform(self) -> Transform:
+        steps = zip(self.conditioners, self.masks, strict=True)
+        return ComposedTransform(*(CouplingTransform(self._meta(conditioner), mask) for conditioner, mask in steps))
+
+    def _meta(self, conditioner: nn.Module) -> Callable[[Tensor], Transform]:
+        def elementwise(kept: Tensor) -> Transform:
+            parameters = conditioner(kept).unflatten(-1, (-1, sum(self.sizes))).split(self.sizes, dim=-1)
+            return DependentTransform(self.univariate(*parameters), 1)
+
+        return elementwise
+
+
+def _affine(shift: Tensor, log_scale: Tensor) -> Transform:
+    return MonotonicAffineTransform(shift.squeeze(-1), log_scale.squeeze(-1))
+
+
+def _spline(widths: Tensor, heights: Tensor, derivatives: Tensor) -> Transform:
+    return MonotonicRQSTransform(widths, heights, derivatives)
+
+
+def build(settings, K: int, latent: int) -> nn.Module:
+    """Return the flow that a run's `flow` describes, for K components of dimension `latent`."""
+    match settings.name:
+        case "none":
+            return Identity()
+        case "iaf":
+            return InverseAutoregressiveFlow(latent, settings.steps, settings.hidden)
+        case "coupling":
+            return ComponentFlows(K, latent, settings.steps, settings.hidden, None)
+        case "spline":
+            return ComponentFlows(K, latent, settings.steps, settings.hidden, settings.bins)

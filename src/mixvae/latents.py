@@ -16,19 +16,15 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from torch import Tensor, nn
 
-from mixvae.data.prepared import SPLIT_SEED
+from mixvae.clustering import cluster_accuracy, cluster_purity
 from mixvae.files import atomic
 from mixvae.seeds import derive
+from mixvae.spec import AnyRun
 
 ACTIVE_VARIANCE = 0.01
 EXPECTATION_DRAWS = 128
 """Draws for E_q[z | x] under a flow; they are the same for every point, so few suffice for the variance between points."""
 CHUNK = 1024
-
-
-def probe_points(n: int, most: int) -> np.ndarray:
-    """Return the indices of the training points that probes are fitted on: `most` of n, the same for every model."""
-    return np.sort(np.random.default_rng(SPLIT_SEED).permutation(n)[:most])
 
 
 @torch.inference_mode()
@@ -56,7 +52,7 @@ def active_units(model: nn.Module, x: Tensor, seed: int) -> int:
     # a flow's expectation takes draws, so chunks are small
     # the same draws for every point, so that their error is no variance between points
     noise = torch.randn(draws, model.K, 1, model.noise_size, generator=generator, device=device)
-    means = [model.posterior(chunk).expectation(noise.expand(-1, -1, len(chunk), -1)) for chunk in x.to(device).split(64)]
+    means = [model.expectation(chunk, noise.expand(-1, -1, len(chunk), -1)) for chunk in x.to(device).split(64)]
     return int((torch.cat(means).var(0) > ACTIVE_VARIANCE).sum())
 
 
@@ -74,6 +70,36 @@ def probe(train: np.ndarray, y_train: np.ndarray, test: np.ndarray, y_test: np.n
         stderr = float(right.std(ddof=1) / np.sqrt(len(right)))
         result[name] = {"value": float(right.mean()), "stderr": stderr, "unit": "share of test points"}
     return result
+
+
+def probe_components(
+    train: tuple[np.ndarray, np.ndarray], y_train: np.ndarray, test: tuple[np.ndarray, np.ndarray], y_test: np.ndarray, seed: int
+) -> dict[str, Any]:
+    """Return the accuracies on each component's codes alone, as `accuracy_<probe>_component_<k>`.
+
+    Arguments:
+        train, test: (mean, std), (K, N, Z) each.
+    """
+    result = {}
+    for k in range(len(train[0])):
+        known, unknown = (features(mean[k : k + 1], std[k : k + 1]) for mean, std in (train, test))
+        alone = probe(known, y_train, unknown, y_test, seed)
+        result |= {f"{name}_component_{k + 1}": entry for name, entry in alone.items()}
+    return result
+
+
+@torch.inference_mode()
+def assign(model: nn.Module, x: Tensor) -> np.ndarray:
+    """Return the most probable category of every point of (N, D) under a clustering model, (N,)."""
+    model.eval()
+    device = next(model.parameters()).device
+    return np.concatenate([model.categories(chunk.to(device)).argmax(-1).cpu().numpy() for chunk in x.split(CHUNK)])
+
+
+def categories(y: np.ndarray, assigned: np.ndarray) -> dict[str, Any]:
+    """Return how well the model's own categories agree with the labels: matched one to one, and by majority."""
+    values = {"cluster_accuracy": cluster_accuracy(y, assigned), "cluster_purity": cluster_purity(y, assigned)}
+    return {name: {"value": value, "stderr": None, "unit": "share of test points"} for name, value in values.items()}
 
 
 def cluster(
@@ -95,6 +121,36 @@ def cluster(
     return {
         name: {"value": value, "stderr": None, "unit": "score"} for name, value in values.items() if value is not None
     }, found
+
+
+def label_metrics(
+    model: nn.Module,
+    spec: AnyRun,
+    codes: dict[str, tuple[np.ndarray, np.ndarray]],
+    y_train: np.ndarray,
+    test: Tensor,
+    y_test: np.ndarray,
+    classes: int,
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Return all metrics that need labels, and the test points' K-means clusters; without labels, none and one cluster.
+
+    Arguments:
+        codes: (mean, std) of the parts "train" and "test", (K, N, Z) each.
+        test: (N, D) test points.
+    """
+    if classes < 2:
+        return {}, np.zeros(len(y_test), dtype=int)
+    if spec.model == "mvae":
+        # its paper concatenates the codes alone
+        codes = {part: (mean, std[..., :0]) for part, (mean, std) in codes.items()}
+    known, unknown = features(*codes["train"]), features(*codes["test"])
+    metrics, clusters = cluster(known, unknown, y_test, classes, spec.seed)
+    metrics |= probe(known, y_train, unknown, y_test, spec.seed)
+    if spec.model == "mvae" and spec.K > 1:
+        metrics |= probe_components(codes["train"], y_train, codes["test"], y_test, spec.seed)
+    if hasattr(model, "categories"):
+        metrics |= categories(y_test, assign(model, test))
+    return metrics, clusters
 
 
 def _silhouette(x: np.ndarray, labels: np.ndarray) -> float | None:

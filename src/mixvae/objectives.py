@@ -27,13 +27,33 @@ class LogTerms(NamedTuple):
         return self.log_likelihood + self.log_prior - self.log_mixture
 
 
-def miselbo(terms: LogTerms, beta: float = 1.0) -> Tensor:
-    """Return the stratified mixture bound of every point, (B,) (Kviman et al., 2023).
+class Objective(NamedTuple):
+    """What training maximises, and its two parts for the history, each (B,).
 
-    1/(K L) sum_{k,l} [log p(x|z) + beta (log p(z) - log q(z|x))]; with K = 1 the ELBO, with beta = 1 a lower bound.
+    value: The objective at the epoch's KL weight.
+    reconstruction: -E[log p(x | z)].
+    kl: E[log q(z | x) - log p(z)].
+    """
+
+    value: Tensor
+    reconstruction: Tensor
+    kl: Tensor
+
+
+def bound(terms: LogTerms, beta: float = 1.0) -> Objective:
+    """Return the stratified importance-weighted bound of every point: 1/K sum_k log 1/L sum_l w_{k,l}.
+
+    w = p(x|z) (p(z) / q(z|x))^beta. One sample per component, L = 1, is MISELBO (Kviman et al., 2023) and, with K = 1, the
+    ELBO; K = 1 with L > 1 is the bound of Burda et al. (2016). At beta = 1 it is a lower bound of log p(x).
     """
     kl = terms.log_mixture - terms.log_prior
-    return (terms.log_likelihood - beta * kl).mean((0, 1))
+    value = -nll_miselbo(terms.log_likelihood - beta * kl)
+    return Objective(value, -terms.log_likelihood.mean((0, 1)), kl.mean((0, 1)))
+
+
+def miselbo(terms: LogTerms) -> Tensor:
+    """Return the mixture's ELBO of every point, (B,): 1/(K L) sum_{k,l} log w, an average of one-sample bounds."""
+    return terms.log_weights().mean((0, 1))
 
 
 def component_elbos(terms: LogTerms) -> Tensor:

@@ -9,18 +9,32 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from mixvae.posteriors import LOG_2PI, LOG_VAR_RANGE, GaussianMixture
+from mixvae.flows import ComponentFlows
+from mixvae.posteriors import LOG_2PI, LOG_VAR_RANGE, GaussianMixture, log_mixture
 
 Encoder = Callable[[Tensor], GaussianMixture]
 
 
-class DiagonalMixture(Distribution):
-    r"""The equally weighted mixture of C diagonal Gaussians with one density for all points.
+def _mixture_log_prob(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
+    """Return log 1/C sum_c N(z; mu_c, s_c^2) for J mixtures at once: (J, N) from z (J, N, Z), mean and log_var (J, C, Z).
 
-    The squared distances to all C components come from one matrix product, of [z^2, z] with
-    [1/s^2, -2 mu/s^2]: (N, 2Z) x (2Z, C) instead of an (N, C, Z) array. Coordinates are centred first, and the
-    product is taken in `dtype`: float32 is enough for a gradient, while an evaluation asks for float64, where the
-    cancellation is far below its standard error.
+    The squared distances to all C components come from one matrix product, of [z^2, z] with [1/s^2, -2 mu/s^2]:
+    (N, 2Z) x (2Z, C) instead of an (N, C, Z) array. Coordinates are centred first.
+    """
+    centre = mean.detach().mean(1, keepdim=True)
+    z, mean, precision = z - centre, mean - centre, (-log_var).exp()
+    constant = (mean.square() * precision + log_var).sum(-1) + z.shape[-1] * LOG_2PI
+    features = torch.cat((z.square(), z), dim=-1)
+    weights = torch.cat((precision, -2 * precision * mean), dim=-1)
+    log_components = -0.5 * torch.baddbmm(constant[:, None], features, weights.mT)
+    return log_components.logsumexp(-1) - math.log(mean.shape[1])
+
+
+class DiagonalMixture(Distribution):
+    """The equally weighted mixture of C diagonal Gaussians with one density for all points.
+
+    The density is computed in `dtype`: float32 is enough for a gradient, while an evaluation asks for float64, where the
+    cancellation of the matrix product in it is far below its standard error.
 
     Arguments:
         mean: (C, Z).
@@ -35,18 +49,43 @@ class DiagonalMixture(Distribution):
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log p(z) of (..., Z) as (...)."""
-        centre = self.loc.detach().mean(0)
-        z, mean, precision = z.to(self.loc.dtype) - centre, self.loc - centre, (-self.log_var).exp()
-        constant = (mean.square() * precision + self.log_var).sum(-1) + z.shape[-1] * LOG_2PI
-        features = torch.cat((z.square(), z), dim=-1).flatten(0, -2)
-        weights = torch.cat((precision, -2 * precision * mean), dim=-1)
-        log_components = -0.5 * torch.addmm(constant, features, weights.T)
-        return (log_components.logsumexp(-1) - math.log(len(mean))).view(z.shape[:-1])
+        flat = z.to(self.loc.dtype).reshape(1, -1, z.shape[-1])
+        return _mixture_log_prob(flat, self.loc[None], self.log_var[None]).view(z.shape[:-1])
 
     def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
         """Draw (*sample_shape, Z)."""
         chosen = torch.randint(len(self.loc), sample_shape, device=self.loc.device)
         return self.loc[chosen] + (0.5 * self.log_var[chosen]).exp() * torch.randn_like(self.loc[chosen])
+
+
+class FlowedMixture(Distribution):
+    """1/K sum_k of the mixture of M Gaussians of component k behind the component's own flow.
+
+    Arguments:
+        mean, log_var: (K, M, Z), of z_0.
+        flows: K flows with an inverse each.
+        dtype: The precision of the Gaussians' density; the flows compute in the precision of their weights.
+    """
+
+    def __init__(self, mean: Tensor, log_var: Tensor, flows: ComponentFlows, dtype: torch.dtype) -> None:
+        self.loc, self.log_var, self.flows, self.dtype = mean, log_var, flows, dtype
+        super().__init__(event_shape=mean.shape[-1:], validate_args=False)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return log p(z) of (..., Z) as (...)."""
+        K, _, Z = self.loc.shape
+        base, log_det = self.flows.inverse(z.reshape(1, -1, Z).expand(K, -1, -1))
+        log_base = _mixture_log_prob(base.to(self.dtype), self.loc.to(self.dtype), self.log_var.to(self.dtype))
+        return log_mixture(log_base - log_det).view(z.shape[:-1])
+
+    def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
+        """Draw (*sample_shape, Z): a Gaussian of every component through its flow, and one of the K per sample."""
+        K, M, Z = self.loc.shape
+        n = math.prod(sample_shape)
+        chosen = torch.randint(M, (n,), device=self.loc.device)
+        base = self.loc[:, chosen] + (0.5 * self.log_var[:, chosen]).exp() * torch.randn_like(self.loc[:, chosen])
+        z = self.flows.push(base[None]).z[0]
+        return z[torch.randint(K, (n,), device=z.device), torch.arange(n, device=z.device)].view(*sample_shape, Z)
 
 
 class StandardPrior(nn.Module):
@@ -87,7 +126,8 @@ class VampPrior(nn.Module):
 
     p(z) = 1/(M K) sum_m sum_k q_k(z | u_m). Under a flow that the components share, the prior's components stay the
     *base* Gaussians, evaluated at z_T: a prior made of flowed pseudo-posteriors would have the flow's determinant
-    cancel against the posterior's, which leaves the plain VampPrior model without a flow.
+    cancel against the posterior's, which leaves the plain VampPrior model without a flow. Under a flow per component
+    nothing cancels between different components, and the pseudo-posteriors are the flowed ones.
 
     Arguments:
         inputs: (M, D) training points in the encoder's input space, from which the pseudo-inputs start.
@@ -103,5 +143,24 @@ class VampPrior(nn.Module):
 
     def forward(self, encoder: Encoder, dtype: torch.dtype) -> Distribution:
         """Return p(z) over (Z,)."""
-        components = encoder(self.constrain(self.free))
-        return DiagonalMixture(components.mean.flatten(0, 1), components.log_var.flatten(0, 1), dtype)
+        q = encoder(self.constrain(self.free))
+        if isinstance(q.flow, ComponentFlows):
+            return FlowedMixture(q.mean, q.log_var, q.flow, dtype)
+        return DiagonalMixture(q.mean.flatten(0, 1), q.log_var.flatten(0, 1), dtype)
+
+
+def build(settings, latent: int, inputs: Callable[[int], Tensor], likelihood: nn.Module) -> nn.Module:
+    """Return the prior that a run's `prior` describes.
+
+    Arguments:
+        latent: The dimension Z.
+        inputs: Gives at most so many training points, (M, D) in the encoder's input space.
+        likelihood: Knows the encoder's input space.
+    """
+    match settings.name:
+        case "standard":
+            return StandardPrior(latent)
+        case "mog":
+            return MixturePrior(latent, settings.components)
+        case "vamp":
+            return VampPrior(inputs(settings.components), likelihood.constrain, likelihood.unconstrain)

@@ -9,7 +9,8 @@ import pandas as pd
 
 from mixvae.errors import UserError
 from mixvae.files import read_json
-from mixvae.spec import Constant, MixtureVAE, parse_run
+from mixvae.spec import AnyRun, DatasetInfo, parse_run
+from mixvae.spec.outputs import has_codes
 
 COLUMNS = ("run", "dataset", "model", "K", "prior", "flow", "seed", "metric", "value", "stderr", "unit")
 LOG_LINES = 5
@@ -22,23 +23,26 @@ RULES = {
 
 
 class StudyRuns(NamedTuple):
-    """A study as written to study.json: its name, its runs by id, and the combinations skipped with their reasons."""
+    """A study as written to study.json: its name, runs by id, combinations skipped with their reasons, and data sets by name."""
 
     name: str
-    runs: dict[str, MixtureVAE | Constant]
+    runs: dict[str, AnyRun]
     skipped: list[dict[str, Any]]
+    datasets: dict[str, DatasetInfo]
 
 
 def read_study(path: Path) -> StudyRuns:
     """Read results/<study>/study.json."""
     content = read_json(path)
     # JSON turned tuples into lists and back through the same validation as a config
-    return StudyRuns(content["study"], {run: parse_run(spec) for run, spec in content["runs"].items()}, content["skipped"])
+    runs = {run: parse_run(spec) for run, spec in content["runs"].items()}
+    datasets = {name: DatasetInfo.model_validate(info) for name, info in content["datasets"].items()}
+    return StudyRuns(content["study"], runs, content["skipped"], datasets)
 
 
-def rules_of(spec: MixtureVAE | Constant) -> list[str]:
-    """Return the rules a run goes through; the control has no latent space."""
-    return ["train", "evaluate"] + (["latents"] if spec.model != "constant" else [])
+def rules_of(spec: AnyRun) -> list[str]:
+    """Return the rules a run goes through; the control and a posterior without data have no codes of points."""
+    return ["train", "evaluate"] + (["latents"] if has_codes(spec) else [])
 
 
 def failures(study: StudyRuns, runs: Path) -> pd.DataFrame:
@@ -73,7 +77,7 @@ def tidy(study: StudyRuns, runs: Path, missing: set[str]) -> pd.DataFrame:
     return frame.astype({"value": float, "stderr": float})
 
 
-def _metrics(folder: Path, spec: MixtureVAE | Constant) -> dict[str, dict[str, Any]]:
+def _metrics(folder: Path, spec: AnyRun) -> dict[str, dict[str, Any]]:
     try:
         result = dict(read_json(folder / "likelihood.json")["metrics"])
         if "latents" in rules_of(spec):

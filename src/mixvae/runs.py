@@ -5,18 +5,20 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from mixvae.data.prepared import Prepared
 from mixvae.errors import UserError
 from mixvae.files import atomic, write_json
 from mixvae.models import build
-from mixvae.spec import Constant, MixtureVAE
+from mixvae.spec import AnyRun
 from mixvae.training import HISTORY_COLUMNS, Trained
 
 
-def save_run(folder: Path, spec: MixtureVAE | Constant, model: nn.Module, trained: Trained) -> None:
+def save_run(folder: Path, spec: AnyRun, model: nn.Module, trained: Trained) -> None:
     """Write spec.json, model.safetensors, history.csv and training.json into a run's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.cpu().contiguous() for name, tensor in trained.weights.items()}
@@ -36,13 +38,18 @@ def save_run(folder: Path, spec: MixtureVAE | Constant, model: nn.Module, traine
     write_json(folder / "spec.json", spec.model_dump(mode="json"))
 
 
-def load_run(folder: Path, spec: MixtureVAE | Constant, x: Tensor) -> nn.Module:
+def build_for(spec: AnyRun, data: Prepared) -> nn.Module:
+    """Return the model of `spec` for its data set, with its initial weights."""
+    return build(spec, torch.from_numpy(data.points("train", binary=False)), tuple(data.meta["shape"]))
+
+
+def load_run(folder: Path, spec: AnyRun, data: Prepared) -> nn.Module:
     """Return a run's trained model on the CPU; raises UserError when its weights cannot be read.
 
     Arguments:
-        x: (N, D) training points, as for `build`.
+        data: The run's data set; a model is first built from its training points.
     """
-    model, path = build(spec, x), folder / "model.safetensors"
+    model, path = build_for(spec, data), folder / "model.safetensors"
     try:
         model.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError, OSError) as error:

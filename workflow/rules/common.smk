@@ -12,6 +12,7 @@ SRC = str(Path(workflow.basedir) / "src")
 sys.path.insert(0, SRC)
 
 from mixvae import spec as specs
+from mixvae.spec import outputs
 
 
 def expand_config():
@@ -23,7 +24,7 @@ def expand_config():
 
 
 EXPANSION = expand_config()
-RUNS, DATASETS = EXPANSION.runs, list(EXPANSION.datasets)
+RUNS = EXPANSION.runs
 STUDY = f"results/{EXPANSION.study.study}"
 RUN = "results/runs/{run}"
 DATASET = "results/datasets/{dataset}"
@@ -74,22 +75,37 @@ def mem_mb(wildcards, attempt):
     return int(attempt * (2000 + 24 * numbers / 1e6))
 
 
+NETWORK_COST = {"mlp": 1, "conv": 10, "deconv": 10, "pixelcnn": 60}
+"""How much longer a network takes than an MLP of the paper's size, roughly."""
+
+
+def cost(spec):
+    return sum(NETWORK_COST[getattr(spec, role).name] for role in ("encoder", "decoder") if hasattr(spec, role)) or 1
+
+
 def train_minutes(wildcards, attempt):
     """Generous: a point takes an MLP of the paper's size 0.14 ms per component and epoch on two cores."""
     spec = spec_of(wildcards)
-    epochs = spec.training.epochs if spec.model != "constant" else 1
-    points = EXPANSION.datasets[spec.dataset].splits.train
-    return int(attempt * (10 + 5e-6 * epochs * points * spec.K))
+    if spec.model == "constant":
+        return 10 * attempt
+    points = spec.training.points or EXPANSION.datasets[spec.dataset].splits.train
+    return int(attempt * (10 + 5e-6 * spec.training.epochs * spec.training.samples * points * spec.K * cost(spec)))
 
 
 def evaluate_minutes(wildcards, attempt):
     """Generous: a decoded sample takes the paper's MLP 0.01 ms on two cores."""
     spec = spec_of(wildcards)
-    samples = spec.evaluation.samples * spec.K if spec.model != "constant" else 1
-    return int(attempt * (10 + 5e-7 * EXPANSION.datasets[spec.dataset].splits.test * samples))
+    if spec.model == "constant":
+        return 10 * attempt
+    points = spec.evaluation.points or EXPANSION.datasets[spec.dataset].splits.test
+    return int(attempt * (10 + 5e-7 * points * spec.evaluation.samples * spec.K * cost(spec)))
 
 
 def with_latents():
+    return [run for run, spec in RUNS.items() if outputs.has_codes(spec)]
+
+
+def trained():
     return [run for run, spec in RUNS.items() if spec.model != "constant"]
 
 
@@ -97,7 +113,8 @@ def study_json():
     """What the study consists of, for the rules that look at it as a whole."""
     skipped = [{"combination": json.dumps(combination), "reason": reason} for combination, reason in EXPANSION.skipped]
     runs = {run: spec.model_dump(mode="json") for run, spec in RUNS.items()}
-    return json.dumps({"study": EXPANSION.study.study, "runs": runs, "skipped": skipped}, indent=1)
+    datasets = {name: info.model_dump(mode="json") for name, info in EXPANSION.datasets.items()}
+    return json.dumps({"study": EXPANSION.study.study, "runs": runs, "skipped": skipped, "datasets": datasets}, indent=1)
 
 
 def write_study(content):
@@ -118,22 +135,17 @@ def run_files(runs, *names):
 FOR_TABLES = run_files(RUNS, "likelihood.json", "pointwise.npz", "training.json") + run_files(
     with_latents(), "latent_metrics.json"
 )
-FOR_FIGURES = run_files(with_latents(), "model.safetensors", "history.csv", "latents.h5ad")
+FOR_FIGURES = run_files(trained(), "model.safetensors", "history.csv") + run_files(with_latents(), "latents.h5ad")
 
 
 def table_files():
-    names = [
-        f"{kind}_{dataset}.{end}" for dataset in DATASETS for kind in ("ablation", "latent") for end in ("csv", "md", "tex")
-    ]
+    names = [f"{table}.{end}" for table in outputs.tables(RUNS.values(), EXPANSION.datasets) for end in ("csv", "md", "tex")]
     files = ["metrics.parquet", "metrics.csv", "skipped.csv", "failures.csv", "provenance/tabulate.json"]
     return [f"{STUDY}/{file}" for file in files] + [f"{STUDY}/tables/{name}" for name in names]
 
 
 def figure_files():
-    names = []
-    for dataset, info in EXPANSION.datasets.items():
-        extra = ["samples", "reconstructions"] if info.kind == "binary_image" else ["umap"]
-        names += [f"{figure}_{dataset}" for figure in ["nll", "training", *extra]]
+    names = outputs.figures(RUNS.values(), EXPANSION.datasets)
     figures = [f"{STUDY}/figures/{name}.{end}" for name in names for end in ("png", "pdf")]
     return [*figures, f"{STUDY}/provenance/figures.json"]
 

@@ -6,8 +6,11 @@ from importlib import import_module
 from pathlib import Path
 
 from mixvae.data.arrays import Arrays
+from mixvae.spec import DatasetInfo
 
 
-def load_raw(name: str, raw: Path) -> Arrays:
-    """Read data set `name` from the folder of its verified raw files."""
+def load_raw(name: str, raw: Path, info: DatasetInfo | None = None) -> Arrays:
+    """Read data set `name` from the folder of its verified raw files; `info` is needed for a user's own data only."""
+    if info and info.reader:
+        return import_module(f"mixvae.data.{info.reader}").load(raw, info.options)
     return import_module(f"mixvae.data.{name}").load(raw)

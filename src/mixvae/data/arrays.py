@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 
 @dataclass(frozen=True)
 class Arrays:
     """A data set as read from its raw files.
 
-    x: (N, C, H, W) uint8 grey levels or (N, D) integer counts.
+    x: (N, C, H, W) uint8 grey or colour levels, (N, D) integer counts (dense or CSR), or (N, D) float32 reals.
     y: (N,) integer labels, indices into `label_names`.
     features: (D,) names of the columns, for counts.
     parts: indices of "train", "valid" and "test" where a protocol fixes them; None asks for the catalogue's stratified split.
     """
 
-    x: np.ndarray
+    x: np.ndarray | csr_matrix
     y: np.ndarray
     label_names: list[str]
     features: list[str] | None = None

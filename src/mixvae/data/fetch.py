@@ -1,4 +1,4 @@
-"""Get the raw files of a data set: from a mirror, an installed package or the internet, and only if their sha256 is right."""
+"""Get the raw files of a data set: from a mirror, an installed package or the internet, and only if their digest is right."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from mixvae.errors import UserError
 from mixvae.files import atomic, sha256
 from mixvae.spec import DatasetInfo
+from mixvae.spec.catalogue import RawFile
 
 CHUNK = 1 << 20
 TIMEOUT = 60
@@ -24,6 +25,8 @@ TIMEOUT = 60
 
 def fetch(name: str, info: DatasetInfo, folder: Path, mirror: str | None) -> dict[str, dict[str, str]]:
     """Put every raw file of data set `name` into `folder`, verified; files already there and right are left alone.
+
+    A file without a published digest is fetched every time, since nothing can tell whether one that is there is right.
 
     Arguments:
         mirror: A folder or URL that holds <name>/<file>, tried before the official sources; None for none.
@@ -37,42 +40,64 @@ def fetch(name: str, info: DatasetInfo, folder: Path, mirror: str | None) -> dic
     found, problems = {}, []
     for file, expected in info.files.items():
         target = folder / file
-        sources = ([f"{mirror.rstrip('/')}/{name}/{file}"] if mirror else []) + expected.sources
-        if target.exists() and sha256(target) == expected.sha256:
-            found[file] = {"sha256": expected.sha256, "source": "already here"}
+        # a user's own file has one source, its path
+        sources = ([f"{mirror.rstrip('/')}/{name}/{file}"] if mirror and not info.reader else []) + expected.sources
+        if target.exists() and matches(target, expected):
+            found[file] = {"sha256": sha256(target), "source": "already here"}
             continue
         target.unlink(missing_ok=True)
         failures = []
         for source in sources:
             try:
-                _copy(source, target, expected.sha256)
+                digest = _copy(source, target, expected.digest)
             except (OSError, ValueError) as error:
                 failures.append(f"{source}: {error}")
             else:
-                found[file] = {"sha256": expected.sha256, "source": source}
+                found[file] = {"sha256": digest, "source": source}
                 break
         else:
-            problems.append(f"{file}: {'; '.join(failures)}")
+            problems.append(f"{file}: {'; '.join(failures) or 'no source is known'}")
         if failures and file in found:
             print(f"warning: {name}/{file}: used {found[file]['source']} because {'; '.join(failures)}", file=sys.stderr)
+        if file in found and not expected.digest:
+            print(
+                f"warning: {name}/{file}: no digest is published, so nothing vouches for this file; its sha256 is "
+                f"{found[file]['sha256']}; pin it as files: {file}: sha256 of {name} in config/datasets.yaml",
+                file=sys.stderr,
+            )
     if problems:
-        hint = "put the files into a folder DIR/" + name + "/ and set data_mirror or MIXVAE_DATA to DIR"
+        hint = f"put the files into a folder DIR/{name}/ and set data_mirror or MIXVAE_DATA to DIR"
+        hint = "is the file still where the config says?" if info.reader else hint
         raise UserError(f"{name}: {len(problems)} of {len(info.files)} files could not be had: {' | '.join(problems)}; {hint}")
     return found
 
 
-def _copy(source: str, target: Path, expected: str) -> None:
-    """Stream `source` to `target`; raises OSError when it cannot be read, ValueError on a wrong checksum."""
-    digest = hashlib.sha256()
+def matches(path: Path, expected: RawFile) -> bool:
+    """Return whether a file has the digest it must have; False where none is known."""
+    if not expected.digest:
+        return False
+    algorithm, value = expected.digest
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest() == value
+
+
+def _copy(source: str, target: Path, expected: tuple[str, str] | None) -> str:
+    """Stream `source` to `target` and return its sha256; raises OSError when unreadable, ValueError on a wrong checksum."""
+    algorithm, value = expected or ("sha256", None)
+    sha, check = hashlib.sha256(), hashlib.new(algorithm)
     with _open(source) as (stream, size), atomic(target) as temporary, temporary.open("wb") as file:
         quiet = not sys.stderr.isatty() or not size or size < CHUNK
         with tqdm(total=size, unit="B", unit_scale=True, desc=target.name, disable=quiet) as bar:
             while block := stream.read(CHUNK):
-                digest.update(block)
+                sha.update(block)
+                check.update(block)
                 file.write(block)
                 bar.update(len(block))
-        if digest.hexdigest() != expected:
-            raise ValueError(f"corrupted, sha256 expected {expected} found {digest.hexdigest()}")
+        if value and check.hexdigest() != value:
+            raise ValueError(f"corrupted, {algorithm} expected {value} found {check.hexdigest()}")
+        if size is not None and file.tell() != size:
+            raise ValueError(f"cut short, {size} bytes expected {file.tell()} found")
+    return sha.hexdigest()
 
 
 @contextmanager

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from mixvae.data.arrays import Arrays
+from mixvae.data.splits import consecutive
 from mixvae.data.torchvision_import import datasets
+
+HELD_OUT = 10_000
 
 
 def load(raw: Path) -> Arrays:
@@ -28,6 +31,4 @@ def load_idx(dataset: str, raw: Path) -> Arrays:
         train, test = build(root, train=True), build(root, train=False)
     x = np.concatenate([train.data.numpy(), test.data.numpy()])[:, None]
     y = np.concatenate([train.targets.numpy(), test.targets.numpy()]).astype(np.int64)
-    held_out = len(train) - 10_000
-    parts = np.split(np.arange(len(x)), [held_out, len(train)])
-    return Arrays(x, y, list(train.classes), parts=dict(zip(("train", "valid", "test"), parts, strict=True)))
+    return Arrays(x, y, list(train.classes), parts=consecutive(len(train) - HELD_OUT, HELD_OUT, len(test)))

@@ -10,85 +10,97 @@ from typing import Any
 import numpy as np
 
 from mixvae.data.arrays import Arrays
+from mixvae.data.splits import PARTS, split
 from mixvae.errors import UserError
 from mixvae.files import atomic, read_json, sha256, write_json
 from mixvae.spec import DatasetInfo
 
-PARTS = ("train", "valid", "test")
-SPLIT_SEED = BINARISATION_SEED = 777
+BINARISATION_SEED = 777
 
 
 @dataclass(frozen=True)
 class Prepared:
     """Arrays by name and what is known about them.
 
-    x_train: (N, *shape); grey levels for a binary image, to be binarised anew for every batch.
-    x_train_fixed: (N, *shape); for a binary image the training part binarised once, for probes.
-    x_valid, x_test: (N, *shape); binarised once for a binary image.
-    y_train, y_valid, y_test: (N,) labels.
+    arrays:
+        x_train, x_valid, x_test: (N, *shape) raw values: uint8 levels, int32 counts or float32 reals.
+        x_train_binary, x_valid_binary, x_test_binary: (N, *shape) uint8, for grey images, binarised once and for all.
+        y_train, y_valid, y_test: (N,) int64 labels, indices into meta's `label_names`.
+    meta: name, kind, shape, levels, sizes, label_names, binarisation and, of counts, features.
     """
 
     arrays: dict[str, np.ndarray]
     meta: dict[str, Any]
 
-    def flat(self, name: str) -> np.ndarray:
-        """Return array `name` as (N, D) float32, grey levels scaled to [0, 1]."""
-        x = self.arrays[name]
-        x = x.reshape(len(x), -1).astype(np.float32)
-        grey = name == "x_train" and self.meta["kind"] == "binary_image"
-        return x / np.float32(self.meta["levels"]) if grey else x
+    def points(self, part: str, binary: bool) -> np.ndarray:
+        """Return part "train", "valid" or "test" as (N, D) float32: levels scaled to [0, 1], counts and reals as they are.
 
-    def fixed(self, part: str) -> np.ndarray:
-        """Return part "train", "valid" or "test" as one unchanging (N, D) float32 array."""
-        name = f"x_{part}_fixed"
-        return self.flat(name if name in self.arrays else f"x_{part}")
+        With `binary` the fixed binarised values instead, which grey images alone have: UserError for anything else.
+        """
+        if binary and self.meta["kind"] != "grey_image":
+            raise UserError(f"{self.meta['name']}: only grey images can be binarised, its kind is {self.meta['kind']}")
+        x = self.arrays[f"x_{part}_binary" if binary else f"x_{part}"]
+        x = x.reshape(len(x), -1).astype(np.float32)
+        return x / np.float32(self.meta["levels"]) if self.meta["levels"] and not binary else x
 
 
 def prepare(name: str, info: DatasetInfo, raw: Arrays) -> Prepared:
     """Split and check the arrays of a data set. Raises UserError naming what is wrong with them."""
-    _check(name, info, raw)
-    parts = raw.parts or _stratified(raw.y, info)
+    if raw.x.shape[0] != len(raw.y):
+        raise UserError(f"{name}: {raw.x.shape[0]} points but {len(raw.y)} labels")
+    expected = info.splits.model_dump()
+    if not raw.parts and sum(expected.values()) != len(raw.y):
+        raise UserError(f"{name}: {len(raw.y)} points, expected {sum(expected.values())} to split into {expected}")
+    parts = raw.parts or split(raw.y, expected)
     sizes = {part: len(parts[part]) for part in PARTS}
-    if sizes != info.splits.model_dump():
-        raise UserError(f"{name}: splits found {sizes}, expected {info.splits.model_dump()}")
-    arrays = {f"x_{part}": raw.x[parts[part]] for part in PARTS} | {f"y_{part}": raw.y[parts[part]] for part in PARTS}
-    if info.kind == "binary_image":
+    if sizes != expected:
+        raise UserError(f"{name}: splits found {sizes}, expected {expected}")
+    x, features = _keep_genes(name, info, raw, parts["train"])
+    _check(name, info, x)
+    x = x.astype({"counts": np.int32, "real": np.float32, "density": np.float32}.get(info.kind, np.uint8), copy=False)
+    arrays = {f"x_{part}": x[parts[part]] for part in PARTS} | {f"y_{part}": raw.y[parts[part]] for part in PARTS}
+    if info.kind == "grey_image":
         # validation, then test, from one stream seeded as in the VampPrior and Mixture-VAE code; the training part last
         stream = np.random.RandomState(BINARISATION_SEED)
-        for part, target in (("valid", "x_valid"), ("test", "x_test"), ("train", "x_train_fixed")):
-            arrays[target] = stream.binomial(1, arrays[f"x_{part}"] / info.levels).astype(np.uint8)
-    if raw.features is not None:
-        arrays["features"] = np.array(raw.features)
-    meta = {"name": name, "label_names": raw.label_names, "sizes": sizes} | info.model_dump(
+        for part in ("valid", "test", "train"):
+            arrays[f"x_{part}_binary"] = stream.binomial(1, arrays[f"x_{part}"] / info.levels).astype(np.uint8)
+    meta = {"name": name, "label_names": raw.label_names, "sizes": sizes, "features": features} | info.model_dump(
         mode="json", include={"kind", "shape", "levels", "binarisation"}
     )
     return Prepared(arrays, meta)
 
 
-def _check(name: str, info: DatasetInfo, raw: Arrays) -> None:
-    if raw.x.shape[1:] != info.shape:
-        raise UserError(f"{name}: points have shape {raw.x.shape[1:]}, expected {info.shape}")
-    if len(raw.x) != len(raw.y):
-        raise UserError(f"{name}: {len(raw.x)} points but {len(raw.y)} labels")
-    if not np.issubdtype(raw.x.dtype, np.integer):
-        raise UserError(f"{name}: values are {raw.x.dtype}, expected integers")
-    if raw.x.min() < 0:
-        raise UserError(f"{name}: found the negative value {raw.x.min()}; counts and grey levels start at 0")
-    if info.kind == "binary_image" and raw.x.max() > info.levels:
-        raise UserError(f"{name}: found the grey level {raw.x.max()}, expected at most {info.levels}")
-    if info.kind == "counts" and (empty := int((raw.x.sum(1) == 0).sum())):
-        raise UserError(f"{name}: {empty} cells have no counts at all, so no library size; remove them")
+def _keep_genes(name: str, info: DatasetInfo, raw: Arrays, train: np.ndarray) -> tuple[np.ndarray, list[str] | None]:
+    """Return the points as a dense array, of counts only the genes to keep, and the features' names."""
+    x, features = raw.x, raw.features
+    if info.genes is not None:
+        if x.shape[1] < info.genes:
+            raise UserError(f"{name}: {x.shape[1]} genes, fewer than the {info.genes} to keep; lower genes")
+        from mixvae.data.genes import most_variable
+
+        kept = most_variable(x[train], info.genes)
+        x, features = x[:, kept], [features[i] for i in kept] if features else None
+    return (x if isinstance(x, np.ndarray) else x.toarray()), features
 
 
-def _stratified(y: np.ndarray, info: DatasetInfo) -> dict[str, np.ndarray]:
-    from sklearn.model_selection import train_test_split
-
-    sizes = info.splits
-    rest, test = train_test_split(np.arange(len(y)), test_size=sizes.test, stratify=y, random_state=SPLIT_SEED)
-    train, valid = train_test_split(
-        rest, train_size=sizes.train, test_size=sizes.valid, stratify=y[rest], random_state=SPLIT_SEED
-    )
-    return {"train": np.sort(train), "valid": np.sort(valid), "test": np.sort(test)}
+def _check(name: str, info: DatasetInfo, x: np.ndarray) -> None:
+    if x.shape[1:] != info.shape:
+        raise UserError(f"{name}: points have shape {x.shape[1:]}, expected {info.shape}")
+    if info.kind in ("real", "density"):
+        if not np.isfinite(x).all():
+            raise UserError(f"{name}: {int((~np.isfinite(x)).sum())} values are not finite numbers")
+        return
+    if not np.issubdtype(x.dtype, np.integer):
+        raise UserError(f"{name}: values are {x.dtype}, expected integers")
+    if x.min() < 0:
+        raise UserError(f"{name}: found the negative value {x.min()}; counts and levels start at 0")
+    if info.levels and x.max() > info.levels:
+        raise UserError(f"{name}: found the level {x.max()}, expected at most {info.levels}")
+    if info.kind == "counts" and (empty := int((x.sum(1) == 0).sum())):
+        where = (
+            f"in the {info.genes} genes kept; raise genes or remove those cells" if info.genes else "at all; remove those cells"
+        )
+        raise UserError(f"{name}: {empty} cells have no counts {where}, for they have no library size")
 
 
 def save(prepared: Prepared, folder: Path) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from mixvae.flows import InverseAutoregressiveFlow
-from mixvae.likelihoods import LIKELIHOODS
-from mixvae.nets import BatchedLinear, mlp
-from mixvae.objectives import LogTerms
-from mixvae.posteriors import FlowedMixture, GaussianMixture
-from mixvae.priors import MixturePrior, StandardPrior, VampPrior
+from mixvae import flows, priors
+from mixvae.likelihoods import likelihood
+from mixvae.nets import decoder, encoder, generate
+from mixvae.objectives import LogTerms, Objective, bound
+from mixvae.posteriors import LOG_VAR_RANGE, GaussianMixture
 from mixvae.seeds import derive
 from mixvae.spec import MixtureVAE as Spec
 
@@ -21,82 +21,99 @@ PSEUDO_INPUTS_SHARE = 10
 """A VampPrior gets at most one pseudo-input per this many training points, or it memorises a small data set."""
 
 
+def pseudo_inputs(x: Tensor, seed: int, encoder_input, most: int) -> Tensor:
+    """Return training points for a VampPrior to start from, (M, D) in the encoder's input space: `most`, fewer for small data.
+
+    They come from a random stream of their own: the same training points whatever K.
+    """
+    M = max(1, min(most, len(x) // PSEUDO_INPUTS_SHARE))
+    stream = torch.Generator().manual_seed(derive(seed, "pseudo-inputs"))
+    return encoder_input(x[torch.randperm(len(x), generator=stream)[:M]])
+
+
+def sample_width(K: int, latent: int, outputs: int, decoder_settings, prior: nn.Module, shape: tuple[int, ...]) -> int:
+    """Return how many numbers the widest array holds that one sample passes through; an evaluation sizes its chunks by it.
+
+    Decoder layers (twice their width when gated), the distances to all K components, and those to the prior's, which
+    count double in float64.
+    """
+    components = prior.components * (K if isinstance(prior, priors.VampPrior) else 1)
+    pixels = math.prod(shape[-2:])
+    match decoder_settings.name:
+        case "mlp":
+            layers = [2 * width for width in decoder_settings.hidden]
+        case "pixelcnn":
+            layers = [pixels * decoder_settings.channels]
+        case "deconv":
+            layers = [2 * pixels * channels for channels, _, _ in decoder_settings.layers]
+    return max(outputs, *layers, K * latent, 2 * components)
+
+
 class MixtureVAE(nn.Module):
-    """p(x|z) p(z) with posterior q(z|x) = 1/K sum_k q_k(z|x), through an optional flow shared by the components.
+    """p(x|z) p(z) with posterior q(z|x) = 1/K sum_k q_k(z|x), each component behind a flow if there is one.
 
     Arguments:
         spec: Architecture, prior and flow.
         x: (N, D) training points, from which a VampPrior's pseudo-inputs start.
+        shape: The shape of a point, of D numbers in all.
     """
 
-    def __init__(self, spec: Spec, x: Tensor) -> None:
+    def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.K, self.latent = spec.K, spec.latent
-        self.likelihood = LIKELIHOODS[spec.likelihood](x.shape[1])
+        self.K, self.noise_size = spec.K, spec.latent
+        self.likelihood = likelihood(spec.likelihood, shape)
+        outputs = self.likelihood.parameters_per_point
         # the decoder first: its initial weights then do not depend on K
-        decoder, encoder = spec.decoder, spec.encoder
-        sizes = (spec.latent, *decoder.hidden)
-        self.decoder = mlp(nn.Linear, sizes, self.likelihood.parameters_per_point, decoder.activation, decoder.dropout)
-        sizes = (x.shape[1], *encoder.hidden)
-        self.encoder = mlp(partial(BatchedLinear, spec.K), sizes, 2 * spec.latent, encoder.activation, encoder.dropout)
-        self.flow = (
-            InverseAutoregressiveFlow(spec.latent, spec.flow.steps, spec.flow.hidden) if spec.flow.name == "iaf" else None
-        )
-        self.prior = self._prior(spec, x)
-        # Numbers in the widest array that one sample passes through: decoder layers (twice their width when gated), the distances to
-        # all K components, and those to the prior's, which count double in float64. An evaluation sizes its chunks by it.
-        layers = [self.likelihood.parameters_per_point, *(2 * width for width in decoder.hidden)]
-        self.width = max(
-            *layers, spec.K * spec.latent, 2 * self.prior.components * (spec.K if spec.prior.name == "vamp" else 1)
-        )
-
-    def _prior(self, spec: Spec, x: Tensor) -> nn.Module:
-        if spec.prior.name == "standard":
-            return StandardPrior(spec.latent)
-        if spec.prior.name == "mog":
-            return MixturePrior(spec.latent, spec.prior.components)
-        M = max(1, min(spec.prior.components, len(x) // PSEUDO_INPUTS_SHARE))
-        # a stream of its own: the same training points whatever K
-        stream = torch.Generator().manual_seed(derive(spec.seed, "pseudo-inputs"))
-        inputs = self.likelihood.encoder_input(x[torch.randperm(len(x), generator=stream)[:M]])
-        return VampPrior(inputs, self.likelihood.constrain, self.likelihood.unconstrain)
-
-    @property
-    def noise_size(self) -> int:
-        """How many standard normals one sample takes."""
-        return self.latent
+        self.decoder = decoder(spec.decoder, (spec.latent,), shape, outputs)
+        self.encoder = encoder(spec.encoder, spec.K, shape, 2 * spec.latent)
+        self.flow = flows.build(spec.flow, spec.K, spec.latent)
+        inputs = partial(pseudo_inputs, x, spec.seed, self.likelihood.encoder_input)
+        self.prior = priors.build(spec.prior, spec.latent, inputs, self.likelihood)
+        self.width = sample_width(spec.K, spec.latent, outputs, spec.decoder, self.prior, shape)
 
     def encode(self, inputs: Tensor) -> GaussianMixture:
-        """Return the K base Gaussians for (B, D) in the encoder's input space."""
+        """Return q(z | x) for (B, D) in the encoder's input space."""
         mean, log_var = self.encoder(inputs).chunk(2, dim=-1)
-        return GaussianMixture(mean, log_var)
+        return GaussianMixture(mean, log_var.clamp(*LOG_VAR_RANGE), self.flow)
 
-    def posterior(self, x: Tensor) -> GaussianMixture | FlowedMixture:
+    def posterior(self, x: Tensor) -> GaussianMixture:
         """Return q(z | x) for (B, D)."""
-        base = self.encode(self.likelihood.encoder_input(x))
-        return FlowedMixture(base, self.flow()) if self.flow else base
+        return self.encode(self.likelihood.encoder_input(x))
 
     def prior_distribution(self, dtype: torch.dtype = torch.float32) -> Distribution:
         """Return p(z), its density computed in `dtype`."""
         return self.prior(self.encode, dtype)
 
-    def log_terms(self, x: Tensor, posterior: GaussianMixture | FlowedMixture, prior: Distribution, noise: Tensor) -> LogTerms:
+    def log_terms(self, x: Tensor, posterior: GaussianMixture, prior: Distribution, noise: Tensor) -> LogTerms:
         """Return the log-densities of x (B, D) at samples made from noise (L, K, B, Z)."""
         draw = posterior.draw(noise)
-        log_likelihood = self.likelihood(self.decoder(draw.z), x).log_prob(x)
+        log_likelihood = self.likelihood(self.decoder([draw.z], x), x).log_prob(x)
         return LogTerms(log_likelihood, prior.log_prob(draw.z), draw.log_mixture, draw.log_component)
+
+    def objective(self, x: Tensor, beta: float, noise: Tensor) -> Objective:
+        """Return the bound to maximise and its parts, (B,) each."""
+        return bound(self.log_terms(x, self.posterior(x), self.prior_distribution(), noise), beta)
 
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the means and standard deviations of the base Gaussians, (K, B, Z) each."""
-        base = self.encode(self.likelihood.encoder_input(x))
+        base = self.posterior(x)
         return base.mean, base.std
 
+    def expectation(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return E_q[z | x], (B, Z), from noise (L, K, B, Z) where there is a flow."""
+        return self.posterior(x).expectation(noise)
+
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Return E[x' | z_k] at one sample z_k of every component, (K, B, D)."""
-        z = self.posterior(x).draw(torch.randn(1, self.K, len(x), self.latent, device=x.device)).z[0]
-        return self.likelihood(self.decoder(z), x).mean
+        """Return E[x' | z_k] at one sample z_k of every component, (K, B, D); a PixelCNN's are draws of x'."""
+        z = self.posterior(x).draw(torch.randn(1, self.K, len(x), self.noise_size, device=x.device)).z[0]
+        return generate(self.decoder, self.likelihood, [z], x)
 
     def sample(self, n: int) -> Tensor:
-        """Return E[x | z] at n samples of the prior, (n, D); for likelihoods that condition on nothing else."""
-        z = self.prior_distribution().sample((n,))
-        return self.likelihood(self.decoder(z), None).mean
+        """Return E[x | z] at n samples of the prior, (n, D), for likelihoods that condition on nothing else; draws from a PixelCNN."""
+        return generate(self.decoder, self.likelihood, [self.prior_distribution().sample((n,))])
+
+    def sample_category(self, category: int, n: int) -> Tensor:
+        """Return E[x | z] at n samples of one component of the prior, (n, D): of a VampPrior one pseudo-input's posterior."""
+        prior = self.prior_distribution()
+        mean, log_var = prior.loc[category], prior.log_var[category]
+        return generate(self.decoder, self.likelihood, [mean + (0.5 * log_var).exp() * torch.randn(n, len(mean), device=mean.device)])

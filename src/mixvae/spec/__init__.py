@@ -2,10 +2,11 @@
 
 from mixvae.errors import UserError
 from mixvae.spec.catalogue import DatasetInfo, catalogue
-from mixvae.spec.run import Constant, MixtureVAE, parse_run, parse_run_json
+from mixvae.spec.run import AnyRun, Constant, MixtureVAE, parse_run, parse_run_json
 from mixvae.spec.study import Expansion, Study, expand, find_config, load
 
 __all__ = [
+    "AnyRun",
     "Constant",
     "DatasetInfo",
     "Expansion",

@@ -9,95 +9,33 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
 from mixvae.files import canonical_json
-from mixvae.spec.base import Frozen, PositiveReal, Real, Sizes, named
+from mixvae.spec.base import Frozen, PositiveReal, Real, named
 from mixvae.spec.catalogue import DatasetInfo
-
-Count = Annotated[int, Field(ge=1)]
-
-LIKELIHOOD_KIND = {"bernoulli": "binary_image", "nb": "counts", "zinb": "counts"}
-"""The kind of data each likelihood is a distribution of."""
-
-
-class StandardPrior(Frozen):
-    """N(0, I)."""
-
-    name: Literal["standard"]
-
-
-class MixturePrior(Frozen):
-    """A learnt mixture of `components` diagonal Gaussians."""
-
-    name: Literal["mog"]
-    components: Count = 500
-
-
-class VampPrior(Frozen):
-    """The aggregate posterior of `components` learnt pseudo-inputs (Tomczak & Welling, 2018)."""
-
-    name: Literal["vamp"]
-    components: Count = 500
-
-
-class NoFlow(Frozen):
-    """The posterior's components stay Gaussian."""
-
-    name: Literal["none"]
-
-
-class InverseAutoregressiveFlow(Frozen):
-    """`steps` inverse autoregressive steps shared by all components (Kingma et al., 2016)."""
-
-    name: Literal["iaf"]
-    steps: Count = 2
-    hidden: Sizes = (320, 320)
-
-
-class MLP(Frozen):
-    """Dense layers of the given widths."""
-
-    name: Literal["mlp"] = "mlp"
-    hidden: Sizes = (300, 300)
-    activation: Literal["gated", "relu"] = "gated"
-    dropout: Annotated[Real, Field(ge=0, lt=1)] = 0.0
-
-
-class Training(Frozen):
-    """Adam, linear KL warm-up over `warmup` epochs, early stopping after `patience` epochs without improvement."""
-
-    learning_rate: PositiveReal = 5e-4
-    batch_size: Count = 100
-    epochs: Count = 4000
-    warmup: Annotated[int, Field(ge=0)] = 100
-    patience: Count = 100
-
-    @model_validator(mode="after")
-    def _warmup_ends(self) -> Training:
-        if self.warmup > self.epochs:
-            raise ValueError(f"warmup of {self.warmup} epochs never ends within epochs: {self.epochs}; lower warmup")
-        return self
-
-
-class Evaluation(Frozen):
-    """`samples` importance samples per component and test point; probes fitted on at most `probe_points` training points."""
-
-    samples: Count = 5000
-    probe_points: Count = 5000
-
-    @model_validator(mode="after")
-    def _enough_for_pareto(self) -> Evaluation:
-        if self.samples < 25:
-            raise ValueError(f"samples: {self.samples} is too few for an importance-weighted likelihood; use 25 or more")
-        return self
-
-
-Prior = Annotated[Annotated[StandardPrior | MixturePrior | VampPrior, Field(discriminator="name")], BeforeValidator(named)]
-Flow = Annotated[Annotated[NoFlow | InverseAutoregressiveFlow, Field(discriminator="name")], BeforeValidator(named)]
-Network = Annotated[MLP, BeforeValidator(named)]
+from mixvae.spec.own_data import OwnData
+from mixvae.spec.parts import (
+    LIKELIHOOD_KINDS,
+    MLP,
+    ConditionalPrior,
+    Count,
+    Decoder,
+    DenseNetwork,
+    Density,
+    Encoder,
+    Evaluation,
+    Flow,
+    Gaussian,
+    Likelihood,
+    NoFlow,
+    Prior,
+    StandardPrior,
+    Training,
+)
 
 
 class _Run(Frozen):
     dataset: str
-    likelihood: Literal["bernoulli", "nb", "zinb"]
+    data: OwnData | None = None
+    likelihood: Likelihood
     K: Count = 1
     seed: Annotated[int, Field(ge=0)] = 0
     threads: Count = 1
@@ -115,26 +53,44 @@ class _Run(Frozen):
 
     def skip_reason(self, dataset: DatasetInfo) -> str | None:
         """Return why this combination makes no sense, or None when it does."""
-        if LIKELIHOOD_KIND[self.likelihood] != dataset.kind:
-            return f"likelihood {self.likelihood} does not fit {self.dataset}, whose kind is {dataset.kind}"
+        if dataset.kind not in LIKELIHOOD_KINDS[self.likelihood.name]:
+            return f"likelihood {self.likelihood.name} does not fit {self.dataset}, whose kind is {dataset.kind}"
         return None
 
 
-class MixtureVAE(_Run):
-    """A VAE with K encoders whose mixture is the posterior (Kviman et al., 2023)."""
+class _Trained(_Run):
+    """What every model with a latent space has."""
 
-    model: Literal["vae"] = "vae"
-    K: Annotated[int, Field(ge=1, le=1000)]
-    prior: Prior = StandardPrior(name="standard")
-    flow: Flow = NoFlow(name="none")
     latent: Count = 40
-    encoder: Network = MLP()
-    decoder: Network = MLP()
+    encoder: DenseNetwork = MLP()
+    decoder: DenseNetwork = MLP()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
 
+    def skip_reason(self, dataset: DatasetInfo) -> str | None:
+        image = dataset.kind in ("grey_image", "colour_image")
+        for role in ("encoder", "decoder"):
+            name = getattr(self, role).name
+            if name != "mlp" and not image:
+                return f"a {name} {role} needs images, and {self.dataset} holds {dataset.kind}"
+        if self.decoder.name == "pixelcnn" and self.likelihood.name != "bernoulli":
+            return (
+                f"the pixelcnn decoder gives one logit per pixel, so it takes likelihood bernoulli, not {self.likelihood.name}"
+            )
+        return super().skip_reason(dataset)
+
+
+class _Mixture(_Trained):
+    """What posteriors that are mixtures of K encoders share: any prior and flow."""
+
+    K: Annotated[int, Field(ge=1, le=1000)]
+    prior: Prior = StandardPrior()
+    flow: Flow = NoFlow()
+    encoder: Encoder = MLP()
+    decoder: Decoder = MLP()
+
     @model_validator(mode="after")
-    def _flow_is_wide_enough(self) -> MixtureVAE:
+    def _flow_is_wide_enough(self) -> _Mixture:
         if self.flow.name == "iaf" and min(self.flow.hidden, default=0) < self.latent - 1:
             raise ValueError(
                 f"flow.hidden: {list(self.flow.hidden)} is too narrow for latent: {self.latent}; a MADE needs at least {self.latent - 1}"
@@ -142,9 +98,114 @@ class MixtureVAE(_Run):
         return self
 
     def skip_reason(self, dataset: DatasetInfo) -> str | None:
-        if self.flow.name == "iaf" and self.latent < 2:
-            return "an autoregressive flow needs at least two latent dimensions"
+        if self.flow.name != "none" and self.latent < 2:
+            return f"flow {self.flow.name} needs at least two latent dimensions"
         return super().skip_reason(dataset)
+
+
+class MixtureVAE(_Mixture):
+    """A VAE with K encoders whose mixture is the posterior (Kviman et al., 2023)."""
+
+    model: Literal["vae"] = "vae"
+
+
+class HierarchicalVAE(_Mixture):
+    """Two stochastic layers with K encoders, the mixture being over both (Kviman et al., 2023; Tomczak & Welling, 2018).
+
+    `latent` is the dimension of z1, next to the data, and `latent_top` that of z2, which has the prior; the flow acts on z1.
+    `encoder` is q(z2|x), `lower` the part of q(z1|x,z2) that reads x, `joint` the width of its joint layer and
+    `conditional` the network of p(z1|z2).
+    """
+
+    model: Literal["hvae"]
+    latent_top: Count = 40
+    lower: Encoder = MLP(hidden=(300,))
+    joint: Count = 300
+    conditional: DenseNetwork = MLP()
+
+    @model_validator(mode="after")
+    def _decoder_takes_two_codes(self) -> HierarchicalVAE:
+        if self.decoder.name == "deconv":
+            raise ValueError("decoder: deconv takes one code; a hierarchical model has mlp or pixelcnn")
+        if self.decoder.name == "mlp" and not self.decoder.hidden:
+            raise ValueError("decoder.hidden: [] leaves no layer in which z1 and z2 meet; give at least one width")
+        return self
+
+
+class MVAE(_Trained):
+    """K encoders and K decoders whose weighted sum is the output (Ye & Bors, "Mixtures of Variational Autoencoders").
+
+    `a0` is the concentration of the Dirichlet prior of the weights, `beta` the weight of dHSIC, taken over all K codes
+    jointly or summed over all pairs.
+    """
+
+    model: Literal["mvae"]
+    K: Annotated[int, Field(ge=1, le=100)]
+    prior: Annotated[StandardPrior, BeforeValidator(named)] = StandardPrior()
+    flow: Annotated[NoFlow, BeforeValidator(named)] = NoFlow()
+    likelihood: Annotated[Gaussian, BeforeValidator(named)] = Gaussian(name="gaussian")
+    latent: Count = 20
+    encoder: Encoder = MLP(hidden=(500, 500), activation="relu")
+    decoder: Decoder = MLP(hidden=(500, 500), activation="relu")
+    a0: PositiveReal = 1.0
+    beta: Annotated[Real, Field(ge=0)] = 1.0
+    dependence: Literal["joint", "pairs"] = "joint"
+
+    @model_validator(mode="after")
+    def _decoders_are_independent_of_x(self) -> MVAE:
+        if self.decoder.name == "pixelcnn":
+            raise ValueError("decoder: pixelcnn cannot be summed over components; mvae has mlp or deconv")
+        return self
+
+
+class CPVAE(_Trained):
+    """A VAE with K categories, each with a Gaussian prior of its own (Lavda et al., "Improving VAE generations of multimodal data").
+
+    `temperature` is that of the Gumbel-softmax in training.
+    """
+
+    model: Literal["cpvae"]
+    K: Count
+    prior: Annotated[ConditionalPrior, BeforeValidator(named)] = ConditionalPrior()
+    flow: Annotated[NoFlow, BeforeValidator(named)] = NoFlow()
+    temperature: PositiveReal = 0.5
+
+
+class GMVAE(_Trained):
+    """K clusters whose Gaussians in z are made from a second code w (Dilokthanakul et al., 2016).
+
+    `latent_w` is the dimension of w, `mixture` the network from w to the K Gaussians, `free_nats` the
+    cut-off below which the categories' KL is not pushed further.
+    """
+
+    model: Literal["gmvae"]
+    K: Count
+    prior: Annotated[ConditionalPrior, BeforeValidator(named)] = ConditionalPrior()
+    flow: Annotated[NoFlow, BeforeValidator(named)] = NoFlow()
+    latent_w: Count = 20
+    mixture: DenseNetwork = MLP(hidden=(100,))
+    free_nats: Annotated[Real, Field(ge=0)] = 0.0
+
+
+class ShuGMVAE(_Trained):
+    """K clusters with a Gaussian each and q(y|x) q(z|x,y), the sum over y taken exactly (Shu, 2016)."""
+
+    model: Literal["gmvae_shu"]
+    K: Count
+    prior: Annotated[ConditionalPrior, BeforeValidator(named)] = ConditionalPrior()
+    flow: Annotated[NoFlow, BeforeValidator(named)] = NoFlow()
+
+
+class Toy(_Run):
+    """K Gaussians, or one under a flow, fitted to a two-dimensional density (Kviman et al., 2023)."""
+
+    model: Literal["toy"]
+    K: Annotated[int, Field(ge=1, le=1000)]
+    likelihood: Annotated[Density, BeforeValidator(named)] = Density()
+    prior: Annotated[StandardPrior, BeforeValidator(named)] = StandardPrior()
+    flow: Flow = NoFlow()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
 
 
 class Constant(_Run):
@@ -152,25 +213,29 @@ class Constant(_Run):
 
     model: Literal["constant"]
     K: Literal[1] = 1
-    prior: Prior = StandardPrior(name="standard")
-    flow: Flow = NoFlow(name="none")
-
-    def skip_reason(self, dataset: DatasetInfo) -> str | None:
-        if self.prior.name != "standard" or self.flow.name != "none":
-            return "the constant control has no latent variable, so neither a prior nor a flow"
-        return super().skip_reason(dataset)
+    prior: Annotated[StandardPrior, BeforeValidator(named)] = StandardPrior()
+    flow: Annotated[NoFlow, BeforeValidator(named)] = NoFlow()
 
 
-MODELS = {"vae": MixtureVAE, "constant": Constant}
-RunSpec = Annotated[MixtureVAE | Constant, Field(discriminator="model")]
-_adapter = TypeAdapter(RunSpec)
+MODELS = {
+    "vae": MixtureVAE,
+    "hvae": HierarchicalVAE,
+    "mvae": MVAE,
+    "cpvae": CPVAE,
+    "gmvae": GMVAE,
+    "gmvae_shu": ShuGMVAE,
+    "toy": Toy,
+    "constant": Constant,
+}
+AnyRun = MixtureVAE | HierarchicalVAE | MVAE | CPVAE | GMVAE | ShuGMVAE | Toy | Constant
+_adapter = TypeAdapter(Annotated[AnyRun, Field(discriminator="model")])
 
 
-def parse_run(value: dict[str, Any]) -> MixtureVAE | Constant:
+def parse_run(value: dict[str, Any]) -> AnyRun:
     """Validate one run's mapping; raises pydantic.ValidationError."""
     return _adapter.validate_python(value)
 
 
-def parse_run_json(text: str) -> MixtureVAE | Constant:
+def parse_run_json(text: str) -> AnyRun:
     """Validate one run's canonical JSON, as written by `canonical`; raises pydantic.ValidationError."""
     return _adapter.validate_json(text)

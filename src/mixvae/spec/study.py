@@ -3,43 +3,60 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from mixvae.errors import UserError, did_you_mean
 from mixvae.spec.base import Frozen
-from mixvae.spec.catalogue import DatasetInfo, catalogue
+from mixvae.spec.catalogue import PATH, DatasetInfo, catalogue
 from mixvae.spec.explain import explain, key_path
-from mixvae.spec.run import MODELS, Constant, MixtureVAE, parse_run
+from mixvae.spec.own_data import resolve
+from mixvae.spec.run import MODELS, AnyRun, Constant, parse_run
 
+OWN_DATA_CACHE = Path("results/datasets/.own.json")
+"""Checksums of the user's own files, so that not every job reads them again."""
 RESERVED = ("runs", "datasets", "reference")
-CONTROL_LIKELIHOOD = {"binary_image": "bernoulli", "counts": "nb"}
+FOLDER = PATH.parent
+"""Where studies are looked for that another one includes."""
 
 
 class Study(Frozen):
     """A named set of runs.
 
-    Every key of a block of `runs` may be a list: the block stands for all combinations of its lists.
+    Every key of a block of `runs` may be a list: the block stands for all combinations of its lists. `include` names other
+    studies whose runs are part of this one.
     """
 
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
     description: str = ""
     data_mirror: str | None = None
     gpu: Literal[0, 1] = 0
-    runs: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    include: list[str] = []
+    runs: list[dict[str, Any]] = []
+
+    @model_validator(mode="after")
+    def _has_runs(self) -> Study:
+        if not self.runs and not self.include:
+            raise ValueError("a study needs runs, or studies to include")
+        return self
 
 
 class Expansion(NamedTuple):
-    """The runs of a study by id, controls included, and the combinations left out as (combination, reason)."""
+    """The runs of a study by id, controls included, the combinations left out as (combination, reason), and the data sets.
+
+    `own` names those data sets that are the user's own files.
+    """
 
     study: Study
-    runs: dict[str, MixtureVAE | Constant]
+    runs: dict[str, AnyRun]
     skipped: list[tuple[dict[str, Any], str]]
     datasets: dict[str, DatasetInfo]
+    own: frozenset[str]
 
 
 class _Loader(yaml.SafeLoader):
@@ -108,27 +125,56 @@ def expand(config: Any, source: str) -> Expansion:
         raise UserError(f"{source}: {explain(error, [Study])}") from None
     if study.study in RESERVED:
         raise UserError(f"{source}: study: {study.study!r} is a folder of results/ already; choose another name")
-    runs: dict[str, MixtureVAE | Constant] = {}
+    runs: dict[str, AnyRun] = {}
     skipped: list[tuple[dict[str, Any], str]] = []
-    for number, block in enumerate(study.runs):
-        for combination, axes in _combinations(block, source, number):
-            spec = _parse(combination, axes, source, number)
-            if spec.dataset not in catalogue():
-                where = _where(number, "dataset", axes)
-                raise UserError(
-                    f"{source}: {where}: unknown data set {spec.dataset!r}{did_you_mean(spec.dataset, catalogue())}"
-                )
-            if reason := spec.skip_reason(catalogue()[spec.dataset]):
+    datasets: dict[str, DatasetInfo] = {}
+    for file, number, block in _blocks(study, source):
+        for combination, axes in _combinations(block, file, number):
+            where = f"{file}: {_where(number, 'dataset', axes)}"
+            combination, info = _with_data(combination, where, study.data_mirror)
+            spec = _parse(combination, axes, file, number)
+            if reason := spec.skip_reason(info):
                 skipped.append((combination, reason))
             else:
                 _add(runs, spec)
+                datasets[spec.dataset] = info
     if not runs:
         raise UserError(f"{source}: runs: no combination makes sense; the first was left out because {skipped[0][1]}")
-    names = sorted({spec.dataset for spec in runs.values()})
-    for name in names:
-        likelihood = CONTROL_LIKELIHOOD[catalogue()[name].kind]
-        _add(runs, Constant(model="constant", dataset=name, likelihood=likelihood))
-    return Expansion(study, runs, skipped, {name: catalogue()[name] for name in names})
+    for spec in list(runs.values()):
+        if spec.likelihood.name != "density":
+            likelihood = {"name": "nb"} if spec.likelihood.name == "zinb" else spec.likelihood
+            _add(runs, Constant(model="constant", dataset=spec.dataset, data=spec.data, likelihood=likelihood))
+    own = frozenset(spec.dataset for spec in runs.values() if spec.data)
+    return Expansion(study, runs, skipped, dict(sorted(datasets.items())), own)
+
+
+def _blocks(study: Study, source: str, above: tuple[str, ...] = ()):
+    """Yield (file, number, block) of every block of `runs`, those of the included studies first."""
+    for name in study.include:
+        if name in above:
+            raise UserError(f"{source}: include: {name} includes itself; remove it")
+        path = find_config(name, FOLDER)
+        content = read_yaml(path)
+        try:
+            included = Study.model_validate(content)
+        except ValidationError as error:
+            raise UserError(f"{path}: {explain(error, [Study])}; {source} includes it") from None
+        yield from _blocks(included, str(path), (*above, name))
+    yield from ((source, number, block) for number, block in enumerate(study.runs))
+
+
+def _with_data(combination: dict[str, Any], where: str, mirror: str | None) -> tuple[dict[str, Any], DatasetInfo | None]:
+    """Return the combination with its data set's name, and what is known of it; the user's own file is looked at."""
+    value = combination.get("dataset")
+    if isinstance(value, dict) or (isinstance(value, str) and value.endswith((".npz", ".h5ad"))):
+        try:
+            name, data, info = resolve(value, mirror or os.environ.get("MIXVAE_DATA"), OWN_DATA_CACHE)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        return {**combination, "dataset": name, "data": data.model_dump(mode="json")}, info
+    if isinstance(value, str) and value not in catalogue():
+        raise UserError(f"{where}: unknown data set {value!r}{did_you_mean(value, catalogue())}; or give the path of an .npz or .h5ad")
+    return combination, catalogue().get(value) if isinstance(value, str) else None
 
 
 def load(path: Path) -> Expansion:
@@ -141,7 +187,7 @@ def load(path: Path) -> Expansion:
     return expansion
 
 
-def _add(runs: dict[str, MixtureVAE | Constant], spec: MixtureVAE | Constant) -> None:
+def _add(runs: dict[str, AnyRun], spec: AnyRun) -> None:
     if runs.setdefault(spec.id, spec) != spec:
         raise UserError(f"two different runs share the id {spec.id}; change any hyperparameter of one of them")
 
@@ -161,7 +207,7 @@ def _where(number: int, key: str, axes: dict[str, int]) -> str:
     return key_path(("runs", number, key, axes[key]) if key in axes else ("runs", number, key))
 
 
-def _parse(combination: dict[str, Any], axes: dict[str, int], source: str, number: int) -> MixtureVAE | Constant:
+def _parse(combination: dict[str, Any], axes: dict[str, int], source: str, number: int) -> AnyRun:
     model = combination.get("model", "vae")
     if not isinstance(model, str) or model not in MODELS:
         raise UserError(f"{source}: {_where(number, 'model', axes)}: unknown model {model!r}{did_you_mean(model, MODELS)}")

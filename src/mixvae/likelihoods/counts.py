@@ -1,47 +1,11 @@
-"""Likelihoods p(x | h): each module turns a decoder's output into a torch distribution over x.
-
-A likelihood also knows what belongs to its kind of data: how x looks to an encoder, and how a VampPrior's pseudo-inputs
-stay inside that space.
-"""
+"""Likelihoods of counts: negative binomials with a mean per cell and gene and a dispersion per gene."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Distribution, Gamma, Independent
-from torch.nn.functional import hardtanh, logsigmoid, softplus
-
-
-class Bernoulli(nn.Module):
-    """Independent pixels with logits h; never log(p + epsilon), which is biased.
-
-    Arguments:
-        features: D, the number of pixels.
-    """
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.parameters_per_point = features
-
-    def forward(self, h: Tensor, x: Tensor | None) -> Distribution:
-        """Return p(x | h) for h of (..., D); `x` is not needed."""
-        return Independent(TorchBernoulli(logits=h, validate_args=False), 1, validate_args=False)
-
-    @staticmethod
-    def encoder_input(x: Tensor) -> Tensor:
-        """Pixels as they are."""
-        return x
-
-    @staticmethod
-    def constrain(free: Tensor) -> Tensor:
-        """Keep pseudo-inputs in [0, 1]."""
-        return hardtanh(free, 0.0, 1.0)
-
-    @staticmethod
-    def unconstrain(x: Tensor) -> Tensor:
-        """Move pixels off the edges of [0, 1], where hardtanh has no gradient and a pseudo-input would never change."""
-        return x.clamp(0.01, 0.99)
+from torch.nn.functional import logsigmoid, softplus
 
 
 class NegativeBinomial(nn.Module):
@@ -166,6 +130,3 @@ class ZeroInflated(Distribution):
         """Draw (*sample_shape, ..., D)."""
         x = self.counts.sample(sample_shape)
         return x.masked_fill(torch.rand_like(x) < self.pi.sigmoid(), 0)
-
-
-LIKELIHOODS = {"bernoulli": Bernoulli, "nb": NegativeBinomial, "zinb": ZeroInflatedNegativeBinomial}

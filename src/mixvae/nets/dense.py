@@ -1,4 +1,4 @@
-"""K networks of one shape as a single batched computation."""
+"""Dense networks: K of one shape as a single batched computation, or one."""
 
 from __future__ import annotations
 
@@ -34,6 +34,34 @@ class BatchedLinear(nn.Module):
         return torch.baddbmm(self.bias, x, self.weight)
 
 
+class Shared(nn.Module):
+    """K networks without any layer: each returns the input.
+
+    Arguments:
+        K: The number of networks.
+    """
+
+    def __init__(self, K: int) -> None:
+        super().__init__()
+        self.K = K
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Expand (B, D), shared by all K, to (K, B, D), or return (K, B, D)."""
+        return x.expand(self.K, *x.shape[-2:])
+
+
+def hidden_layers(
+    linear: Callable[[int, int], nn.Module], sizes: Sequence[int], activation: str, dropout: float
+) -> list[nn.Module]:
+    """Return the dense layers through `sizes`, whose first is the width of the input; see `mlp` for the arguments."""
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise(sizes):
+        layers += [linear(before, 2 * after), nn.GLU()] if activation == "gated" else [linear(before, after), nn.ReLU()]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+    return layers
+
+
 def mlp(
     linear: Callable[[int, int], nn.Module],
     sizes: Sequence[int],
@@ -48,9 +76,4 @@ def mlp(
         activation: "gated" is h(x) * sigmoid(g(x)) (Dauphin et al., 2017), "relu" the rectifier.
         dropout: Probability of dropping a hidden unit in training.
     """
-    layers: list[nn.Module] = []
-    for before, after in itertools.pairwise(sizes):
-        layers += [linear(before, 2 * after), nn.GLU()] if activation == "gated" else [linear(before, after), nn.ReLU()]
-        if dropout:
-            layers.append(nn.Dropout(dropout))
-    return nn.Sequential(*layers, linear(sizes[-1], out_features))
+    return nn.Sequential(*hidden_layers(linear, sizes, activation, dropout), linear(sizes[-1], out_features))

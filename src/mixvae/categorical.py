@@ -1,0 +1,32 @@
+"""What the clustering models share: draws of a category that are functions of normal noise, and closed-form KLs."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def draw_categories(log_probabilities: Tensor, noise: Tensor) -> Tensor:
+    """Return categories (L, B) drawn from the rows of (B, C) by inverse CDF of Phi(noise), for noise (L, B).
+
+    Computed in float64: there, standard normals of float32 never come near enough to 0 or 1 to hit a category whose
+    probability is rounded away, and the weight of which would then be enormous.
+    """
+    edges = log_probabilities.double().softmax(-1).cumsum(-1)
+    uniform = torch.special.ndtr(noise.double())
+    # `right`: a category of zero width is never hit
+    chosen = torch.searchsorted(edges, uniform.T.contiguous(), right=True).T
+    return chosen.clamp(max=log_probabilities.shape[-1] - 1)
+
+
+def uniform_kl(log_probabilities: Tensor) -> Tensor:
+    """Return KL(q(c) || 1/C) of (..., C) as (...)."""
+    return (log_probabilities.exp() * log_probabilities).sum(-1) + math.log(log_probabilities.shape[-1])
+
+
+def gaussian_kl(mean: Tensor, log_var: Tensor, prior_mean: Tensor, prior_log_var: Tensor) -> Tensor:
+    """Return KL(N(mean, exp log_var) || N(prior_mean, exp prior_log_var)), summed over the last axis; shapes broadcast."""
+    log_ratio = log_var - prior_log_var
+    return 0.5 * (log_ratio.exp() + (mean - prior_mean).square() * (-prior_log_var).exp() - log_ratio - 1).sum(-1)

@@ -1,0 +1,29 @@
+"""Which genes to keep."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+
+def most_variable(counts: np.ndarray | csr_matrix, n: int) -> np.ndarray:
+    """Return the sorted indices of the `n` genes with the largest normalised dispersion.
+
+    Dispersion as in scanpy's default (`highly_variable_genes`, flavor "seurat"; Satija et al., 2015, Nature Biotechnology 33):
+    counts scaled to 10,000 per cell, log1p, dispersion compared with that of genes of similar mean. Among equals the first.
+
+    Arguments:
+        counts: (N, D) counts of the training cells alone, so that the choice knows nothing of the others.
+    """
+    import anndata
+    import scanpy
+
+    cells = anndata.AnnData(csr_matrix(counts, dtype=np.float32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # empty cells and genes that no training cell expresses
+        scanpy.pp.normalize_total(cells, target_sum=1e4)
+        scanpy.pp.log1p(cells)
+        dispersions = scanpy.pp.highly_variable_genes(cells, flavor="seurat", inplace=False)["dispersions_norm"]
+    return np.sort(np.argsort(-dispersions.fillna(-np.inf).to_numpy(), kind="stable")[:n])

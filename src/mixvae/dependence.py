@@ -1,0 +1,68 @@
+"""How dependent K sets of codes are: the d-variable Hilbert-Schmidt Independence Criterion (Pfister et al., 2018)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def log_kernels(codes: Tensor) -> Tensor:
+    r"""Return log k_k(z_i, z_j) = -|z_i - z_j|^2 / m_k of (..., K, n, Z) as (..., K, n, n).
+
+    m_k is the median of the squared distances between different points, the median heuristic of the criterion's authors
+    (a Gaussian kernel of variance m_k / 2). No gradient passes through it; without any two different points it is 1.
+    """
+    # summed differences, not a matrix product: equal points must be at distance 0, not at a rounding error
+    distances = torch.cdist(codes, codes, compute_mode="donot_use_mm_for_euclid_dist").square()
+    different = distances.detach().masked_fill(distances == 0, torch.nan).flatten(-2)
+    median = different.nanmedian(-1).values.nan_to_num(1.0).clamp_min(torch.finfo(codes.dtype).tiny)
+    return -distances / median[..., None, None]
+
+
+def dhsic(codes: Tensor) -> Tensor:
+    r"""Return the joint dependence of K variables from n draws of them all, (...) for (..., K, n, Z).
+
+    The V-statistic of Pfister et al. (2018), eq. 13 of Ye & Bors ("Mixtures of Variational Autoencoders"):
+    1/n^2 sum_ij prod_k K_ij + prod_k 1/n^2 sum_ij K_ij - 2/n sum_i prod_k 1/n sum_j K_ij. It is never negative and, as n
+    grows, tends to 0 for independent variables only. For two variables it is the HSIC of Gretton et al. (2005).
+
+    With many variables of many dimensions the kernels' product vanishes off the diagonal, and the value is about 1/n
+    whatever the dependence: read it beside its permutation `null`.
+    """
+    return _joint(log_kernels(codes))
+
+
+def pairs(codes: Tensor) -> Tensor:
+    """Return the HSIC of every pair of the K variables, summed over the pairs, (...) for (..., K, n, Z)."""
+    return _pairs(log_kernels(codes))
+
+
+def _joint(log_k: Tensor) -> Tensor:
+    rows = log_k.exp().mean(-1)
+    # products over components are sums of logarithms; every row holds its own point, so its mean is at least 1/n
+    return log_k.sum(-3).exp().mean((-2, -1)) + rows.mean(-1).log().sum(-1).exp() - 2 * rows.log().sum(-2).exp().mean(-1)
+
+
+def _pairs(log_k: Tensor) -> Tensor:
+    k = log_k.exp()
+    centred = (k - k.mean(-1, keepdim=True) - k.mean(-2, keepdim=True) + k.mean((-2, -1), keepdim=True)).flatten(-2)
+    return (centred @ centred.mT / centred.shape[-1]).triu(1).sum((-2, -1))
+
+
+STATISTICS = {"joint": _joint, "pairs": _pairs}
+"""By a run's `dependence`, the statistic of the log-kernels."""
+
+
+def null(codes: Tensor, permutations: int, seed: int, dependence: str = "joint") -> Tensor:
+    """Return the statistic after independent permutations of each variable's draws, (permutations,) for (K, n, Z).
+
+    This is what the value would be like were the variables independent with the distributions they have.
+    """
+    log_k = log_kernels(codes)
+    generator = torch.Generator().manual_seed(seed)
+    component = torch.arange(len(codes), device=codes.device)[:, None, None]
+    values = []
+    for _ in range(permutations):
+        order = torch.rand(codes.shape[:2], generator=generator).argsort(-1).to(codes.device)
+        values.append(STATISTICS[dependence](log_k[component, order[:, :, None], order[:, None, :]]))
+    return torch.stack(values)

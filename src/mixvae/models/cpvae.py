@@ -1,0 +1,145 @@
+"""CP-VAE: categories with a Gaussian prior each, learnt with the posterior (Lavda et al.)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gumbel_softmax, log_softmax
+
+from mixvae.categorical import draw_categories, gaussian_kl, uniform_kl
+from mixvae.likelihoods import likelihood
+from mixvae.nets import decoder, features, generate, mlp
+from mixvae.objectives import LogTerms, Objective
+from mixvae.posteriors import LOG_VAR_RANGE, GaussianMixture, gaussian_log_prob
+from mixvae.priors import DiagonalMixture, MixturePrior
+from mixvae.spec.run import CPVAE as Spec
+
+CHUNK = 4096
+"""Points that pass the encoder at once for the aggregated categories."""
+
+
+class Posterior(NamedTuple):
+    """log q(c | x), (B, C), and q(z | x), one Gaussian of (1, B, Z)."""
+
+    log_categories: Tensor
+    z: GaussianMixture
+
+
+class CPVAE(nn.Module):
+    r"""p(x|z,c) p(z|c) p(c) with posterior q(z|x,c) q(c|x): p(c) = 1/C, p(z|c) = N(mu_c, diag s_c^2) learnt.
+
+    From Lavda et al., "Improving VAE generations of multimodal data through data-dependent conditional priors". Their
+    q(z|x,c) = N(mu(x, pi), s(x, pi)) reads the *probabilities* pi(x) of q(c|x), through a gated layer beside the last hidden
+    one (Fig. 2), and not c: given x, the published z and c are independent, and q(z|x,c) = q(z|x). The text does not give the
+    width of that layer: it is the last hidden layer's. The decoder reads [z, c].
+
+    Arguments:
+        spec: Architecture and temperature.
+        x: Training points; nothing is initialised from them.
+        shape: The shape of a point, of D numbers in all.
+    """
+
+    K = 1
+
+    def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.C, self.latent, self.temperature = spec.K, spec.latent, spec.temperature
+        self.noise_size = spec.latent + 1
+        self.likelihood = likelihood(spec.likelihood, shape)
+        self.decoder = decoder(spec.decoder, (spec.latent + spec.K,), shape, self.likelihood.parameters_per_point)
+        self.encoder, width = features(spec.encoder, 1, shape)
+        self.category_logits = nn.Linear(width, spec.K)
+        self.gated = mlp(nn.Linear, (width + spec.K, width), 2 * spec.latent, "gated", 0.0)
+        self.prior = MixturePrior(spec.latent, spec.K)
+        self.register_buffer("one_hot", torch.eye(spec.K), persistent=False)
+        self.width = max(self.decoder.width, self.noise_size + spec.K)
+
+    def posterior(self, x: Tensor) -> Posterior:
+        """Return q(c | x) and q(z | x) for (B, D)."""
+        hidden = self.encoder(self.likelihood.encoder_input(x))[0]
+        log_categories = log_softmax(self.category_logits(hidden), dim=-1)
+        mean, log_var = self.gated(torch.cat((hidden, log_categories.exp()), dim=-1)).chunk(2, dim=-1)
+        return Posterior(log_categories, GaussianMixture(mean[None], log_var[None].clamp(*LOG_VAR_RANGE)))
+
+    def prior_distribution(self, dtype: torch.dtype = torch.float32) -> DiagonalMixture:
+        """Return p(z), whose components are p(z | c), in `dtype`."""
+        return self.prior(None, dtype)
+
+    def _log_likelihood(self, x: Tensor, z: Tensor, c: Tensor) -> Tensor:
+        return self.likelihood(self.decoder([torch.cat((z, c), dim=-1)], x), x).log_prob(x)
+
+    def objective(self, x: Tensor, beta: float, noise: Tensor) -> Objective:
+        """Return the paper's objective and its parts, (B,) each, averaged over the L samples.
+
+        Equation 7 with the KL of equations 8 and 9 in closed form; the decoder reads a Gumbel-softmax sample of c, which makes
+        the reconstruction an approximation and the whole no bound.
+        """
+        log_categories, q = self.posterior(x)
+        prior = self.prior_distribution(x.dtype)
+        z = q.mean + q.std * noise[..., : self.latent]
+        relaxed = gumbel_softmax(log_categories.expand(*z.shape[:-1], self.C), tau=self.temperature)
+        log_likelihood = self._log_likelihood(x, z, relaxed).mean((0, 1))
+        conditional = gaussian_kl(q.mean[0][:, None], q.log_var[0][:, None], prior.loc, prior.log_var)
+        kl = uniform_kl(log_categories) + (log_categories.exp() * conditional).sum(-1)
+        return Objective(log_likelihood - beta * kl, -log_likelihood, kl)
+
+    def _draw(self, posterior: Posterior, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return z (L, 1, B, Z), categories (L, 1, B) and log q(z, c | x), (L, 1, B), from noise (L, 1, B, Z + 1)."""
+        draw = posterior.z.draw(noise[..., : self.latent])
+        c = draw_categories(posterior.log_categories, noise[:, 0, :, self.latent])[:, None]
+        points = torch.arange(c.shape[-1], device=c.device)
+        return draw.z, c, draw.log_mixture + posterior.log_categories[points, c]
+
+    def log_terms(self, x: Tensor, posterior: Posterior, prior: DiagonalMixture, noise: Tensor) -> LogTerms:
+        """Return the log-densities of x (B, D) at z and one-hot c made from noise (L, 1, B, Z + 1).
+
+        Every weight is p(x|z,c) p(z|c) p(c) / (q(c|x) q(z|x)).
+        """
+        z, c, log_posterior = self._draw(posterior, noise)
+        log_prior = gaussian_log_prob(z.to(prior.loc.dtype), prior.loc[c], prior.log_var[c]) - math.log(self.C)
+        return LogTerms(self._log_likelihood(x, z, self.one_hot[c]), log_prior, log_posterior, log_posterior)
+
+    def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean and standard deviation of q(z | x), (1, B, Z) each."""
+        q = self.posterior(x).z
+        return q.mean, q.std
+
+    def expectation(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return E_q[z | x], (B, Z), exactly: the noise is not needed."""
+        return self.posterior(x).z.mean[0]
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Return E[x' | z, c] at one sample of the posterior, (1, B, D)."""
+        z, c, _ = self._draw(self.posterior(x), torch.randn(1, 1, len(x), self.noise_size, device=x.device))
+        return generate(self.decoder, self.likelihood, [torch.cat((z, self.one_hot[c]), dim=-1)[0]], x)
+
+    def categories(self, x: Tensor) -> Tensor:
+        """Return q(c | x), (B, C)."""
+        return self.posterior(x).log_categories.exp()
+
+    @torch.no_grad()
+    def marginal(self, x: Tensor) -> Tensor:
+        """Return the aggregated posterior q(c) = 1/N sum_n q(c | x_n) (equation 14), (C,), of (N, D)."""
+        return torch.cat([self.categories(chunk.to(self.one_hot.device)) for chunk in x.split(CHUNK)]).mean(0)
+
+    def _generate(self, c: Tensor) -> Tensor:
+        prior = self.prior_distribution(self.one_hot.dtype)
+        z = prior.loc[c] + (0.5 * prior.log_var[c]).exp() * torch.randn_like(prior.loc[c])
+        return generate(self.decoder, self.likelihood, [torch.cat((z, self.one_hot[c]), dim=-1)])
+
+    def sample(self, n: int, categories: Tensor | None = None) -> Tensor:
+        """Return E[x | z, c] at n samples, (n, D), for likelihoods that condition on nothing else.
+
+        Arguments:
+            n: How many.
+            categories: (C,) probabilities of c, such as `marginal` gives; by default the prior's, which are equal.
+        """
+        weights = torch.ones_like(self.one_hot[0]) if categories is None else categories.to(self.one_hot.device)
+        return self._generate(torch.multinomial(weights, n, replacement=True))
+
+    def sample_category(self, category: int, n: int) -> Tensor:
+        """Return E[x | z, c] at n samples of p(z | c) of one category, (n, D)."""
+        return self._generate(torch.full((n,), category, device=self.one_hot.device))

@@ -1,0 +1,146 @@
+"""The hierarchical mixture VAE: two stochastic layers, the posterior being a mixture over both (Kviman et al., 2023)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from mixvae import flows, priors
+from mixvae.likelihoods import likelihood
+from mixvae.models.vae import pseudo_inputs, sample_width
+from mixvae.nets import BatchedLinear, decoder, encoder, features, generate, mlp
+from mixvae.objectives import LogTerms, Objective, bound
+from mixvae.posteriors import LOG_VAR_RANGE, GaussianMixture, gaussian_log_prob, log_mixture, own_component
+from mixvae.spec.run import HierarchicalVAE as Spec
+
+
+class Posterior(NamedTuple):
+    """q(z2 | x), and what q(z1 | x, z2) reads of x, (K, B, F)."""
+
+    top: GaussianMixture
+    features: Tensor
+
+
+class _LowerEncoder(nn.Module):
+    """q_j(z1 | x, z2) of all K components: a part that reads x, one that reads z2, and a gated layer that joins them."""
+
+    def __init__(self, spec: Spec, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        gated = partial(mlp, partial(BatchedLinear, spec.K), activation="gated", dropout=0.0)
+        self.of_x, width = features(spec.lower, spec.K, shape)
+        self.of_top = nn.Sequential(BatchedLinear(spec.K, spec.latent_top, 2 * width), nn.GLU())
+        self.heads = gated((2 * width, spec.joint), 2 * spec.latent)
+
+    def forward(self, of_x: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and clipped log-variance of z1, (J, N, B, Z1), of every component j for (K, B, F) and z2 (N, B, Z2)."""
+        J, B, F = of_x.shape
+        N = len(top)
+        of_top = self.of_top(top.reshape(N * B, -1))
+        joint = torch.cat((of_x[:, None].expand(J, N, B, F).reshape(J, N * B, F), of_top), dim=-1)
+        mean, log_var = self.heads(joint).view(J, N, B, -1).chunk(2, dim=-1)
+        return mean, log_var.clamp(*LOG_VAR_RANGE)
+
+
+class HierarchicalVAE(nn.Module):
+    r"""p(x|z1,z2) p(z1|z2) p(z2) with posterior 1/K sum_k q_k(z2|x) q_k(z1|x,z2).
+
+    The mixture is over the joint: a sample of component k is scored under every component j by
+    q_j(z2_k|x) q_j(z1_k|x,z2_k), so that the lower encoders of all j read the z2 of all k. The prior's variants act on z2,
+    a flow on z1. With a VampPrior, an IAF and a PixelCNN decoder it is the composite model of the paper.
+
+    Arguments:
+        spec: Architecture, prior and flow.
+        x: (N, D) training points, from which a VampPrior's pseudo-inputs start.
+        shape: The shape of a point, of D numbers in all.
+    """
+
+    def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.K, self.latent, self.latent_top = spec.K, spec.latent, spec.latent_top
+        self.noise_size = spec.latent + spec.latent_top
+        self.likelihood = likelihood(spec.likelihood, shape)
+        outputs = self.likelihood.parameters_per_point
+        # what does not depend on K first, so that its initial weights do not either
+        self.decoder = decoder(spec.decoder, (spec.latent, spec.latent_top), shape, outputs)
+        sizes = (spec.latent_top, *spec.conditional.hidden)
+        self.conditional = mlp(nn.Linear, sizes, 2 * spec.latent, spec.conditional.activation, spec.conditional.dropout)
+        self.upper = encoder(spec.encoder, spec.K, shape, 2 * spec.latent_top)
+        self.lower = _LowerEncoder(spec, shape)
+        self.flow = flows.build(spec.flow, spec.K, spec.latent)
+        inputs = partial(pseudo_inputs, x, spec.seed, self.likelihood.encoder_input)
+        self.prior = priors.build(spec.prior, spec.latent_top, inputs, self.likelihood)
+        width = sample_width(spec.K, self.noise_size, outputs, spec.decoder, self.prior, shape)
+        self.width = max(width, spec.K * 4 * spec.joint)
+
+    def encode_top(self, inputs: Tensor) -> GaussianMixture:
+        """Return q(z2 | x) for (B, D) in the encoder's input space."""
+        mean, log_var = self.upper(inputs).chunk(2, dim=-1)
+        return GaussianMixture(mean, log_var.clamp(*LOG_VAR_RANGE))
+
+    def posterior(self, x: Tensor) -> Posterior:
+        """Return what q(z1, z2 | x) needs of (B, D)."""
+        inputs = self.likelihood.encoder_input(x)
+        return Posterior(self.encode_top(inputs), self.lower.of_x(inputs))
+
+    def prior_distribution(self, dtype: torch.dtype = torch.float32) -> Distribution:
+        """Return p(z2), its density computed in `dtype`."""
+        return self.prior(self.encode_top, dtype)
+
+    def draw(self, posterior: Posterior, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return z1 (L, K, B, Z1), z2 (L, K, B, Z2) and their log-density under every component, (J, L, K, B)."""
+        L, K, B, _ = noise.shape
+        noise1, noise2 = noise.split((self.latent, self.latent_top), dim=-1)
+        top = posterior.top.draw(noise2)
+        mean, log_var = (
+            part.view(K, L, K, B, -1) for part in self.lower(posterior.features, top.z.reshape(L * K, B, -1))
+        )
+        # a sample of component k starts from its own Gaussian: entries (k, l, k, b)
+        own_mean, own_log_var = (part.diagonal(dim1=0, dim2=2).movedim(-1, 1) for part in (mean, log_var))
+        z1, base, log_det = self.flow.push(own_mean + (0.5 * own_log_var).exp() * noise1)
+        return z1, top.z, top.log_components + gaussian_log_prob(base, mean, log_var) - log_det
+
+    def log_terms(self, x: Tensor, posterior: Posterior, prior: Distribution, noise: Tensor) -> LogTerms:
+        """Return the log-densities of x (B, D) at samples made from noise (L, K, B, Z1 + Z2)."""
+        z1, z2, log_components = self.draw(posterior, noise)
+        log_likelihood = self.likelihood(self.decoder([z1, z2], x), x).log_prob(x)
+        mean, log_var = self._lower_prior(z2)
+        log_prior = prior.log_prob(z2) + gaussian_log_prob(z1, mean, log_var)
+        return LogTerms(log_likelihood, log_prior, log_mixture(log_components), own_component(log_components))
+
+    def _lower_prior(self, z2: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_var = self.conditional(z2).chunk(2, dim=-1)
+        return mean, log_var.clamp(*LOG_VAR_RANGE)
+
+    def objective(self, x: Tensor, beta: float, noise: Tensor) -> Objective:
+        """Return the bound to maximise and its parts, (B,) each."""
+        return bound(self.log_terms(x, self.posterior(x), self.prior_distribution(), noise), beta)
+
+    def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and standard deviations of q_k(z2|x) and of q_k(z1|x, E z2) side by side, (K, B, Z1 + Z2) each."""
+        posterior = self.posterior(x)
+        top = posterior.top.mean
+        mean, log_var = self.lower(posterior.features, top)
+        # component k reads its own z2: entries (k, k, b)
+        mean, log_var = (part.diagonal(dim1=0, dim2=1).movedim(-1, 0) for part in (mean, log_var))
+        return torch.cat((mean, top), dim=-1), torch.cat(((0.5 * log_var).exp(), posterior.top.std), dim=-1)
+
+    def expectation(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return a Monte Carlo estimate of E_q[(z1, z2) | x], (B, Z1 + Z2), from noise (L, K, B, Z1 + Z2)."""
+        z1, z2, _ = self.draw(self.posterior(x), noise)
+        return torch.cat((z1, z2), dim=-1).mean((0, 1))
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Return E[x' | z1, z2] at one sample of every component, (K, B, D); a PixelCNN's are draws of x'."""
+        z1, z2, _ = self.draw(self.posterior(x), torch.randn(1, self.K, len(x), self.noise_size, device=x.device))
+        return generate(self.decoder, self.likelihood, [z1[0], z2[0]], x)
+
+    def sample(self, n: int) -> Tensor:
+        """Return E[x | z1, z2] at n samples of the prior, (n, D), for likelihoods that condition on nothing else."""
+        z2 = self.prior_distribution().sample((n,))
+        mean, log_var = self._lower_prior(z2)
+        z1 = mean + (0.5 * log_var).exp() * torch.randn_like(mean)
+        return generate(self.decoder, self.likelihood, [z1, z2])

@@ -1,0 +1,221 @@
+"""M-VAE: K encoders and K decoders whose weighted sum is the output (Ye & Bors, "Mixtures of Variational Autoencoders")."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.distributions import Dirichlet, Distribution, Normal, kl_divergence
+from torch.nn.functional import softplus
+
+from mixvae import priors
+from mixvae.dependence import STATISTICS, log_kernels, null
+from mixvae.likelihoods import likelihood
+from mixvae.nets import decoders, encoder
+from mixvae.objectives import LogTerms, Objective
+from mixvae.posteriors import LOG_VAR_RANGE, gaussian_log_prob
+from mixvae.seeds import derive
+from mixvae.spec.run import MVAE as Spec
+
+CONCENTRATION_FLOOR = 0.01
+"""Added to softplus: a Dirichlet needs positive parameters, and well below this its samples and their gradient degenerate in
+float32 (a weight of 1e-38 and a gradient of 1e5)."""
+ASYMPTOTIC = -20.0
+"""Below this log g a gamma's distribution function is g^a / Gamma(a + 1) to nine digits."""
+INDEPENDENCE_POINTS, PERMUTATIONS = 500, 100
+"""How many points dHSIC is reported on, and how many permutations its null has."""
+
+
+class Posterior(NamedTuple):
+    """q(z_1..z_K, w | x).
+
+    mean, log_var: (K, B, Z).
+    concentration: a(x), (B, K); None for a single component, whose weight is 1.
+    """
+
+    mean: Tensor
+    log_var: Tensor
+    concentration: Tensor | None
+
+
+class Prior(NamedTuple):
+    """p(z_i) for every i, and the Dirichlet's a_0 as (K,), None for a single component."""
+
+    codes: Distribution
+    concentration: Tensor | None
+
+
+def dirichlet_quantiles(noise: Tensor, concentration: Tensor) -> Tensor:
+    """Turn standard normal noise (L, B, K) into log w with w ~ Dir(concentration (B, K)), (L, B, K) in float64.
+
+    Gammas by their quantile function at Phi(noise), divided by their sum. It has no gradient: for evaluation only. All of
+    it in logarithms, as the gamma of a small parameter is often below the smallest number; each tail from its own side, so
+    that no probability rounds to 0 or 1.
+    """
+    from scipy import special
+
+    noise_, a = noise.double().cpu().numpy(), concentration.double().cpu().numpy()
+    a = np.broadcast_to(a, noise_.shape)
+    log_gamma = (special.log_ndtr(noise_) + special.gammaln(a + 1)) / a  # exact as g -> 0, and a lower bound
+    lower = (log_gamma > ASYMPTOTIC) & (noise_ < 0)
+    upper = (log_gamma > ASYMPTOTIC) & (noise_ >= 0)
+    log_gamma[lower] = np.log(special.gammaincinv(a[lower], special.ndtr(noise_[lower])))
+    log_gamma[upper] = np.log(special.gammainccinv(a[upper], special.ndtr(-noise_[upper])))
+    return torch.from_numpy(log_gamma).to(noise.device).log_softmax(-1)
+
+
+def dirichlet_log_prob(log_w: Tensor, concentration: Tensor) -> Tensor:
+    """Return log Dir(w; concentration) of log w (..., K) as (...); torch's own takes w, which may underflow."""
+    a = concentration.to(log_w.dtype)
+    return ((a - 1) * log_w).sum(-1) + a.sum(-1).lgamma() - a.lgamma().sum(-1)
+
+
+class MVAE(nn.Module):
+    r"""p(w) prod_i p(z_i) p(x | sum_i w_i d_i(z_i)) with posterior Dir(w | a(x)) prod_i q_i(z_i | x).
+
+    Every z_i and w enter every likelihood, so this is a single latent-variable model, not a mixture of densities, and the K
+    axis of its log-densities has size 1. Encoder i gives q_i and a_i (softplus); the decoders' outputs are means of the
+    Gaussian likelihood, through a sigmoid for images. A single component has no w, and is a plain VAE.
+
+    The paper leaves open the prior of w, the likelihood's variance and the kernel: Dir(a0, .., a0), a fixed standard
+    deviation, and Gaussian kernels with the median heuristic. Its dHSIC is weighed against log-likelihoods that are sums
+    over all D numbers of a point, at beta = 1 a small term.
+
+    Arguments:
+        spec: Architecture, a0, and the weight and kind of the dependence term.
+        x: (N, D) training points, not used.
+        shape: The shape of a point, of D numbers in all.
+    """
+
+    K = 1
+
+    def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.components, self.latent = spec.K, spec.latent
+        self.weights = spec.K if spec.K > 1 else 0  # normals that w takes
+        self.noise_size = spec.K * spec.latent + self.weights
+        self.a0, self.beta, self.seed = spec.a0, spec.beta, spec.seed
+        self.dependence = spec.dependence
+        self.likelihood = likelihood(spec.likelihood, shape)
+        outputs = self.likelihood.parameters_per_point
+        self.decoders = decoders(spec.decoder, spec.K, spec.latent, shape, outputs)
+        self.encoder = encoder(spec.encoder, spec.K, shape, 2 * spec.latent + (self.weights > 0))
+        self.prior = priors.build(spec.prior, spec.latent, None, self.likelihood)
+        self.squash = torch.sigmoid if len(shape) == 3 else nn.Identity()
+        self.width = max(spec.K * self.decoders.width, 2 * self.noise_size)
+
+    def posterior(self, x: Tensor) -> Posterior:
+        """Return q(z_1..z_K, w | x) for (B, D)."""
+        h = self.encoder(self.likelihood.encoder_input(x))
+        mean, log_var, a = h.split((self.latent, self.latent, h.shape[-1] - 2 * self.latent), dim=-1)
+        concentration = softplus(a.squeeze(-1).T) + CONCENTRATION_FLOOR if self.weights else None
+        return Posterior(mean, log_var.clamp(*LOG_VAR_RANGE), concentration)
+
+    def prior_distribution(self, dtype: torch.dtype = torch.float32) -> Prior:
+        """Return p(z_i) and the parameter of p(w), densities computed in `dtype`."""
+        zeros = self.prior.zeros
+        concentration = zeros.new_full((self.weights,), self.a0, dtype=dtype) if self.weights else None
+        return Prior(self.prior(None, dtype), concentration)
+
+    def component_means(self, z: Tensor) -> Tensor:
+        """Return d_i(z_i) of (..., K, B, Z) as (..., K, B, D)."""
+        return self.squash(self.decoders(z))
+
+    def mixture(self, z: Tensor, w: Tensor | None) -> Distribution:
+        """Return p(x | z, w) for z (..., K, B, Z) and w (..., B, K), batch shape (..., B)."""
+        means = self.component_means(z)
+        mean = means.squeeze(-3) if w is None else torch.einsum("...bk,...kbd->...bd", w.to(means.dtype), means)
+        return self.likelihood(mean, None)
+
+    def _codes(self, posterior: Posterior, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Split noise (L, 1, B, K Z + K) into samples z (L, K, B, Z) and the noise of w, (L, B, K)."""
+        of_z, of_w = noise.squeeze(1).split((self.components * self.latent, self.weights), dim=-1)
+        of_z = of_z.unflatten(-1, (self.components, self.latent)).transpose(1, 2)
+        return posterior.mean + (0.5 * posterior.log_var).exp() * of_z, of_w
+
+    def objective(self, x: Tensor, beta: float, noise: Tensor) -> Objective:
+        """Return MELBO (eq. 8) minus the dependence term (eq. 14) and MELBO's parts, (B,) each.
+
+        The divergences are in closed form, the reconstruction from noise (L, 1, B, K Z + K), whose last K numbers are not
+        used: w has torch's own reparametrisation. dHSIC belongs to the batch and is subtracted from every point's value.
+        """
+        q, p = self.posterior(x), self.prior_distribution()
+        z, _ = self._codes(q, noise)
+        q_z = Normal(q.mean, (0.5 * q.log_var).exp(), validate_args=False)
+        kl = kl_divergence(q_z, p.codes.base_dist).sum((0, 2))
+        w = None
+        if self.weights:
+            q_w = Dirichlet(q.concentration, validate_args=False)
+            w = q_w.rsample(noise.shape[:1])
+            kl = kl + kl_divergence(q_w, Dirichlet(p.concentration, validate_args=False))
+        reconstruction = -self.mixture(z, w).log_prob(x).mean(0)
+        value = -reconstruction - beta * kl
+        if self.weights and self.beta:
+            value = value - self.beta * STATISTICS[self.dependence](log_kernels(z)).mean()
+        return Objective(value, reconstruction, kl)
+
+    def log_terms(self, x: Tensor, posterior: Posterior, prior: Prior, noise: Tensor) -> LogTerms:
+        """Return the log-densities of x (B, D) at samples made from noise (L, 1, B, K Z + K), each (L, 1, B).
+
+        The weights are valid: w is a function of the noise through the gamma's quantiles, see `dirichlet_quantiles`.
+        """
+        z, noise_of_w = self._codes(posterior, noise)
+        log_prior = prior.codes.log_prob(z).sum(1)
+        log_posterior = gaussian_log_prob(z, posterior.mean, posterior.log_var).sum(1)
+        w = None
+        if self.weights:
+            log_w = dirichlet_quantiles(noise_of_w, posterior.concentration)
+            w = log_w.exp()
+            log_prior = log_prior + dirichlet_log_prob(log_w, prior.concentration)
+            log_posterior = log_posterior + dirichlet_log_prob(log_w, posterior.concentration)
+        terms = (self.mixture(z, w).log_prob(x), log_prior, log_posterior, log_posterior)
+        return LogTerms(*(term[:, None] for term in terms))
+
+    def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and standard deviations of q_i(z_i | x), (K, B, Z) each."""
+        q = self.posterior(x)
+        return q.mean, (0.5 * q.log_var).exp()
+
+    def expectation(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return E_q[(z_1, .., z_K) | x], (B, K Z), exactly."""
+        return self.posterior(x).mean.transpose(0, 1).flatten(1)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Return the mixture's output at the posterior means of all z_i and of w, (1, B, D)."""
+        q = self.posterior(x)
+        w = q.concentration / q.concentration.sum(-1, keepdim=True) if self.weights else None
+        return self.mixture(q.mean, w).mean[None]
+
+    def reconstruct_components(self, x: Tensor) -> Tensor:
+        """Return the output of every component with weight 1 at the posterior means (the paper's Fig. 2), (K, B, D)."""
+        return self.component_means(self.posterior(x).mean)
+
+    def sample(self, n: int) -> Tensor:
+        """Return E[x | z, w] at n draws of the prior, (n, D)."""
+        p = self.prior_distribution()
+        w = Dirichlet(p.concentration).sample((n,)) if self.weights else None
+        return self.mixture(p.codes.sample((self.components, n)), w).mean
+
+    @torch.no_grad()
+    def independence(self, x: Tensor) -> dict[str, float]:
+        """Return the dependence of samples of the codes of (N, D) beside its permutation null; empty for one component.
+
+        `dhsic` is joint, `hsic_pairs` the sum over pairs; each with the median and the 95 % quantile of the null, on the
+        first 500 points.
+        """
+        if not self.weights:
+            return {}
+        q = self.posterior(x[:INDEPENDENCE_POINTS])
+        # the noise from the CPU and the kernels in float64: the same numbers everywhere
+        generator = torch.Generator().manual_seed(derive(self.seed, "independence"))
+        noise = torch.randn(1, 1, q.mean.shape[1], self.noise_size, generator=generator).to(x.device)
+        z = self._codes(q, noise)[0][0].double()
+        log_k, result = log_kernels(z), {}
+        for name, dependence in (("dhsic", "joint"), ("hsic_pairs", "pairs")):
+            values = null(z, PERMUTATIONS, derive(self.seed, "independence", 1), dependence)
+            result[name] = STATISTICS[dependence](log_k).item()
+            result[f"{name}_null_median"] = values.median().item()
+            result[f"{name}_null_95"] = values.quantile(0.95).item()
+        return result

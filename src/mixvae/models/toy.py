@@ -1,0 +1,98 @@
+"""K free Gaussians, perhaps behind a flow, fitted to a two-dimensional density (Kviman et al., 2023)."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from mixvae import flows
+from mixvae.objectives import LogTerms, Objective, bound
+from mixvae.posteriors import GaussianMixture, gaussian_log_prob, log_mixture
+from mixvae.spec.run import Toy as Spec
+from mixvae.targets import TARGETS
+
+LATENT = 2
+LOG_VAR_RANGE = (-12.0, 4.0)
+"""Wider than an encoder's: across the ring the variance is 0.0005 = exp(-7.6)."""
+INITIAL_STD = 0.5
+GRID_EXTENT, GRID_STEP = 4.0, 0.01
+"""The grid covers [-4, 4]^2, six standard deviations beyond the means of the bivariate target. Sums over a grid of Gaussians
+with a standard deviation above the step are exact to 1e-8; the ring's is 0.022."""
+GRID_CHUNK = 1 << 22
+"""Numbers in the widest array of a chunk of the grid."""
+
+
+class Toy(nn.Module):
+    r"""q(z) = 1/K sum_k q_k(z), fitted to a normalised target p(z) by MISELBO, which is then -KL(q || p) <= 0.
+
+    There is no x: the data set of this name holds draws of the target, and a batch only says how many samples to take.
+    Means start as standard normal draws, which covers either target, and standard deviations at 0.5, so that components
+    reach the target from wherever they start.
+
+    Arguments:
+        spec: K, the flow, and the target: the data set's name.
+        x: (N, 2) draws of the target, not used.
+        shape: (2,).
+    """
+
+    def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.K, self.noise_size = spec.K, LATENT
+        self.target = TARGETS[spec.dataset]
+        self.mean = nn.Parameter(torch.randn(spec.K, LATENT))
+        self.log_var = nn.Parameter(torch.full((spec.K, LATENT), 2 * math.log(INITIAL_STD)))
+        self.flow = flows.build(spec.flow, spec.K, LATENT)
+        self.width = spec.K * max(LATENT, *getattr(spec.flow, "hidden", ()), 2)
+
+    def posterior(self, x: Tensor) -> GaussianMixture:
+        """Return q(z) for as many points as x (B, 2) holds."""
+        return self._mixture(len(x))
+
+    def _mixture(self, n: int) -> GaussianMixture:
+        mean, log_var = (part[:, None].expand(-1, n, -1) for part in (self.mean, self.log_var.clamp(*LOG_VAR_RANGE)))
+        return GaussianMixture(mean, log_var, self.flow)
+
+    def prior_distribution(self, dtype: torch.dtype = torch.float32) -> None:
+        """There is no prior: the target takes the place of p(x, z)."""
+
+    def log_terms(self, x: Tensor, posterior: GaussianMixture, prior: None, noise: Tensor) -> LogTerms:
+        """Return the target's and the mixture's log-densities at samples made from noise (L, K, B, 2)."""
+        draw = posterior.draw(noise)
+        log_target = self.target(draw.z)
+        return LogTerms(log_target, torch.zeros_like(log_target), draw.log_mixture, draw.log_component)
+
+    def objective(self, x: Tensor, beta: float, noise: Tensor) -> Objective:
+        """Return the bound to maximise and its parts, (B,) each.
+
+        `beta` is not used: it lets a decoder learn before a prior pulls on it, and here without the entropy's full weight
+        every component would only shrink onto a mode.
+        """
+        return bound(self.log_terms(x, self.posterior(x), None, noise))
+
+    def density(self, z: Tensor) -> Tensor:
+        """Return log q(z) of (N, 2) as (N,), through the inverse of a flow."""
+        # a flow that the components share is inverted once
+        J = self.K if isinstance(self.flow, flows.ComponentFlows) else 1
+        base, log_det = self.flow.inverse(z.expand(J, -1, -1))
+        return log_mixture(gaussian_log_prob(base, self.mean[:, None], self.log_var.clamp(*LOG_VAR_RANGE)[:, None]) - log_det)
+
+    @torch.inference_mode()
+    def grid_kl(self) -> dict[str, float]:
+        """Return KL(q || p) in nats, summed over a grid in float64, and the mass of q on it: the KL is right if that is 1."""
+        double = deepcopy(self).double()
+        axis = torch.arange(-GRID_EXTENT, GRID_EXTENT + GRID_STEP / 2, GRID_STEP, dtype=torch.float64, device=self.mean.device)
+        kl = mass = torch.zeros((), dtype=torch.float64, device=axis.device)
+        for z in torch.cartesian_prod(axis, axis).split(max(1, GRID_CHUNK // self.width)):
+            log_q = double.density(z)
+            q = log_q.exp().nan_to_num(0.0)  # far out the inverse of a long flow may overflow: no mass there
+            mass = mass + q.sum()
+            kl = kl + torch.where(q > 0, q * (log_q - self.target(z)), 0.0).sum()
+        return {"kl": kl.item() * GRID_STEP**2, "mass": mass.item() * GRID_STEP**2}
+
+    @torch.no_grad()
+    def draws(self, n: int) -> Tensor:
+        """Return n samples of every component, (K, n, 2)."""
+        return self._mixture(n).draw(torch.randn(1, self.K, n, LATENT, device=self.mean.device)).z[0]

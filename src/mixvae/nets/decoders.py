@@ -1,0 +1,138 @@
+"""Decoders: the networks from latent codes to a likelihood's parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from mixvae.nets.conv import PerComponent, feature_shapes, transposed_convolutions
+from mixvae.nets.dense import BatchedLinear, hidden_layers, mlp
+from mixvae.nets.pixelcnn import PixelCNN
+from mixvae.spec import parts
+
+
+class DenseDecoder(nn.Module):
+    """Dense layers; two codes each pass a first layer of their own, and are then joined (Tomczak & Welling, 2018, HVAE).
+
+    Arguments:
+        settings: The layers.
+        latents: The dimension of each code.
+        outputs: P, the numbers per point.
+    """
+
+    def __init__(self, settings: parts.MLP, latents: Sequence[int], outputs: int) -> None:
+        super().__init__()
+        hidden, style = settings.hidden, (settings.activation, settings.dropout)
+        self.branches = nn.ModuleList()
+        sizes = (*latents, *hidden)
+        if len(latents) > 1:
+            self.branches.extend(nn.Sequential(*hidden_layers(nn.Linear, (Z, hidden[0]), *style)) for Z in latents)
+            sizes = (len(latents) * hidden[0], *hidden[1:])
+        self.layers = mlp(nn.Linear, sizes, outputs, *style)
+        self.width = max(sizes[0], widest(hidden, settings.activation, outputs))
+
+    def forward(self, codes: Sequence[Tensor], x: Tensor | None) -> Tensor:
+        """Return (..., B, P) for codes of (..., B, Z_i); `x` is not needed."""
+        if self.branches:
+            codes = [branch(code) for branch, code in zip(self.branches, codes, strict=True)]
+            return self.layers(torch.cat(codes, dim=-1))
+        (code,) = codes
+        return self.layers(code)
+
+
+class DeconvDecoder(nn.Module):
+    """Transposed convolutions from one code.
+
+    Arguments:
+        settings: The layers of the encoder that this one mirrors.
+        latent: Z, the dimension of the code.
+        shape: (channels, height, width) of an image.
+        outputs: P, the numbers per point.
+    """
+
+    def __init__(self, settings: parts.Deconv, latent: int, shape: Sequence[int], outputs: int) -> None:
+        super().__init__()
+        self.layers = transposed_convolutions(latent, shape, settings.layers, settings.activation, outputs)
+        self.width = widest(map_sizes(settings, shape), settings.activation, outputs)
+
+    def forward(self, codes: Sequence[Tensor], x: Tensor | None) -> Tensor:
+        """Return (..., B, P) for one code of (..., B, Z); `x` is not needed."""
+        (code,) = codes
+        return self.layers(code.flatten(0, -2)).view(*code.shape[:-1], -1)
+
+
+class Decoders(nn.Module):
+    """K decoders of one code each at once.
+
+    Arguments:
+        layers: The K networks, (K, B, Z) -> (K, B, P).
+        width: The size of the widest array that one sample of one of them passes through.
+    """
+
+    def __init__(self, layers: nn.Module, width: int) -> None:
+        super().__init__()
+        self.layers, self.width = layers, width
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Return (..., K, B, P) for (..., K, B, Z)."""
+        *lead, K, B, Z = codes.shape
+        h = self.layers(codes.reshape(-1, K, B, Z).transpose(0, 1).flatten(1, 2))
+        return h.unflatten(1, (-1, B)).transpose(0, 1).reshape(*lead, K, B, -1)
+
+
+def map_sizes(settings: parts.Deconv, shape: Sequence[int]) -> list[int]:
+    """Return the sizes of all feature maps but the image's."""
+    return [math.prod(map_shape) for map_shape in feature_shapes(shape, settings.layers)[1:]]
+
+
+def widest(sizes: Sequence[int], activation: str, outputs: int) -> int:
+    """Return the size of the widest array behind layers of these sizes; a gated layer is twice as wide before its gate."""
+    return max(outputs, *((2 if activation == "gated" else 1) * size for size in (0, *sizes)))
+
+
+def decoder(settings: parts.Decoder, latents: Sequence[int], shape: Sequence[int], outputs: int) -> nn.Module:
+    """Return the decoder that `settings` describes: (codes (..., B, Z_i), x (B, D) or None) -> (..., B, P).
+
+    Its `width` is the size of the widest array that one sample passes through.
+
+    Arguments:
+        settings: Dense layers, transposed convolutions or a PixelCNN.
+        latents: The dimension of each code.
+        shape: The shape of one point.
+        outputs: P, the likelihood's parameters per point; parameter-major, (channels, height, width) for images.
+    """
+    if settings.name == "pixelcnn":
+        return PixelCNN(settings, latents, shape)
+    if settings.name == "deconv":
+        (latent,) = latents
+        return DeconvDecoder(settings, latent, shape, outputs)
+    return DenseDecoder(settings, latents, outputs)
+
+
+def decoders(settings: parts.Decoder, K: int, latent: int, shape: Sequence[int], outputs: int) -> Decoders:
+    """Return K decoders at once, (..., K, B, Z) -> (..., K, B, P), of dense layers or transposed convolutions; see `decoder`."""
+    activation = settings.activation
+    if settings.name == "deconv":
+        network = partial(transposed_convolutions, latent, shape, settings.layers, activation, outputs)
+        return Decoders(PerComponent(K, network), widest(map_sizes(settings, shape), activation, outputs))
+    layers = mlp(partial(BatchedLinear, K), (latent, *settings.hidden), outputs, activation, settings.dropout)
+    return Decoders(layers, widest(settings.hidden, activation, outputs))
+
+
+def generate(decoder: nn.Module, likelihood: nn.Module, codes: Sequence[Tensor], x: Tensor | None = None) -> Tensor:
+    """Return images for codes of (..., B, Z_i) as (..., B, D): E[x | codes], or a sample where pixels depend on each other.
+
+    Arguments:
+        decoder: What `decoder` returned.
+        likelihood: The likelihood of its outputs.
+        codes: The latent codes.
+        x: (B, D) points, for a likelihood that conditions on something of theirs.
+    """
+    if isinstance(decoder, PixelCNN):
+        images = decoder.sample([code.flatten(0, -2) for code in codes])
+        return images.view(*codes[0].shape[:-1], -1)
+    return likelihood(decoder(codes, x), x).mean

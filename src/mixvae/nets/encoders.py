@@ -1,0 +1,35 @@
+"""Encoders: the networks from x to the parameters of K posteriors, all K at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+from torch import nn
+
+from mixvae.nets.conv import PerComponent, convolutions, feature_shapes
+from mixvae.nets.dense import BatchedLinear, Shared, hidden_layers
+from mixvae.spec import parts
+
+
+def features(settings: parts.Encoder, K: int, shape: Sequence[int]) -> tuple[nn.Module, int]:
+    """Return K networks without a final affine map, (B, D) or (K, B, D) -> (K, B, F), and F.
+
+    Arguments:
+        settings: Dense layers or convolutions.
+        K: The number of networks; they share an input of (B, D).
+        shape: The shape of one point, (channels, height, width) for convolutions.
+    """
+    if settings.name == "conv":
+        trunk = PerComponent(K, partial(convolutions, shape, settings.layers, settings.activation))
+        return trunk, math.prod(feature_shapes(shape, settings.layers)[-1])
+    sizes = (math.prod(shape), *settings.hidden)
+    layers = hidden_layers(partial(BatchedLinear, K), sizes, settings.activation, settings.dropout)
+    return nn.Sequential(*(layers or [Shared(K)])), sizes[-1]
+
+
+def encoder(settings: parts.Encoder, K: int, shape: Sequence[int], out_features: int) -> nn.Sequential:
+    """Return K networks with a final affine map, (B, D) or (K, B, D) -> (K, B, out_features); see `features`."""
+    trunk, width = features(settings, K, shape)
+    return nn.Sequential(trunk, BatchedLinear(K, width, out_features))

@@ -1,0 +1,123 @@
+"""The autoregressive decoder p(x | z) = prod_i p(x_i | x_<i, z) (van den Oord et al., 2016)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, pad, relu
+
+from mixvae.spec import parts
+
+
+class CausalConv2d(nn.Module):
+    """A masked 3x3 convolution: pixel (r, c) sees row r-1 at c-1, c, c+1 and row r at c-1 and, as far as `sees`, c.
+
+    The kernel's third row, which the mask would set to zero, is left out: 209 ms instead of 300 for three layers of 64
+    channels on 100 images of 28x28, forward and backward on one thread.
+
+    Arguments:
+        sees: One flag for each input channel: whether pixel (r, c) of it is seen (type B) or not (type A).
+        out_channels: Channels of the output.
+    """
+
+    mask: Tensor
+
+    def __init__(self, sees: Sequence[bool], out_channels: int) -> None:
+        super().__init__()
+        convolution = nn.Conv2d(len(sees), out_channels, (2, 3))
+        self.weight, self.bias = convolution.weight, convolution.bias
+        mask = torch.ones_like(self.weight)
+        mask[:, :, 1, 1] = torch.tensor(sees, dtype=mask.dtype)
+        mask[:, :, 1, 2] = 0
+        self.register_buffer("mask", mask, persistent=False)
+
+    def kernel(self) -> Tensor:
+        """Return the masked weights, (out, in, 2, 3)."""
+        return self.weight * self.mask
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in, H, W) to (N, out, H, W)."""
+        return convolve(x, self.kernel(), self.bias)
+
+
+def convolve(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Convolve (N, in, H, W) with a kernel over the row above and the own row."""
+    return conv2d(pad(x, (0, 0, 1, 0)), kernel, bias, padding=(0, 1))
+
+
+def around(rows: Tensor, column: int) -> Tensor:
+    """Return what a kernel at `column` covers of two padded rows (N, in, 2, W + 2), as (N, in * 6)."""
+    return rows[..., column : column + 3].flatten(1)
+
+
+class PixelCNN(nn.Module):
+    """Masked convolutions over the image and one plane made from each code, then a 1x1 convolution to one logit per pixel.
+
+    A code becomes its plane by one gated dense layer. In the first layer a pixel sees the planes at its own place too, the
+    image only before it; the planes depend on no pixel, so this is as autoregressive and loses less of z. There is no
+    batch normalisation: on batch statistics, a pixel's logit would depend on later pixels and on other images.
+
+    Arguments:
+        settings: Layers and channels.
+        latents: The dimension of each code.
+        shape: (1, H, W).
+    """
+
+    def __init__(self, settings: parts.PixelCNN, latents: Sequence[int], shape: Sequence[int]) -> None:
+        super().__init__()
+        channels = settings.channels
+        _, *self.sides = shape
+        H, W = self.sides
+        self.planes = nn.ModuleList(nn.Sequential(nn.Linear(Z, 2 * H * W), nn.GLU()) for Z in latents)
+        self.first = CausalConv2d([False] + [True] * len(latents), channels)
+        self.hidden = nn.ModuleList(CausalConv2d([True] * channels, channels) for _ in range(settings.layers - 1))
+        self.logit = nn.Conv2d(channels, 1, 1)
+        self.width = channels * H * W
+
+    def _from_codes(self, codes: Sequence[Tensor]) -> Tensor:
+        """Return the planes' part of the first layer, (N, channels, H, W), N the product of the codes' leading axes."""
+        planes = [plane(code.flatten(0, -2)).unflatten(-1, self.sides) for plane, code in zip(self.planes, codes, strict=True)]
+        return convolve(torch.stack(planes, dim=1), self.first.kernel()[:, 1:], self.first.bias)
+
+    def forward(self, codes: Sequence[Tensor], x: Tensor) -> Tensor:
+        """Return the logits of x (B, D) given codes of (..., B, Z_i), each pixel's given those before it, as (..., B, D)."""
+        # the first layer is linear: the image's part of it is the same for all samples and components
+        image = convolve(x.view(-1, 1, *self.sides), self.first.kernel()[:, :1])
+        h = relu(self._from_codes(codes).unflatten(0, (-1, len(x))) + image).flatten(0, 1)
+        for layer in self.hidden:
+            h = relu(layer(h))
+        return self.logit(h).view(*codes[0].shape[:-1], -1)
+
+    @torch.no_grad()
+    def sample(self, codes: Sequence[Tensor]) -> Tensor:
+        """Draw binary images pixel by pixel given codes of (N, Z_i), as (N, D).
+
+        A pixel's column of every layer is computed once, when its turn comes, from the row above and what is known of its
+        own row; nothing that was computed before can change.
+        """
+        H, W = self.sides
+        given = self._from_codes(codes)
+        N = len(given)
+        uniform = torch.rand(N, H, W, dtype=given.dtype, device=given.device)
+        x = torch.empty_like(uniform)
+        first = self.first.kernel()[:, :1].flatten(1).T
+        kernels = [(layer.kernel().flatten(1).T, layer.bias) for layer in self.hidden]
+        logit = self.logit.weight.flatten(1).T, self.logit.bias
+        # each layer's input in the row above and in this one, zeros around; the image is the first
+        widths = [1, *[len(given[0])] * len(kernels)]
+        rows = [given.new_zeros(N, width, 2, W + 2) for width in widths]
+        for r, c in itertools.product(range(H), range(W)):
+            if c == 0:
+                for row in rows:
+                    row[:, :, 0] = row[:, :, 1]
+                    row[:, :, 1] = 0
+            h = relu(given[..., r, c] + around(rows[0], c) @ first)
+            for row, (kernel, bias) in zip(rows[1:], kernels, strict=True):
+                row[:, :, 1, c + 1] = h
+                h = relu(torch.addmm(bias, around(row, c), kernel))
+            x[:, r, c] = uniform[:, r, c] < torch.addmm(logit[1], h, logit[0])[:, 0].sigmoid()
+            rows[0][:, 0, 1, c + 1] = x[:, r, c]
+        return x.flatten(1)

@@ -1,0 +1,68 @@
+"""Which tables and figures a study has, from its runs alone: Snakemake must know before anything has run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from mixvae.spec.catalogue import DatasetInfo
+from mixvae.spec.run import AnyRun
+
+CLUSTERING = ("cpvae", "gmvae", "gmvae_shu")
+"""Models that sort the points into categories."""
+IMAGES = ("grey_image", "colour_image")
+
+
+def has_codes(spec: AnyRun) -> bool:
+    """Return whether a run encodes points, which the control and a posterior without data do not."""
+    return spec.model not in ("constant", "toy")
+
+
+def tables(runs: Iterable[AnyRun], datasets: Mapping[str, DatasetInfo]) -> list[str]:
+    """Return the names of a study's tables, without their endings."""
+    return [f"{kind}_{name}" for name, specs in _by_dataset(runs) for kind in _tables(specs, datasets[name])]
+
+
+def figures(runs: Iterable[AnyRun], datasets: Mapping[str, DatasetInfo]) -> list[str]:
+    """Return the names of a study's figures, without their endings."""
+    return [f"{kind}_{name}" for name, specs in _by_dataset(runs) for kind in _figures(specs, datasets[name])]
+
+
+def _by_dataset(runs: Iterable[AnyRun]) -> list[tuple[str, list[AnyRun]]]:
+    groups: dict[str, list[AnyRun]] = {}
+    for spec in runs:
+        if spec.model != "constant":
+            groups.setdefault(spec.dataset, []).append(spec)
+    return sorted(groups.items())
+
+
+def _tables(specs: list[AnyRun], info: DatasetInfo) -> list[str]:
+    """Likelihoods, latent space, reconstructions, components alone, fit to a density, and what was published."""
+    if info.kind == "density":
+        return ["density"]
+    kinds = {
+        "ablation": True,
+        "latent": True,
+        "reconstruction": any(spec.likelihood.name == "gaussian" for spec in specs) and info.kind in IMAGES,
+        "components": any(spec.model == "mvae" for spec in specs) and info.classes > 1,
+        "published": True,
+    }
+    return [kind for kind, there in kinds.items() if there]
+
+
+def _figures(specs: list[AnyRun], info: DatasetInfo) -> list[str]:
+    if info.kind == "density":
+        return ["density", "training"]
+    image, models = info.kind in IMAGES, {spec.model for spec in specs}
+    kinds = {
+        "nll": True,
+        "training": True,
+        "samples": image,
+        "reconstructions": image,
+        "umap": info.kind == "counts",
+        "components": image and "mvae" in models,
+        "accuracy": "mvae" in models and info.classes > 1,
+        "maps": info.classes > 1 and any(spec.model == "mvae" and spec.latent == 2 for spec in specs),
+        "categories": image and bool(models & set(CLUSTERING)),
+        "histograms": info.kind == "real" and info.shape == (1,),
+    }
+    return [kind for kind, there in kinds.items() if there]

@@ -1,0 +1,39 @@
+"""Normalised two-dimensional densities to fit a posterior to (Kviman et al., 2023)."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import torch
+from torch import Tensor
+
+RADIUS, SHARPNESS = 0.9, 0.001
+COMPONENTS = ((0.2, -1.0), (0.8, 1.0))
+"""Weight, and mean of both coordinates."""
+STD = 0.5
+
+
+def ring(z: Tensor) -> Tensor:
+    """Return log p(z) = -(|z| - 0.9)^2 / 0.001 - log Z of (..., 2) as (...)."""
+    return -(torch.linalg.vector_norm(z, dim=-1) - RADIUS).square() / SHARPNESS - _ring_log_normaliser()
+
+
+@cache
+def _ring_log_normaliser() -> float:
+    from scipy.integrate import quad
+
+    width = 20 * math.sqrt(SHARPNESS)  # the density there is exp(-400) of its peak
+    return math.log(
+        quad(lambda r: 2 * math.pi * r * math.exp(-((r - RADIUS) ** 2) / SHARPNESS), RADIUS - width, RADIUS + width)[0]
+    )
+
+
+def bivariate(z: Tensor) -> Tensor:
+    """Return the log-density of 0.2 N((-1, -1), 0.5^2 I) + 0.8 N((1, 1), 0.5^2 I) at (..., 2) as (...)."""
+    parts = [math.log(weight) - (z - mean).square().sum(-1) / (2 * STD**2) for weight, mean in COMPONENTS]
+    return torch.logaddexp(*parts) - math.log(2 * math.pi * STD**2)
+
+
+TARGETS = {"ring": ring, "bivariate": bivariate}
+"""The log-densities by the name of the data set of draws from them."""

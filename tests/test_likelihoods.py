@@ -1,0 +1,200 @@
+"""The likelihoods of real numbers and of colours, and the factory; counts and binary pixels are in test_distributions.py."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from pydantic import TypeAdapter
+from scipy import stats
+
+from mixvae.likelihoods import Gaussian, Logistics, likelihood
+from mixvae.spec import parts
+
+LEVELS = torch.arange(256)
+
+
+def named(**settings):
+    return TypeAdapter(parts.Likelihood).validate_python(settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape", "parameters"),
+    [
+        ({"name": "bernoulli"}, (1, 4, 5), 20),
+        ({"name": "nb"}, (7,), 7),
+        ({"name": "zinb"}, (7,), 14),
+        ({"name": "gaussian"}, (3, 4, 5), 60),
+        ({"name": "gaussian"}, (1,), 1),
+        ({"name": "logistics", "mixtures": 2}, (3, 4, 5), 400),
+    ],
+    ids=str,
+)
+def test_every_likelihood_scores_points_and_trains_its_parameters(settings, shape, parameters):
+    module = likelihood(named(**settings), shape)
+    assert module.parameters_per_point == parameters
+    torch.manual_seed(0)
+    x = torch.randint(0, 2, (6, math.prod(shape))).float()
+    x[:, 0] = 1  # no cell without a count
+    h = torch.randn(2, 3, 6, parameters, requires_grad=True)
+    distribution = module(h, x)
+    assert distribution.log_prob(x).shape == (2, 3, 6)
+    assert distribution.mean.shape == (2, 3, 6, math.prod(shape))
+    gradient = torch.autograd.grad(distribution.log_prob(x).sum(), h)[0]
+    assert torch.isfinite(gradient).all()
+    inputs = module.encoder_input(x)
+    free = module.unconstrain(inputs).requires_grad_()
+    torch.testing.assert_close(module.constrain(free), inputs, atol=0.06, rtol=0.01)
+    module.constrain(free).sum().backward()
+    assert (free.grad > 0).all()
+
+
+def test_gaussian_is_the_normal_of_scipy():
+    h, x = torch.randn(5, 3, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
+    ours = Gaussian((3,), 0.3)(h, None)
+    np.testing.assert_allclose(ours.log_prob(x), stats.norm(h, 0.3).logpdf(x).sum(-1))
+    np.testing.assert_array_equal(ours.mean, h)
+
+
+def test_only_images_of_real_levels_are_kept_between_0_and_1():
+    x = torch.tensor([[-3.0, 0.5, 4.0]])
+    np.testing.assert_array_equal(Gaussian((3,), 0.1).constrain(x), x)
+    np.testing.assert_array_equal(Gaussian((1, 1, 3), 0.1).constrain(x), [[0, 0.5, 1]])
+
+
+def pixel(M, means, log_scales, coefficients=0.0, logits=0.0, dtype=torch.float64):
+    """The parameters of one pixel; each argument broadcasts to (M, 3), the logits to (M,)."""
+    logits = torch.as_tensor(logits, dtype=dtype).expand(M)
+    rest = [torch.as_tensor(part, dtype=dtype).expand(M, 3).flatten() for part in (means, log_scales, coefficients)]
+    return torch.cat([logits, *rest])
+
+
+def red_green(h, M):
+    """The 256 x 256 probabilities of red and green of one pixel, from scipy's logistic CDF."""
+    logits, rest = np.split(h.double().numpy(), [M])
+    means, log_scales, coefficients = rest.reshape(3, M, 3)
+    weights = np.exp(logits) / np.exp(logits).sum()
+    return sum(
+        weight * masses(mean[0], scale[0])[:, None] * np.stack([masses(mean[1] + np.tanh(c[0]) * r, scale[1]) for r in SCALED])
+        for weight, mean, scale, c in zip(weights, means, np.exp(log_scales), coefficients, strict=True)
+    )
+
+
+SCALED = np.arange(256) / 127.5 - 1
+EDGES = np.concatenate([[-np.inf], SCALED[:-1] + 1 / 255, [np.inf]])
+
+
+def masses(mean, scale):
+    return np.diff(stats.logistic(mean, scale).cdf(EDGES))
+
+
+def reference(h, M, levels):
+    """log p(r, g, b) of one pixel from CDF differences of scipy's logistic, one component after the other."""
+    logits, rest = np.split(h.double().numpy(), [M])
+    means, log_scales, coefficients = rest.reshape(3, M, 3)
+    r, g, b = levels
+    total = 0.0
+    for m in range(M):
+        c, s = np.tanh(coefficients[m]), np.exp(log_scales[m])
+        green = means[m, 1] + c[0] * SCALED[r]
+        blue = means[m, 2] + c[1] * SCALED[r] + c[2] * SCALED[g]
+        mass = masses(means[m, 0], s[0])[r] * masses(green, s[1])[g] * masses(blue, s[2])[b]
+        total += np.exp(logits[m]) * mass
+    return np.log(total / np.exp(logits).sum())
+
+
+def test_colours_have_the_probability_of_brute_force():
+    torch.manual_seed(0)
+    M = 3
+    points = torch.tensor([[0, 255, 254], [254, 254, 254], [1, 0, 0], [255, 255, 255], [17, 128, 201]])
+    for _ in range(5):
+        h = pixel(M, torch.randn(M, 3), torch.randn(M, 3) - 2, torch.randn(M, 3), torch.randn(M))
+        ours = Logistics((3, 1, 1), M)(h, None).log_prob(points.double() / 255)
+        np.testing.assert_allclose(ours, [reference(h, M, levels) for levels in points.tolist()], rtol=1e-8)
+
+
+def test_an_image_is_the_product_of_its_pixels_in_parameter_major_order():
+    torch.manual_seed(0)
+    M, H, W = 2, 2, 3
+    h, x = torch.randn(10 * M, H, W, dtype=torch.float64), torch.randint(0, 256, (3, H, W))
+    whole = Logistics((3, H, W), M)(h.flatten(), None).log_prob(x.double().flatten() / 255)
+    expected = sum(reference(h[:, i, j], M, x[:, i, j].tolist()) for i in range(H) for j in range(W))
+    np.testing.assert_allclose(whole, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("channel", range(3))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_256_probabilities_of_a_channel_add_up_to_one(channel, dtype):
+    torch.manual_seed(0)
+    M = 2
+    # all other channels are certainly 0, so that the probability of the pixel is that of the channel
+    x = torch.zeros(256, 3, dtype=dtype)
+    x[:, channel] = LEVELS / 255
+    others = torch.arange(3) != channel
+    for mean in (-40.0, -1.0, -0.999, 0.0, 0.3, 0.996, 1.0, 1.003, 40.0):
+        for log_scale in (-30.0, -7.0, -5.0, -1.0, 3.0, 7.0, 30.0):
+            means = torch.where(others, -1e6, mean + 0.01 * torch.randn(M, 3))
+            scales = torch.where(others, -7, log_scale)
+            h = pixel(M, means, scales, torch.randn(M, 3), torch.randn(M), dtype)
+            total = Logistics((3, 1, 1), M)(h, None).log_prob(x).logsumexp(0).exp()
+            assert abs(total.item() - 1) < (1e-9 if dtype == torch.float64 else 1e-4), (mean, log_scale)
+
+
+def test_all_greens_and_blues_given_a_red_add_up_to_its_probability():
+    torch.manual_seed(0)
+    M = 2
+    h = pixel(M, 0.5 * torch.randn(M, 3), torch.randn(M, 3) - 1, torch.randn(M, 3), torch.randn(M))
+    green, blue = (part.flatten() for part in torch.meshgrid(LEVELS, LEVELS, indexing="ij"))
+    for red in (0, 100, 255):
+        x = torch.stack([torch.full_like(green, red), green, blue], dim=-1).double() / 255
+        total = Logistics((3, 1, 1), M)(h, None).log_prob(x).logsumexp(0).exp()
+        np.testing.assert_allclose(total, red_green(h, M)[red].sum(), rtol=1e-9)
+    np.testing.assert_allclose(red_green(h, M).sum(), 1)
+
+
+def test_float32_keeps_its_precision_and_gradients_far_from_the_data():
+    torch.manual_seed(0)
+    M = 2
+    points = torch.tensor([[0, 255, 254], [1, 128, 3], [255, 0, 127]])
+    for mean in (-1e4, -30.0, 0.0, 30.0, 1e4):
+        for log_scale in (-100.0, -7.0, 0.0, 6.0, 100.0):
+            h = pixel(M, mean + torch.randn(M, 3), log_scale, torch.randn(M, 3), torch.randn(M), torch.float32)
+            h.requires_grad_()
+            module = Logistics((3, 1, 1), M)
+            log_prob = module(h, None).log_prob(points / 255)
+            exact = module(h.detach().double(), None).log_prob(points.double() / 255)
+            np.testing.assert_allclose(log_prob.detach(), exact, rtol=1e-4, atol=1e-3)
+            (gradient,) = torch.autograd.grad(log_prob.sum(), h)
+            assert torch.isfinite(gradient).all(), (mean, log_scale)
+
+
+def test_samples_have_the_moments_of_the_probabilities():
+    torch.manual_seed(0)
+    M = 2
+    h = pixel(M, torch.tensor([[-0.6, 0.3, 0], [0.5, -0.2, 0.1]]), -2.0, torch.tensor([1.0, -0.5, 0.4]), torch.tensor([0.4, 0.0]))
+    distribution = Logistics((3, 1, 1), M)(h, None)
+    x = distribution.sample((40_000,))
+    assert x.shape == (40_000, 3)
+    np.testing.assert_allclose(255 * x, (255 * x).round(), atol=1e-9)
+    p, values = red_green(h, M), np.arange(256) / 255
+    # five standard errors of the average of a number in [0, 1]
+    tolerance = 5 * 0.5 / math.sqrt(len(x))
+    np.testing.assert_allclose(x.mean(0)[:2], [p.sum(1) @ values, p.sum(0) @ values], atol=tolerance)
+    np.testing.assert_allclose((x[:, 0] * x[:, 1]).mean(), values @ p @ values, atol=tolerance)
+    # blue, which the table leaves out, through the density: E[1 / p] is the number of values that have a probability
+    entropy = -distribution.log_prob(x).mean()
+    fresh = -distribution.log_prob(x[torch.randperm(len(x))][:, :1].expand(-1, 3)).mean()
+    assert entropy < fresh
+    np.testing.assert_allclose(distribution.mean, x.mean(0), atol=0.02)
+
+
+def test_mean_of_red_is_exact_up_to_rounding():
+    for mean in (-1.5, -0.98, 0.2, 1.0, 30.0):
+        for log_scale in (-7.0, -2.0, 1.0, 7.0):
+            h = pixel(1, mean, log_scale)
+            exact = masses(mean, math.exp(log_scale)) @ (np.arange(256) / 255)
+            ours = Logistics((3, 1, 1), 1)(h, None).mean
+            assert abs(ours[0].item() - exact) < 0.5 / 255 + 1e-9
+            assert ((ours >= 0) & (ours <= 1)).all()
