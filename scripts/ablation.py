@@ -80,14 +80,16 @@ def show(folder: Path) -> None:
     """Print the headline table and where everything lies."""
     import pandas as pd
 
-    from mixvae.rendering import MARKS_NOTE, headline
+    from mixvae.rendering import HEADLINES, MARKS_NOTE, headline
 
-    for path in sorted(folder.glob("tables/ablation_*.csv")):
-        name = path.stem.removeprefix("ablation_")
-        print(f"\n{name}: nats per test point, lower is better; mean over seeds (difference to K = 1)\n")
-        text = headline(pd.read_csv(path))
-        print(text)
-        print("\n".join(line for line in MARKS_NOTE.splitlines() if line[0] in text))
+    seen = ""
+    for kind, (_, what) in HEADLINES.items():
+        for path in sorted(folder.glob(f"tables/{kind}_*.csv")):
+            if text := headline(pd.read_csv(path), kind):
+                name = path.stem.removeprefix(f"{kind}_")
+                print(f"\n{name}: {what}; mean over seeds (difference to K = 1)\n\n{text}")
+                seen += text
+    print("".join(f"\n{line}" for line in MARKS_NOTE.splitlines() if line[0] in seen))
     if (folder / "failures.csv").is_file() and len(failed := pd.read_csv(folder / "failures.csv")):
         print(
             f"\n{len(failed)} runs are missing, the first is {failed.run[0]} at rule {failed.rule[0]}: {folder / 'failures.csv'}"

@@ -22,9 +22,11 @@ def main() -> None:
 
     import pandas as pd
 
-    from mixvae import rendering, results, tables
+    from mixvae import results
+    from mixvae.published import PATH, read
+    from mixvae.spec import outputs
 
-    study = results.read_study(arguments.study)
+    study, published = results.read_study(arguments.study), read(PATH)
     failed = results.failures(study, arguments.runs)
     if len(failed) and not arguments.allow_missing:
         raise UserError(
@@ -35,15 +37,10 @@ def main() -> None:
         raise UserError(changed[0]["log"])
     failed = pd.concat([failed, pd.DataFrame(changed, columns=failed.columns)], ignore_index=True)
     missing = set(failed.run)
-    datasets = sorted({spec.dataset for spec in study.runs.values()})
+    made = outputs.tables(study.runs.values(), study.datasets)
     names = ["metrics.parquet", "metrics.csv", "skipped.csv", "failures.csv"]
-    names += [
-        f"tables/{kind}_{dataset}{end}"
-        for dataset in datasets
-        for kind in ("ablation", "latent")
-        for end in (".csv", ".md", ".tex")
-    ]
-    inputs = [arguments.study] + [
+    names += [f"tables/{table}{end}" for table in made for end in (".csv", ".md", ".tex")]
+    inputs = [arguments.study, PATH] + [
         arguments.runs / run / file
         for run, spec in study.runs.items()
         if run not in missing
@@ -58,11 +55,12 @@ def main() -> None:
         write_csv(metrics, folder / "metrics.csv")
         write_csv(pd.DataFrame(study.skipped, columns=["combination", "reason"]), folder / "skipped.csv")
         write_csv(failed, folder / "failures.csv")
-        for dataset in datasets:
-            likelihood = tables.likelihood_table(study, metrics, arguments.runs, missing, dataset)
-            write_table(folder / f"tables/ablation_{dataset}", likelihood, rendering.LIKELIHOOD_NOTE, f"{dataset}: likelihoods")
-            latent = tables.latent_table(study, metrics, dataset)
-            write_table(folder / f"tables/latent_{dataset}", latent, rendering.LATENT_NOTE, f"{dataset}: latent space")
+        for table in made:
+            kind, dataset = table.split("_", 1)
+            if kind == "published":
+                write_comparison(folder / f"tables/{table}", study, metrics, dataset, published)
+            else:
+                write_cells(folder / f"tables/{table}", kind, study, metrics, arguments.runs, missing, dataset)
     if missing:
         print(f"{len(missing)} of {len(study.runs)} runs are missing, listed in {folder / 'failures.csv'}", file=sys.stderr)
 
@@ -87,15 +85,38 @@ def write_csv(frame, path: Path) -> None:
         frame.to_csv(temporary, index=False)
 
 
-def write_table(stem: Path, frame, note: str, title: str) -> None:
+def write_text(text: str, path: Path) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_cells(stem: Path, kind: str, study, metrics, runs: Path, missing: set[str], dataset: str) -> None:
+    """Write a table whose rows are metrics and K."""
     from mixvae import rendering, tables
 
+    if kind == "ablation":
+        frame = tables.likelihood_table(study, metrics, runs, missing, dataset)
+    else:
+        make = {
+            "latent": tables.latent_table,
+            "reconstruction": tables.reconstruction_table,
+            "components": tables.components_table,
+            "density": tables.density_table,
+        }[kind]
+        frame = make(study, metrics, dataset)
     write_csv(tables.wide(frame), stem.with_suffix(".csv"))
-    with atomic(stem.with_suffix(".md")) as temporary:
-        body = rendering.text(frame, "**{}**").to_markdown(index=False, disable_numparse=True)
-        temporary.write_text(f"# {title}\n\n{body}\n\n{rendering.note(frame, note)}", encoding="utf-8")
-    with atomic(stem.with_suffix(".tex")) as temporary:
-        temporary.write_text(rendering.latex(frame, title), encoding="utf-8")
+    write_text(rendering.markdown(frame, kind, dataset), stem.with_suffix(".md"))
+    write_text(rendering.latex(frame, kind, dataset), stem.with_suffix(".tex"))
+
+
+def write_comparison(stem: Path, study, metrics, dataset: str, published: list[dict[str, str]]) -> None:
+    """Write the table of what was published beside what we found."""
+    from mixvae import published as comparison
+
+    frame, info = comparison.compare(study, metrics, dataset, published), study.datasets[dataset]
+    write_csv(comparison.numbers(frame), stem.with_suffix(".csv"))
+    write_text(comparison.markdown(frame, dataset, info), stem.with_suffix(".md"))
+    write_text(comparison.latex(frame, dataset, info), stem.with_suffix(".tex"))
 
 
 cli.run(main)

@@ -11,11 +11,12 @@ import torch
 from torch.distributions import Bernoulli, Categorical, Normal, kl_divergence
 from torch.nn.functional import one_hot
 
-from mixvae.categorical import draw_categories, gaussian_kl, uniform_kl
+from mixvae.categorical import draw_categories, gaussian_kl, gaussian_kl_to_each, uniform_kl
 from mixvae.clustering import cluster_accuracy, cluster_purity
 from mixvae.evaluation import evaluate
 from mixvae.models import build
 from mixvae.models.gmvae import GMVAE
+from mixvae.nets import BatchedLinear
 from mixvae.objectives import bound
 from mixvae.spec import parse_run
 
@@ -37,6 +38,10 @@ def tiny(name: str, likelihood: str = "bernoulli", K: int = 3, latent: int = 1, 
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.4 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        # posteriors rather too wide than too narrow, whose weights have heavy tails
+        heads = {"cpvae": "gated", "gmvae": "encoder", "gmvae_shu": "heads"}[name]
+        bias = [value for key, value in model.named_parameters() if key.startswith(heads) and key.endswith("bias")][-1]
+        bias.view(2, -1)[1] += 2.0
     x = torch.rand(POINTS, math.prod(shape), generator=generator, dtype=torch.float64)
     return model, (x < 0.5).double() if likelihood == "bernoulli" else 2 * x
 
@@ -190,11 +195,8 @@ def gmvae_shu_objective(model, x, beta, noise):
 DIRECT = {"cpvae": cpvae_objective, "gmvae": gmvae_objective, "gmvae_shu": gmvae_shu_objective}
 
 
-@pytest.mark.parametrize("changes", [{}, {"free_nats": 0.4}], ids=["plain", "cut off"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("name", "changes"), [*((name, {}) for name in MODELS), ("gmvae", {"free_nats": 0.4})])
 def test_the_training_objective_is_the_paper_s(name, changes):
-    if changes and name != "gmvae":
-        pytest.skip("only the GMVAE has a cut-off")
     model, x = tiny(name, latent=2, **changes)
     for beta in (0.3, 1.0):
         noise = noise_for(model, 4)
@@ -276,9 +278,9 @@ def test_one_category_is_the_plain_vae_with_one_learnt_gaussian_as_prior(name):
         joint_bias = model.joint_of_x.bias + model.joint_of_y.weight[:, 0]
     vae.decoder.load_state_dict(decoder)
     vae.prior.load_state_dict(model.prior.state_dict())
-    layers = [layer for layer in vae.encoder if hasattr(layer, "weight")]
+    layers = [layer for layer in vae.encoder.modules() if isinstance(layer, BatchedLinear)]
     with torch.no_grad():
-        layers[0].load_state_dict(model.encoder[0].state_dict())
+        layers[0].load_state_dict(next(m for m in model.encoder.modules() if isinstance(m, BatchedLinear)).state_dict())
         for layer, weight, bias in zip(layers[1:], (joint_weight, heads.weight), (joint_bias, heads.bias), strict=True):
             layer.weight.copy_(weight.T[None])
             layer.bias.copy_(bias[None, None])
@@ -372,24 +374,22 @@ def test_the_gmvae_s_responsibilities_are_those_at_the_means():
             torch.testing.assert_close(model.categories(x)[b], density / density.sum())
 
 
-def test_training_fits_two_clusters_and_the_categories_find_them():
-    """Two well separated Gaussians in one dimension: some seed of every model tells them apart."""
-    generator = torch.Generator().manual_seed(0)
+@pytest.mark.parametrize(("name", "seed"), [("cpvae", 1), ("gmvae", 2), ("gmvae_shu", 1)])
+def test_training_separates_two_clusters(name, seed):
+    """Two Gaussians in one dimension, eight standard deviations apart (Lavda et al.), in float32 as in the pipeline."""
     y = torch.arange(200) % 2
-    x = 0.3 + 0.4 * y[:, None] + 0.02 * torch.randn(200, 1, generator=generator)
-    network = {"hidden": [16]}
-    spec = {"model": "gmvae_shu", "dataset": "toy", "likelihood": {"name": "gaussian", "std": 0.05}, "K": 2, "latent": 1}
-    model = build(parse_run({**spec, "encoder": network, "decoder": network}), x, (1,))
+    x = 0.3 + 0.4 * y[:, None] + 0.02 * torch.randn(200, 1, generator=torch.Generator().manual_seed(0))
+    network = {"encoder": {"hidden": [16]}, "decoder": {"hidden": [16]}}
+    spec = {"model": name, "dataset": "toy", "likelihood": {"name": "gaussian", "std": 0.05}, "K": 2, "latent": 1, "seed": seed}
+    extra = {"latent_w": 1, "mixture": {"hidden": [8]}} if name == "gmvae" else {}
+    model = build(parse_run({**spec, **network, **extra}), x, (1,))
     optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
-    torch.manual_seed(0)
-    start = model.objective(x, 1.0, torch.randn(1, 1, 200, 2)).value.mean().item()
-    for _ in range(150):
+    for step in range(300):
         optimiser.zero_grad()
-        objective = model.objective(x, 1.0, torch.randn(1, 1, 200, 2)).value.mean()
-        (-objective).backward()
+        noise = torch.randn(1, 1, len(x), model.noise_size)
+        (-model.objective(x, min(1.0, step / 100), noise).value.mean()).backward()
         optimiser.step()
-    assert objective.item() > start + 1
-    assert cluster_purity(y.numpy(), model.categories(x).argmax(1).numpy()) > 0.95
+    assert cluster_accuracy(y.numpy(), model.categories(x).argmax(1).numpy()) > 0.95
 
 
 def test_drawn_categories_have_the_given_frequencies():
@@ -403,10 +403,11 @@ def test_drawn_categories_have_the_given_frequencies():
 @pytest.mark.parametrize("place", [0, 2, 4])
 def test_extreme_noise_never_draws_a_category_without_mass(place):
     """Its weight would be exp(100) too large."""
-    logits = torch.zeros(1, 5)
-    logits[0, place] = -100.0
-    noise = torch.cat((torch.tensor([-5.9, 5.9]), torch.randn(100_000, generator=torch.Generator().manual_seed(1))))
-    drawn = draw_categories(logits.log_softmax(-1), noise[:, None])
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(50, 5, generator=generator)
+    logits[:, place] = -100.0
+    noise = torch.cat((torch.tensor([-5.9, 5.9]), torch.randn(2000, generator=generator)))
+    drawn = draw_categories(logits.log_softmax(-1), noise[:, None].expand(-1, 50))
     assert not (drawn == place).any()
     assert set(drawn.unique().tolist()) == set(range(5)) - {place}
 
@@ -416,6 +417,12 @@ def test_kl_divergences_match_torch_s():
     a, b, c, d = torch.randn(4, 3, 4, 2, generator=generator, dtype=torch.float64)
     expected = kl_divergence(Normal(a, (b / 2).exp()), Normal(c, (d / 2).exp())).sum(-1)
     torch.testing.assert_close(gaussian_kl(a, b, c, d), expected)
+    m, v, n, u = a[:, 0], b[:, 0], c[0], d[0]
+    each = kl_divergence(Normal(m[:, None], (v / 2).exp()[:, None]), Normal(n, (u / 2).exp())).sum(-1)
+    torch.testing.assert_close(gaussian_kl_to_each(m, v, n, u), each)
+    in_float32 = gaussian_kl_to_each(m.float(), v.float(), n.float() + 3, u.float() - 6)
+    shifted = kl_divergence(Normal(m[:, None], (v / 2).exp()[:, None]), Normal(n + 3, (u / 2 - 3).exp())).sum(-1)
+    torch.testing.assert_close(in_float32.double(), shifted, rtol=1e-5, atol=1e-3)
     q = Categorical(logits=a)
     torch.testing.assert_close(uniform_kl(q.logits), kl_divergence(q, Categorical(torch.ones_like(a))))
     assert uniform_kl(torch.tensor([[0.0, -200.0]])).isfinite().all()

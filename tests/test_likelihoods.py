@@ -71,15 +71,16 @@ def pixel(M, means, log_scales, coefficients=0.0, logits=0.0, dtype=torch.float6
     return torch.cat([logits, *rest])
 
 
-def red_green(h, M):
-    """The 256 x 256 probabilities of red and green of one pixel, from scipy's logistic CDF."""
+def joint(h, M, first=0, second=1, coefficient=0):
+    """The 256 x 256 probabilities of two channels of one pixel, from scipy's logistic CDF; the third must not matter."""
     logits, rest = np.split(h.double().numpy(), [M])
     means, log_scales, coefficients = rest.reshape(3, M, 3)
     weights = np.exp(logits) / np.exp(logits).sum()
-    return sum(
-        weight * masses(mean[0], scale[0])[:, None] * np.stack([masses(mean[1] + np.tanh(c[0]) * r, scale[1]) for r in SCALED])
-        for weight, mean, scale, c in zip(weights, means, np.exp(log_scales), coefficients, strict=True)
-    )
+    total = np.zeros((256, 256))
+    for weight, mean, scale, c in zip(weights, means, np.exp(log_scales), np.tanh(coefficients[:, coefficient]), strict=True):
+        given = np.stack([masses(mean[second] + c * value, scale[second]) for value in SCALED])
+        total += weight * masses(mean[first], scale[first])[:, None] * given
+    return total
 
 
 SCALED = np.arange(256) / 127.5 - 1
@@ -110,7 +111,8 @@ def test_colours_have_the_probability_of_brute_force():
     M = 3
     points = torch.tensor([[0, 255, 254], [254, 254, 254], [1, 0, 0], [255, 255, 255], [17, 128, 201]])
     for _ in range(5):
-        h = pixel(M, torch.randn(M, 3), torch.randn(M, 3) - 2, torch.randn(M, 3), torch.randn(M))
+        # scales at which differences of two CDFs still have digits
+        h = pixel(M, torch.randn(M, 3), 0.5 * torch.randn(M, 3) - 1, torch.randn(M, 3), torch.randn(M))
         ours = Logistics((3, 1, 1), M)(h, None).log_prob(points.double() / 255)
         np.testing.assert_allclose(ours, [reference(h, M, levels) for levels in points.tolist()], rtol=1e-8)
 
@@ -150,8 +152,8 @@ def test_all_greens_and_blues_given_a_red_add_up_to_its_probability():
     for red in (0, 100, 255):
         x = torch.stack([torch.full_like(green, red), green, blue], dim=-1).double() / 255
         total = Logistics((3, 1, 1), M)(h, None).log_prob(x).logsumexp(0).exp()
-        np.testing.assert_allclose(total, red_green(h, M)[red].sum(), rtol=1e-9)
-    np.testing.assert_allclose(red_green(h, M).sum(), 1)
+        np.testing.assert_allclose(total, joint(h, M)[red].sum(), rtol=1e-9)
+    np.testing.assert_allclose(joint(h, M).sum(), 1)
 
 
 def test_float32_keeps_its_precision_and_gradients_far_from_the_data():
@@ -170,24 +172,34 @@ def test_float32_keeps_its_precision_and_gradients_far_from_the_data():
             assert torch.isfinite(gradient).all(), (mean, log_scale)
 
 
-def test_samples_have_the_moments_of_the_probabilities():
+@pytest.mark.parametrize(("first", "second", "coefficient"), [(0, 1, 0), (0, 2, 1), (1, 2, 2)])
+def test_samples_have_the_moments_of_the_probabilities(first, second, coefficient):
     torch.manual_seed(0)
     M = 2
-    h = pixel(M, torch.tensor([[-0.6, 0.3, 0], [0.5, -0.2, 0.1]]), -2.0, torch.tensor([1.0, -0.5, 0.4]), torch.tensor([0.4, 0.0]))
+    coefficients = torch.zeros(M, 3)
+    coefficients[:, coefficient] = torch.tensor([2.0, 1.0])
+    h = pixel(M, torch.tensor([[-0.6, 0.3, 0.1], [0.5, -0.2, 0.1]]), -1.5, coefficients, torch.tensor([0.4, 0.0]))
     distribution = Logistics((3, 1, 1), M)(h, None)
-    x = distribution.sample((40_000,))
-    assert x.shape == (40_000, 3)
+    x = distribution.sample((20_000,))
+    assert x.shape == (20_000, 3)
     np.testing.assert_allclose(255 * x, (255 * x).round(), atol=1e-9)
-    p, values = red_green(h, M), np.arange(256) / 255
-    # five standard errors of the average of a number in [0, 1]
-    tolerance = 5 * 0.5 / math.sqrt(len(x))
-    np.testing.assert_allclose(x.mean(0)[:2], [p.sum(1) @ values, p.sum(0) @ values], atol=tolerance)
-    np.testing.assert_allclose((x[:, 0] * x[:, 1]).mean(), values @ p @ values, atol=tolerance)
-    # blue, which the table leaves out, through the density: E[1 / p] is the number of values that have a probability
-    entropy = -distribution.log_prob(x).mean()
-    fresh = -distribution.log_prob(x[torch.randperm(len(x))][:, :1].expand(-1, 3)).mean()
-    assert entropy < fresh
+    p, values = joint(h, M, first, second, coefficient), np.arange(256) / 255
+    tolerance = 5 * x.std().item() / math.sqrt(len(x))
+    a, b = x[:, first], x[:, second]
+    np.testing.assert_allclose([a.mean(), b.mean()], [p.sum(1) @ values, p.sum(0) @ values], atol=tolerance)
+    product = values @ p @ values
+    np.testing.assert_allclose((a * b).mean(), product, atol=tolerance)
+    assert abs(product - a.mean() * b.mean()) > tolerance
     np.testing.assert_allclose(distribution.mean, x.mean(0), atol=0.02)
+
+
+def test_samples_of_a_narrow_logistic_are_its_likeliest_level():
+    torch.manual_seed(0)
+    for level in (0.0, 3.3, 99.8, 254.7, 255.0):
+        h = pixel(1, torch.tensor([level / 127.5 - 1, -9, 9]), -7.0)
+        distribution = Logistics((3, 1, 1), 1)(h, None)
+        x = torch.stack([LEVELS / 255, torch.zeros(256), torch.ones(256)], dim=-1).double()
+        assert (255 * distribution.sample((101,))[:, 0]).median() == distribution.log_prob(x).argmax() == round(level)
 
 
 def test_mean_of_red_is_exact_up_to_rounding():

@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from torch.distributions import Dirichlet, Normal, kl_divergence
 
-from mixvae import inception
+from mixvae import dependence, inception
 from mixvae.data.torchvision_import import datasets
 from mixvae.dependence import dhsic, log_kernels, null, pairs
 from mixvae.models.mvae import CONCENTRATION_FLOOR, MVAE, Posterior, dirichlet_log_prob, dirichlet_quantiles
@@ -60,22 +60,21 @@ def test_pairs_sum_the_two_variable_statistic(K):
     centring = np.eye(10) - 1 / 10
     for i, j in itertools.combinations(range(K), 2):
         # Gretton et al. (2005), eq. 9: tr(K H L H) / n^2
-        k, l = (np.array(loop_kernel(codes[c].numpy())) for c in (i, j))
-        hsic += np.trace(k @ centring @ l @ centring) / 10**2
+        one, other = (np.array(loop_kernel(codes[c].numpy())) for c in (i, j))
+        hsic += np.trace(one @ centring @ other @ centring) / 10**2
     np.testing.assert_allclose(pairs(codes), hsic, rtol=1e-12)
     if K == 2:
         np.testing.assert_allclose(dhsic(codes), hsic, rtol=1e-12)
 
 
-@pytest.mark.parametrize("dependence", ["joint", "pairs"])
-def test_dependent_codes_stand_out_from_the_null_and_independent_ones_do_not(dependence):
-    statistic = {"joint": dhsic, "pairs": pairs}[dependence]
+@pytest.mark.parametrize(("kind", "statistic"), [("joint", dhsic), ("pairs", pairs)])
+def test_dependent_codes_stand_out_from_the_null_and_independent_ones_do_not(kind, statistic):
     stream = torch.Generator().manual_seed(3)
     independent = torch.randn(3, 200, 1, dtype=torch.float64, generator=stream)
     dependent = independent.clone()
     dependent[1] = independent[0].square() + 0.3 * independent[1]  # uncorrelated, and yet dependent
     for codes, expected in ((independent, False), (dependent, True)):
-        values = null(codes, 60, 0, dependence)
+        values = null(codes, 60, 0, kind)
         assert (statistic(codes) > values.max()) == expected
     assert statistic(dependent) > 3 * values.max()
 
@@ -102,8 +101,6 @@ def test_gradient_of_the_statistic(statistic):
     (gradient,) = torch.autograd.grad(statistic(codes), codes)
     # by finite differences of the statistic at a fixed bandwidth: the median is not differentiated
     medians = (-(torch.cdist(codes, codes).square()) / log_kernels(codes)).nanmedian(-1).values.nanmedian(-1).values.detach()
-    from mixvae import dependence
-
     fixed = dependence._joint if statistic is dhsic else dependence._pairs
     step = torch.zeros_like(codes)
     step[1, 2, 0] = 1e-6
@@ -142,25 +139,27 @@ def noise_for(model, L, B, seed=2):
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize(("shape", "dependence", "beta"), [(IMAGE, "joint", 1.0), (REAL, "pairs", 0.4)])
-def test_the_objective_is_melbo_minus_dhsic(monkeypatch, shape, dependence, beta):
+@pytest.mark.parametrize(("shape", "kind", "beta"), [(IMAGE, "joint", 1.0), (REAL, "pairs", 0.4)])
+def test_the_objective_is_melbo_minus_dhsic(monkeypatch, shape, kind, beta):
     """Every number of eq. 8 and 14 by hand, at a frozen w."""
     K, Z, B, L = 3, 2, 4, 2
-    model = model_of(K, Z, shape, dependence=dependence, beta=2.5, a0=0.7)
+    model = model_of(K, Z, shape, dependence=kind, beta=2.5, a0=0.7)
     x, noise = points(shape, B), noise_for(model_of(K, Z, shape), L, B)
     frozen = Dirichlet(torch.ones(B, K, dtype=torch.float64)).sample((L,))
     monkeypatch.setattr(Dirichlet, "rsample", lambda self, size: frozen)
     q = model.posterior(x)
-    z = torch.stack([q.mean + (0.5 * q.log_var).exp() * torch.stack(noise[l, 0, :, : K * Z].split(Z, -1)) for l in range(L)])
-    statistic = {"joint": dhsic, "pairs": pairs}[dependence]
-    penalty = np.mean([statistic(z[l]).item() for l in range(L)])
+    of_z = [torch.stack(numbers.split(Z, dim=-1)) for numbers in noise[:, 0, :, : K * Z]]
+    z = torch.stack([q.mean + (0.5 * q.log_var).exp() * numbers for numbers in of_z])
+    statistic = {"joint": dhsic, "pairs": pairs}[kind]
+    penalty = np.mean([statistic(codes).item() for codes in z])
     outputs = model.decoders(z).detach().numpy()
     objective = model.objective(x, beta, noise)
     for b in range(B):
         reconstruction = 0.0
-        for l in range(L):
+        for sample in range(L):
             mean = sum(
-                frozen[l, b, k].item() * (1 / (1 + np.exp(-outputs[l, k, b])) if shape == IMAGE else outputs[l, k, b])
+                frozen[sample, b, k].item()
+                * (1 / (1 + np.exp(-outputs[sample, k, b])) if shape == IMAGE else outputs[sample, k, b])
                 for k in range(K)
             )
             reconstruction -= stats.norm(mean, 0.3).logpdf(x[b].numpy()).sum() / L

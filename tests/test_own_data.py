@@ -63,6 +63,8 @@ def rows(data: Prepared) -> np.ndarray:
     [
         (GREY, "grey_image", (1, 6, 5), GREY[:, None]),
         (GREY[:, None], "grey_image", (1, 6, 5), GREY[:, None]),
+        (GREY[..., None], "grey_image", (1, 6, 5), GREY[:, None]),
+        (GREY[:, :, :3], "grey_image", (1, 6, 3), GREY[:, None, :, :3]),
         (COLOUR, "colour_image", (3, 6, 5), COLOUR.transpose(0, 3, 1, 2)),
         (COLOUR.transpose(0, 3, 1, 2), "colour_image", (3, 6, 5), COLOUR.transpose(0, 3, 1, 2)),
     ],
@@ -156,7 +158,7 @@ def test_a_relative_path_starts_here_or_in_the_mirror(tmp_path, monkeypatch):
     (here / "sub").mkdir()
     npz(here / "sub/a.npz", x=GREY)
     assert source_of(resolve("sub/a.npz", str(mirror), here / "c.json")[2]) == str(here / "sub/a.npz")
-    with pytest.raises(UserError, match=r"dataset: sub/aa\.npz: no such file, looked for .*here.* \(did you mean 'a\.npz'\?\)"):
+    with pytest.raises(UserError, match=r"sub/aa\.npz: no such file, looked for .*here.* \(did you mean 'a\.npz'\?\)"):
         resolve("sub/aa.npz", "https://mirror", here / "c.json")
 
 
@@ -232,7 +234,7 @@ def flipped(path: Path) -> Path:
         (lambda p: npz(p, x=GREY.reshape(40, 30)), r"x has shape \(40, 30\), expected \(N, H, W\)"),
         (lambda p: npz(p, x=GREY.reshape(40, 2, 3, 5)), r"x has shape \(40, 2, 3, 5\), expected"),
         (lambda p: npz(p, x=COLOUR[:, :3, :, :]), r"x has shape \(40, 3, 5, 3\), expected"),  # which axis is the colour?
-        (lambda p: npz(p, x=GREY[:0]), r"x has shape \(0, 1, 6, 5\), expected"),
+        (lambda p: npz(p, x=GREY[:0]), r"x has shape \(0, 6, 5\), expected"),
         (lambda p: npz(p, x=GREY[:9]), r"9 points are too few to make a valid and a test part from"),
         (lambda p: npz(p, x=GREY, y=LABELS[:-1]), r"labels of train have shape \(39,\), expected \(40,\), one per image"),
         (lambda p: npz(p, x=GREY, y=LABELS / 2), r"labels of train are float64, expected integers or text"),
@@ -318,16 +320,16 @@ def test_without_a_label_the_columns_that_could_be_it_are_listed(tmp_path):
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ({"path": "a.npz", "keyz": {}}, r"dataset\.keyz: unknown key 'keyz' \(did you mean 'keys'\?\)"),
-        ({"keys": {}}, r"dataset\.path: this key is required"),
-        ({"path": "a.csv"}, r"dataset\.path: found 'a\.csv'"),
-        ({"path": "a.npz", "genes": 5}, r"dataset: a\.npz: genes does not belong to a \.npz file"),
-        ({"path": "a.h5ad", "keys": {"x": "y"}}, r"dataset: a\.h5ad: keys does not belong to a \.h5ad file"),
-        ({"path": "a.h5ad", "genes": 0}, r"dataset\.genes: found 0"),
+        ({"path": "a.npz", "keyz": {}}, r"keyz: unknown key 'keyz' \(did you mean 'keys'\?\)"),
+        ({"keys": {}}, r"path: this key is required"),
+        ({"path": "a.csv"}, r"path: found 'a\.csv'"),
+        ({"path": "a.npz", "genes": 5}, r"a\.npz: genes does not belong to a \.npz file"),
+        ({"path": "a.h5ad", "keys": {"x": "y"}}, r"a\.h5ad: keys does not belong to a \.h5ad file"),
+        ({"path": "a.h5ad", "genes": 0}, r"genes: found 0"),
         ({"path": "GREY", "keys": {"x_trian": "x"}}, r"keys: unknown name 'x_trian' \(did you mean 'x_train'\?\)"),
         ({"path": "GREY", "keys": {"x": "picturs"}}, r"keys\.x: no array 'picturs' in the file \(did you mean 'pictures'\?\)"),
         ({"path": "CELLS", "label": "type", "genes": 31}, r"genes: 31 to keep, but the file has 30; lower or remove genes"),
-        ("missing.npz", r"dataset: missing\.npz: no such file, looked for "),
+        ("missing.npz", r"missing\.npz: no such file, looked for "),
     ],
 )
 def test_every_mistake_in_a_config_is_named(value, expected, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from conftest import small_spec
 
 from mixvae import rendering, tables
+from mixvae.columns import column_names
 from mixvae.results import COLUMNS, StudyRuns, failures, last_lines
+from mixvae.spec import catalogue, parse_run
 
 N = 40
 
@@ -43,7 +46,22 @@ def make(tmp_path, specs, values, missing=()):
         }
         names = (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed)
         rows += [(*names, metric, number, None, "") for metric, number in metrics.items()]
-    return StudyRuns("s", runs, []), pd.DataFrame(rows, columns=COLUMNS), set(missing)
+    return study_of(runs.values()), pd.DataFrame(rows, columns=COLUMNS), set(missing)
+
+
+def study_of(specs):
+    runs = {spec.id: spec for spec in specs}
+    return StudyRuns("s", runs, [], {spec.dataset: catalogue().get(spec.dataset) for spec in specs})
+
+
+def metrics_of(values, unit=""):
+    """Return a tidy frame of {spec: {metric: value}}."""
+    rows = [
+        (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed, metric, value, None, unit)
+        for spec, found in values.items()
+        for metric, value in found.items()
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"value": float})
 
 
 def table(tmp_path, study, metrics, missing):
@@ -128,6 +146,262 @@ def test_runs_that_differ_in_a_hyperparameter_never_share_a_cell(tmp_path):
     assert (frame["seeds"] == 2).all()
 
 
+def run(model, dataset="mnist", **changes):
+    base = {"model": model, "dataset": dataset, "K": 1, "latent": 3, "encoder": {"hidden": [16]}, "decoder": {"hidden": [16]}}
+    likelihood = {"mvae": {"name": "gaussian"}}.get(model, "bernoulli")
+    return parse_run({**base, "likelihood": likelihood, **changes})
+
+
+def names_of(specs):
+    study = study_of(specs)
+    return [column_names(study, specs[0].dataset)[spec.id] for spec in specs]
+
+
+def test_columns_name_the_model_where_there_are_several():
+    vae, hvae = run("vae"), run("hvae", prior="vamp", flow={"name": "iaf", "hidden": [8]})
+    assert names_of([vae, run("vae", K=2), run("vae", seed=1)]) == ["standard+none"] * 3
+    assert names_of([vae, hvae, run("cpvae", K=10), run("cpvae", K=150)]) == [
+        "vae standard+none",
+        "hvae vamp+iaf",
+        "cpvae",
+        "cpvae",
+    ]
+
+
+def test_priors_of_different_sizes_are_told_apart_within_their_kind_only():
+    priors = [
+        "standard",
+        {"name": "mog", "components": 10},
+        {"name": "mog", "components": 150},
+        {"name": "vamp", "components": 10},
+    ]
+    assert names_of([run("vae", prior=prior) for prior in priors]) == [
+        "standard+none",
+        "mog(10)+none",
+        "mog(150)+none",
+        "vamp+none",
+    ]
+
+
+def test_networks_are_named_without_their_layers():
+    pixelcnn = {"encoder": "conv", "decoder": "pixelcnn"}
+    names = names_of([run("vae"), run("vae", **pixelcnn), run("vae", flow="coupling"), run("hvae", **pixelcnn)])
+    # all columns of a model say what they have, or none does
+    expected = ["vae standard+none (mlp/mlp)", "vae standard+none (conv/pixelcnn)", "vae standard+coupling (mlp/mlp)"]
+    assert names == [*expected, "hvae standard+none"]
+    layers = [[[8, 3, 2], [8, 3, 2]], [[8, 3, 2], [16, 3, 2]], [[8, 5, 2], [8, 3, 2]]]
+    names = names_of([run("vae", encoder={"name": "conv", "layers": sizes}, decoder="pixelcnn") for sizes in layers[:2]])
+    assert names == ["standard+none (encoder layers=2x8)", "standard+none (encoder layers=8-16)"]
+    # shorter is not clear enough
+    names = names_of([run("vae", encoder={"name": "conv", "layers": sizes}, decoder="pixelcnn") for sizes in layers])
+    assert names[2] == "standard+none (encoder layers=[[8,5,2],[8,3,2]])"
+
+
+def test_big_networks_with_more_samples_are_named_by_both():
+    sizes = [([300, 300], 1), ([509, 509], 2), ([300] * 5, 2)]
+    specs = [run("vae", encoder={"hidden": hidden}, training={"samples": L}) for hidden, L in sizes]
+    assert names_of(specs) == [
+        "standard+none (encoder 2x300, L=1)",
+        "standard+none (encoder 2x509, IWAE L=2)",
+        "standard+none (encoder 5x300, IWAE L=2)",
+    ]
+    both = [run("vae", encoder={"hidden": [n]}, decoder={"hidden": [n]}) for n in (300, 509)]
+    assert names_of(both) == ["standard+none (hidden 300)", "standard+none (hidden 509)"]
+
+
+def test_how_runs_were_trained_is_named_only_where_nothing_else_differs():
+    longer = {"epochs": 1000, "patience": 50, "warmup": 10}
+    specs = [run("vae"), run("vae", training=longer, evaluation={"samples": 50})]
+    assert names_of(specs) == ["standard+none (epochs=4000)", "standard+none (epochs=1000)"]
+    assert names_of([specs[0], run("vae", latent=4, training=longer)]) == [
+        "standard+none (latent=3)",
+        "standard+none (latent=4)",
+    ]
+    points = [run("vae"), run("vae", training={"points": 100}), run("vae", evaluation={"points": 100})]
+    assert len(set(names_of(points))) == 3
+
+
+def test_no_two_settings_share_a_name():
+    axes = {
+        "latent": [2, 3],
+        "likelihood": [{"name": "gaussian", "std": 0.1}, {"name": "gaussian", "std": 0.10000001}],
+        "encoder": [{"hidden": [8, 8]}, {"hidden": [8]}, "conv"],
+        "training": [{}, {"samples": 2}, {"points": 10}, {"learning_rate": 1e-3}],
+        "threads": [1, 2],
+        "prior": ["standard", {"name": "mog", "components": 3}, {"name": "mog", "components": 4}],
+    }
+    specs = [
+        run("vae", K=K, seed=seed, **dict(zip(axes, values, strict=True)))
+        for values in itertools.product(*axes.values())
+        for K, seed in ((1, 0), (2, 1))
+    ]
+    columns = {}
+    for spec, name in zip(specs, names_of(specs), strict=True):
+        columns.setdefault(name, set()).add(spec.model_copy(update={"K": 1, "seed": 0}).canonical())
+    assert len(columns) == len(specs) // 2
+    assert all(len(settings) == 1 for settings in columns.values())
+
+
+def test_every_column_has_the_control_of_its_likelihood(tmp_path):
+    specs = [small_spec("pbmc68k_reduced", K=1, likelihood=name) for name in ("zinb", "nb")]
+    gaussian, bernoulli = run("mvae", "digits"), small_spec(K=1)
+    for dataset, members, controls in (
+        ("pbmc68k_reduced", specs, {"nb": 500.0}),
+        ("digits", [gaussian, bernoulli], {"gaussian": -30.0, "bernoulli": 27.0}),
+    ):
+        study, metrics, missing = make(tmp_path, members, [1] * len(members))
+        constants = [parse_run({"model": "constant", "dataset": dataset, "likelihood": name}) for name in controls]
+        found = dict(zip(constants, ({"nll": value} for value in controls.values()), strict=True))
+        study = study_of([*members, *constants])
+        frame = tables.likelihood_table(study, pd.concat([metrics, metrics_of(found)]), tmp_path, missing, dataset)
+        [row] = rendering.text(frame, "**{}**").set_index("metric").loc[["control"]].to_dict("records")
+        names = column_names(study, dataset)
+        shown = [float(row[names[spec.id]]) for spec in members]
+        assert shown == ([500, 500] if dataset == "pbmc68k_reduced" else [-30, 27])
+        # a control that failed is a hole
+        frame = tables.likelihood_table(study, metrics, tmp_path, missing, dataset)
+        assert set(rendering.text(frame, "{}").set_index("metric").loc["control"].drop("K")) == {"missing"}
+
+
+def test_colours_are_also_in_bits_per_dimension_when_levels_are_counted(tmp_path):
+    logistics = [run("vae", "cifar10", K=K, likelihood="logistics") for K in (1, 2)]
+    study, metrics, missing = make(tmp_path, [*logistics, run("mvae", "cifar10")], [7000, 6900, 10])
+    frame = tables.likelihood_table(study, metrics, tmp_path, missing, "cifar10").set_index(["metric", "K", "column"])
+    bits = 3072 * np.log(2)
+    for block, nats in {"-elbo bpd": 6901, "nll_miselbo bpd": 6900.5, "nll_matched bpd": 6900.25}.items():
+        row = frame.loc[block, 2, "vae standard+none"]
+        assert row["mean"] == pytest.approx(nats / bits)
+        assert row["delta"] == pytest.approx(-100 / bits)
+        assert row["delta_low"] < row["delta"] < row["delta_high"]
+        assert row["best"]
+        # a Gaussian's density counts no levels
+        assert (block, 1, "mvae") not in frame.index
+    assert frame.loc["-elbo", 1, "mvae"]["mean"] == pytest.approx(11)
+    plain = tables.likelihood_table(study, metrics, tmp_path, missing, "cifar10")
+    assert "nats / (D log 2)" in rendering.note(plain, "ablation")
+    assert "nll_miselbo bpd" in rendering.headline(tables.wide(plain))
+
+
+def test_runs_evaluated_on_different_numbers_of_points_are_not_paired(tmp_path):
+    specs = [small_spec(K=K) for K in (1, 2)]
+    study, metrics, missing = make(tmp_path, specs, [10, 9])
+    assert not table(tmp_path, study, metrics, missing)["delta"].isna().all()
+    path = tmp_path / specs[1].id / "pointwise.npz"
+    with np.load(path) as file:
+        short = {name: array[:30] for name, array in file.items()}
+    np.savez(path, **short)
+    assert table(tmp_path, study, metrics, missing)["delta"].isna().all()
+
+
+def test_latent_blocks_are_those_that_a_data_set_and_its_models_have():
+    vae, clustering = run("vae", K=2), run("cpvae", K=10)
+    found = {
+        vae: {"active_units": 3, "jsd": 0.5, "ari": 0.2},
+        clustering: {"active_units": 4, "jsd": 0, "cluster_accuracy": 0.9},
+    }
+    study = study_of(found)
+    frame = tables.latent_table(study, metrics_of(found), "mnist").set_index(["metric", "column"])
+    assert list(frame.index) == [
+        ("cluster_accuracy", "cpvae"),
+        ("ari", "vae standard+none"),
+        ("ari", "cpvae"),
+        ("jsd", "vae standard+none"),
+        ("active_units", "vae standard+none"),
+        ("active_units", "cpvae"),
+    ]
+    assert frame.loc["ari", "cpvae"]["unmeasured"] == "undefined"
+    unlabelled = study._replace(datasets={"mnist": catalogue()["mnist"].model_copy(update={"classes": 1})})
+    frame = tables.latent_table(unlabelled, metrics_of(found), "mnist")
+    assert list(frame.metric.unique()) == ["jsd", "active_units"]
+    # nothing is there: holes, not an empty table
+    text = rendering.text(tables.latent_table(study, metrics_of({}), "mnist"), "{}").set_index(["metric", "K"])
+    assert text.loc[("cluster_accuracy", 10), "cpvae"] == "missing (0 of 1)"
+
+
+def reconstructions():
+    single, mixture = (run("mvae", "cifar10", K=K) for K in (1, 4))
+    found = metrics_of({single: {"mse": 120.0, "rmse": 11.0}, mixture: {"mse": 100.0, "rmse": 10.0, "dhsic": 0.01561}})
+    null = metrics_of({mixture: {"dhsic_null_median": 0.01558, "dhsic_null_95": 0.0161}})
+    scores = metrics_of(dict.fromkeys((single, mixture), {"inception_score": np.nan}), unit="not measured: no weights")
+    other = run("vae", "cifar10", likelihood="logistics")
+    return study_of([single, mixture, other]), pd.concat([found, null, scores])
+
+
+def test_a_score_that_could_not_be_measured_says_so_and_why():
+    frame = tables.reconstruction_table(*reconstructions(), "cifar10")
+    text = rendering.text(frame, "**{}**").set_index(["metric", "K"])
+    assert list(text.columns) == ["mvae"]
+    assert text.loc[("inception_score", 1), "mvae"] == text.loc[("inception_score", 4), "mvae"] == "not measured"
+    assert text.loc[("mse", 4), "mvae"] == "**100.000**"
+    assert '"not measured": no weights.' in rendering.note(frame, "reconstruction")
+    csv = tables.wide(frame).set_index(["metric", "K"])
+    assert csv.loc[("inception_score", 1), "mvae unmeasured"] == "not measured: no weights"
+    assert np.isnan(csv.loc[("inception_score", 1), "mvae"])
+    assert rendering.headline(tables.wide(frame), "reconstruction").split()[-3:] == ["mse", "4", "100.000"]
+
+
+def test_dependence_stands_beside_its_null_with_enough_digits():
+    text = rendering.text(tables.reconstruction_table(*reconstructions(), "cifar10"), "{}")
+    rows = text[text.metric.str.startswith("dhsic")]
+    assert rows.values.tolist() == [
+        ["dhsic", 4, "0.01561"],
+        ["dhsic_null_median", 4, "0.01558"],
+        ["dhsic_null_95", 4, "0.01610"],
+    ]
+
+
+def test_components_stand_beside_the_mixture_and_the_single_vae():
+    specs = {latent: [run("mvae", K=K, latent=latent, seed=seed) for K in (1, 3) for seed in (0, 1)] for latent in (2, 3)}
+    found = {}
+    for latent, members in specs.items():
+        for spec in members:
+            value = latent / 10 + spec.seed / 100
+            found[spec] = {"accuracy_svm": value + (0.5 if spec.K == 3 else 0)}
+            if spec.K == 3:
+                found[spec] |= {f"accuracy_svm_component_{k}": value + k / 20 for k in (1, 2, 3)}
+    frame = tables.components_table(study_of(found), metrics_of(found), "mnist")
+    values = frame.set_index(["settings", "metric", "K", "column"])["mean"]
+    assert values["mvae (latent=2)", "accuracy_svm", 3, "mixture"] == pytest.approx(0.705)
+    assert values["mvae (latent=2)", "accuracy_svm", 3, "single VAE"] == pytest.approx(0.205)
+    assert values["mvae (latent=3)", "accuracy_svm", 3, "C2"] == pytest.approx(0.405)
+    text = rendering.text(frame, "**{}**")
+    assert list(text.columns) == ["settings", "metric", "K", "mixture", "C1", "C2", "C3", "single VAE"]
+    row = text[text.metric == "accuracy_svm"].iloc[0]
+    assert row["mixture"] == "**0.705** [0.700, 0.710]"
+    assert "**" not in row["C3"]
+    assert "single VAE low" in tables.wide(frame).columns
+
+
+def test_density_table_has_the_kl_on_the_grid_beside_its_estimate():
+    specs = [parse_run({"model": "toy", "dataset": "ring", "K": K}) for K in (1, 4)]
+    iaf = parse_run({"model": "toy", "dataset": "ring", "K": 1, "flow": "iaf"})
+    found = {spec: {"kl": 1 / spec.K, "elbo": -1.1 / spec.K, "mass": 1.0} for spec in (*specs, iaf)}
+    frame = tables.density_table(study_of(found), metrics_of(found), "ring")
+    text = rendering.text(frame, "**{}**").set_index(["metric", "K"])
+    assert list(text.columns) == ["no flow", "iaf"]
+    assert text.loc[("kl", 4), "no flow"] == "**0.250**"
+    assert text.loc[("-elbo", 4), "no flow"] == "**0.275**"
+    assert text.loc[("kl", 4), "iaf"] == ""
+    assert "control" not in text.index.get_level_values("metric")
+    assert rendering.headline(tables.wide(frame), "density").split()[-3:] == ["kl", "4", "0.250"]
+
+
+@pytest.mark.parametrize("kind", rendering.NOTES)
+def test_every_table_can_be_written(kind, tmp_path):
+    toy = parse_run({"model": "toy", "dataset": "ring", "K": 2})
+    spec = {"density": toy, "ablation": run("vae", K=2)}.get(kind, run("mvae", K=2))
+    study = study_of([spec])
+    arguments = (study, metrics_of({}), *((tmp_path, {spec.id}) if kind == "ablation" else ()), spec.dataset)
+    maker = {"ablation": "likelihood"}.get(kind, kind)
+    frame = getattr(tables, f"{maker}_table")(*arguments)
+    page, latex = rendering.markdown(frame, kind, spec.dataset), rendering.latex(frame, kind, spec.dataset)
+    assert "missing (0 of 1)" in page
+    assert "{" not in page
+    assert latex.startswith("% ")
+    assert r"\bottomrule" in latex
+    assert len(tables.wide(frame)) == frame[tables.row_keys(frame)].drop_duplicates().shape[0]
+
+
 def test_latent_table_prefers_high_scores(tmp_path):
     study, metrics, _ = make(tmp_path, specs_of(), [10, 12, 9, 10])
     frame = tables.latent_table(study, metrics, "digits").set_index(["metric", "K"])
@@ -137,7 +411,7 @@ def test_latent_table_prefers_high_scores(tmp_path):
 
 def test_latex_escapes_what_it_must(tmp_path):
     frame = tables.likelihood_table(*make_again(tmp_path, specs_of(latent=5)), "digits")
-    text = rendering.latex(frame, "digits: 100 % & more")
+    text = rendering.latex_table(rendering.text(frame, rendering.LATEX_BOLD), "digits: 100 % & more")
     assert r"nll\_matched" in text
     assert r"\$" not in text
     assert r"100 \% \& more" in text
@@ -145,7 +419,7 @@ def test_latex_escapes_what_it_must(tmp_path):
 
 def test_failures_name_the_first_missing_rule_and_the_end_of_its_log(tmp_path):
     spec = small_spec()
-    study = StudyRuns("s", {spec.id: spec}, [])
+    study = study_of([spec])
     assert failures(study, tmp_path).to_dict("records") == [
         {"run": spec.id, "rule": "train", "log": "no log: the rule was not started"}
     ]

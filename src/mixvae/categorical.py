@@ -16,8 +16,8 @@ def draw_categories(log_probabilities: Tensor, noise: Tensor) -> Tensor:
     """
     edges = log_probabilities.double().softmax(-1).cumsum(-1)
     uniform = torch.special.ndtr(noise.double())
-    # `right`: a category of zero width is never hit
-    chosen = torch.searchsorted(edges, uniform.T.contiguous(), right=True).T
+    chosen = torch.searchsorted(edges, uniform.T.contiguous()).T
+    # the last edge may be rounded to a little below 1
     return chosen.clamp(max=log_probabilities.shape[-1] - 1)
 
 
@@ -30,3 +30,18 @@ def gaussian_kl(mean: Tensor, log_var: Tensor, prior_mean: Tensor, prior_log_var
     """Return KL(N(mean, exp log_var) || N(prior_mean, exp prior_log_var)), summed over the last axis; shapes broadcast."""
     log_ratio = log_var - prior_log_var
     return 0.5 * (log_ratio.exp() + (mean - prior_mean).square() * (-prior_log_var).exp() - log_ratio - 1).sum(-1)
+
+
+def gaussian_kl_to_each(mean: Tensor, log_var: Tensor, prior_mean: Tensor, prior_log_var: Tensor) -> Tensor:
+    """Return `gaussian_kl` from each of B Gaussians (B, Z) to each of C priors (C, Z) as (B, C).
+
+    By one matrix product instead of a (B, C, Z) array, coordinates centred first, which makes a training step with 500
+    categories several times faster. Where both are narrow and near each other it cancels, to some 1e-3 in float32: good
+    for training only.
+    """
+    centre = prior_mean.detach().mean(0)
+    mean, prior_mean, precision = mean - centre, prior_mean - centre, (-prior_log_var).exp()
+    features = torch.cat((log_var.exp() + mean.square(), mean), dim=-1)
+    weights = torch.cat((precision, -2 * precision * prior_mean), dim=-1)
+    constant = (prior_mean.square() * precision + prior_log_var).sum(-1)
+    return 0.5 * (torch.addmm(constant, features, weights.T) - log_var.sum(-1, keepdim=True) - mean.shape[-1])

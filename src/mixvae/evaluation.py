@@ -207,7 +207,11 @@ def _inception(model: nn.Module, dimensions: int) -> dict[str, Any]:
     if isinstance(classify, str):
         return {"value": None, "stderr": None, "unit": f"not measured: {classify}"}
     images = torch.cat([model.sample(CHUNK).cpu() for _ in range(INCEPTION_IMAGES // CHUNK)])
-    return {"value": inception_score(classify(images.view(-1, 3, *[math.isqrt(dimensions // 3)] * 2))), "stderr": None, "unit": "score"}
+    return {
+        "value": inception_score(classify(images.view(-1, 3, *[math.isqrt(dimensions // 3)] * 2))),
+        "stderr": None,
+        "unit": "score",
+    }
 
 
 def _mean(values: np.ndarray, unit: str) -> dict[str, Any]:

@@ -73,7 +73,11 @@ def probe(train: np.ndarray, y_train: np.ndarray, test: np.ndarray, y_test: np.n
 
 
 def probe_components(
-    train: tuple[np.ndarray, np.ndarray], y_train: np.ndarray, test: tuple[np.ndarray, np.ndarray], y_test: np.ndarray, seed: int
+    train: tuple[np.ndarray, np.ndarray],
+    y_train: np.ndarray,
+    test: tuple[np.ndarray, np.ndarray],
+    y_test: np.ndarray,
+    seed: int,
 ) -> dict[str, Any]:
     """Return the accuracies on each component's codes alone, as `accuracy_<probe>_component_<k>`.
 

@@ -1,24 +1,34 @@
-"""Ablation tables: rows K, columns prior x flow, from the tidy metrics and the runs' pointwise values."""
+"""Tables of a study from the tidy metrics and the runs' pointwise values: one row per block, K and column."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mixvae.columns import column_names
 from mixvae.results import StudyRuns
-from mixvae.spec import MixtureVAE
+from mixvae.spec import AnyRun, DatasetInfo
+from mixvae.spec.outputs import CLUSTERING
 from mixvae.statistics import over_seeds, paired
 
 LIKELIHOODS = {"-elbo": "elbo", "nll_miselbo": "nll_miselbo", "nll": "nll", "nll_matched": "nll_matched"}
 """Blocks of the likelihood table, all lower is better, and the metric each is made from."""
+COMPARABLE = ("-elbo", "nll_miselbo", "nll_matched")
+"""Blocks in which K can be compared: `nll` spends K times as many samples on K components, so it has neither bold nor difference."""
+BITS = " bpd"
+"""Ends the name of a block in bits per dimension: of colour images, and of likelihoods that count their discrete levels."""
 LATENT = {
     "accuracy_svm": "max",
     "accuracy_knn": "max",
     "accuracy_mlp": "max",
+    "cluster_accuracy": "max",
+    "cluster_purity": None,
     "ari": "max",
     "nmi": "max",
     "asw_true": "max",
@@ -27,73 +37,115 @@ LATENT = {
     "active_units": None,
 }
 """Blocks of the latent table, and which end of the scale is printed in bold."""
-COMPARABLE = ("-elbo", "nll_miselbo", "nll_matched")
-"""Blocks in which K can be compared: `nll` spends K times as many samples on K components, so it has neither bold nor difference."""
+RECONSTRUCTION = {
+    "mse": "min",
+    "rmse": "min",
+    "inception_score": "max",
+    **{f"{name}{end}": None for name in ("dhsic", "hsic_pairs") for end in ("", "_null_median", "_null_95")},
+}
+"""Blocks of the reconstruction table: every measure of dependence beside what independent codes would give."""
+DENSITY = {"kl": "kl", "-elbo": "elbo", "mass": "mass"}
+"""Blocks of the table of posteriors fitted to a density, and their metrics."""
+PROBES = ("accuracy_mlp", "accuracy_svm", "accuracy_knn")
+MIXTURE, SINGLE = "mixture", "single VAE"
 RELIABILITY = {"nll_miselbo": "pareto_k_above_0.7", "nll": "pareto_k_above_0.7", "nll_matched": "pareto_k_matched_above_0.7"}
 """The share of test points with heavy-tailed importance weights that each estimate rests on."""
 UNRELIABLE_SHARE = 0.1
 """Share of test points with Pareto k above 0.7 from which an importance-weighted likelihood is marked."""
+NOT_MEASURED = "not measured"
+UNDEFINED = "undefined"
+KEYS = ["metric", "K", "column"]
+FACTS = ["seeds", "expected", "mean", "sd", "low", "high", "kind", "unmeasured"]
 
 
-def column_names(study: StudyRuns, dataset: str) -> dict[str, str]:
-    """Return the table column of every VAE run on `dataset`: prior+flow, and whatever else tells runs of it apart.
-
-    Runs that differ in more than K and seed never share a cell.
-    """
-    specs = {run: _flat(spec.model_dump(mode="json")) for run, spec in study.runs.items() if _is_vae(spec, dataset)}
-    groups: dict[str, list[str]] = {}
-    for run in specs:
-        spec = study.runs[run]
-        groups.setdefault(f"{spec.prior.name}+{spec.flow.name}", []).append(run)
-    names = {}
-    for group, runs in groups.items():
-        keys = {key for run in runs for key in specs[run]} - {"K", "seed"}
-        varying = sorted(key for key in keys if len({repr(specs[run].get(key)) for run in runs}) > 1)
-        for run in runs:
-            variant = ", ".join(f"{key}={specs[run].get(key)}" for key in varying)
-            names[run] = f"{group} ({variant})" if variant else group
-    return names
+def digits(block: str) -> int:
+    """Return the decimals that a block is printed with; dHSIC differs from its null in the fourth."""
+    return 5 if block.startswith(("dhsic", "hsic")) else 3
 
 
-def _is_vae(spec: Any, dataset: str) -> bool:
-    return isinstance(spec, MixtureVAE) and spec.dataset == dataset
+def applies(spec: AnyRun, block: str, info: DatasetInfo) -> bool:
+    """Return whether runs of this kind have a block's metric at all."""
+    if block in LATENT and block not in ("jsd", "active_units") and info.classes < 2:
+        return False
+    match block:
+        case "cluster_accuracy" | "cluster_purity":
+            return spec.model in CLUSTERING
+        case "jsd":
+            return spec.model in ("vae", "hvae")
+        case "mse" | "rmse":
+            return spec.likelihood.name == "gaussian"
+        case "inception_score":
+            return spec.model == "mvae" and info.kind == "colour_image"
+    if block.startswith(("dhsic", "hsic")):
+        return spec.model == "mvae" and spec.K > 1
+    # a density on [0, 1] is no probability of levels, so a Gaussian's bits are not those that are published
+    return not block.endswith(BITS) or spec.likelihood.name == "logistics"
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    return {
-        name: leaf for key, part in value.items() for name, leaf in _flat(part, f"{prefix}.{key}" if prefix else key).items()
-    }
+def factor(block: str, info: DatasetInfo) -> float:
+    """Return what a metric is multiplied with for its block: the sign, and the way from nats to bits per dimension."""
+    sign = -1.0 if block.startswith("-") else 1.0
+    return sign / (math.prod(info.shape) * math.log(2)) if block.endswith(BITS) else sign
 
 
 def cells(study: StudyRuns, metrics: pd.DataFrame, dataset: str, blocks: Mapping[str, str]) -> pd.DataFrame:
-    """Return one row per block, K and column: mean, sd, low, high, kind, seeds present and expected."""
-    names = column_names(study, dataset)
-    values = metrics.set_index(["run", "metric"])["value"]
+    """Return one row per block, K and column that can have it: KEYS, seeds present and expected, and what `_summary` gives.
+
+    Blocks of which the study's runs, as far as they are there, have no value are left out.
+    """
+    info, names, values = study.datasets[dataset], column_names(study, dataset), _values(metrics)
     rows = []
     for block, metric in blocks.items():
-        sign = -1.0 if block.startswith("-") else 1.0
-        for (K, column), runs in _grouped(study, names).items():
-            found = [sign * values[run, metric] for run in runs if (run, metric) in values.index]
-            row = {"metric": block, "K": K, "column": column, "seeds": len(found), "expected": len(runs)}
-            rows.append(row | (over_seeds(np.array(found))._asdict() if found else {}))
-    return pd.DataFrame(rows, columns=["metric", "K", "column", "seeds", "expected", "mean", "sd", "low", "high", "kind"])
+        found = [
+            {"metric": block, "K": K, "column": column, **_summary(values, runs, metric, factor(block, info))}
+            for (K, column), runs in grouped(study, names).items()
+            if applies(study.runs[runs[0]], block, info)
+        ]
+        if any(row["seeds"] or row["unmeasured"] != UNDEFINED for row in found):
+            rows += found
+    return pd.DataFrame(rows, columns=[*KEYS, *FACTS])
 
 
-def _grouped(study: StudyRuns, names: dict[str, str]) -> dict[tuple[int, str], list[str]]:
+def _values(metrics: pd.DataFrame) -> dict[str, dict[str, tuple[float, str]]]:
+    """Return {run: {metric: (value, unit)}} of the runs that are there."""
+    values: dict[str, dict[str, tuple[float, str]]] = {}
+    for run, metric, value, unit in metrics[["run", "metric", "value", "unit"]].itertuples(index=False, name=None):
+        values.setdefault(run, {})[metric] = (value, unit)
+    return values
+
+
+def _summary(values: Mapping[str, Any], runs: Iterable[str], metric: str, scale: float = 1.0) -> dict[str, Any]:
+    """Return mean, sd, low, high, kind and the number of seeds of a metric.
+
+    Where no seed has a value, `unmeasured` says why: "not measured: ..." or "undefined"; None means that the runs are missing.
+    """
+    runs = list(runs)
+    there = [values[run].get(metric, (math.nan, "")) for run in runs if run in values]
+    found = [scale * value for value, _ in there if not math.isnan(value)]
+    row = {"seeds": len(found), "expected": len(runs), "unmeasured": None}
+    if found:
+        return row | over_seeds(np.array(found))._asdict()
+    reasons = [unit for _, unit in there if str(unit).startswith(NOT_MEASURED)]
+    return row | {"unmeasured": reasons[0] if reasons else UNDEFINED if there else None}
+
+
+def grouped(study: StudyRuns, names: Mapping[str, str]) -> dict[tuple[int, str], list[str]]:
+    """Return the runs of every cell (K, column), in order of K."""
     groups: dict[tuple[int, str], list[str]] = {}
     for run, column in names.items():
         groups.setdefault((study.runs[run].K, column), []).append(run)
     return dict(sorted(groups.items(), key=lambda item: item[0][0]))
 
 
-def differences(study: StudyRuns, runs: Path, missing: set[str], dataset: str) -> pd.DataFrame:
-    """Return one row per block, K > 1 and column: the paired difference to K = 1 with its interval over test points."""
-    names = column_names(study, dataset)
+def differences(study: StudyRuns, runs: Path, missing: set[str], dataset: str, blocks: Iterable[str]) -> pd.DataFrame:
+    """Return one row per comparable block, K > 1 and column: the paired difference to K = 1 with its interval over test points.
+
+    There is none for runs that were evaluated on different numbers of points.
+    """
+    info = study.datasets[dataset]
     groups = {
         key: {study.runs[run].seed: run for run in members if run not in missing}
-        for key, members in _grouped(study, names).items()
+        for key, members in grouped(study, column_names(study, dataset)).items()
     }
     rows = []
     for (K, column), by_seed in groups.items():
@@ -102,12 +154,14 @@ def differences(study: StudyRuns, runs: Path, missing: set[str], dataset: str) -
         if K == 1 or not seeds:
             continue
         ours, theirs = ([_pointwise(runs / side[seed]) for seed in seeds] for side in (by_seed, single))
-        for block in COMPARABLE:
-            metric, sign = LIKELIHOODS[block], -1.0 if block.startswith("-") else 1.0
-            a, b = (sign * np.stack([values[metric] for values in side]) for side in (ours, theirs))
+        if len({len(values["elbo"]) for values in (*ours, *theirs)}) > 1:
+            continue
+        for block in (block for block in blocks if block.removesuffix(BITS) in COMPARABLE):
+            metric, scale = LIKELIHOODS[block.removesuffix(BITS)], factor(block, info)
+            a, b = (scale * np.stack([values[metric] for values in side]) for side in (ours, theirs))
             delta = paired(a, b)
             rows.append((block, K, column, delta.mean, delta.low, delta.high))
-    return pd.DataFrame(rows, columns=["metric", "K", "column", "delta", "delta_low", "delta_high"])
+    return pd.DataFrame(rows, columns=[*KEYS, "delta", "delta_low", "delta_high"])
 
 
 def _pointwise(folder: Path) -> dict[str, np.ndarray]:
@@ -122,43 +176,148 @@ def mean_of(study: StudyRuns, metrics: pd.DataFrame, dataset: str, metric: str) 
     return rows.assign(column=rows.run.map(names)).groupby(["K", "column"])["value"].mean().to_dict()
 
 
-def likelihood_table(study: StudyRuns, metrics: pd.DataFrame, runs: Path, missing: set[str], dataset: str) -> pd.DataFrame:
-    """Return the cells of the likelihood table with differences, marks and the control's row."""
-    frame = cells(study, metrics, dataset, LIKELIHOODS)
-    frame = frame.merge(differences(study, runs, missing, dataset), on=["metric", "K", "column"], how="left")
+def _marked(frame: pd.DataFrame, study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Add which cells rest on heavy-tailed weights, and which on runs whose training ended with its epochs."""
     shares = {name: mean_of(study, metrics, dataset, share) for name, share in RELIABILITY.items()}
     budget = mean_of(study, metrics, dataset, "stopped_by_budget")
     keys = list(zip(frame.metric, frame.K, frame.column, strict=True))
-    frame["unreliable"] = [shares.get(metric, {}).get((K, column), 0) >= UNRELIABLE_SHARE for metric, K, column in keys]
-    frame["stopped_by_budget"] = [budget.get((K, column), 0) > 0 for _, K, column in keys]
-    frame["best"] = _best(frame, "min") & ~frame["unreliable"] & frame.metric.isin(COMPARABLE)
-    control = metrics[(metrics.dataset == dataset) & (metrics.model == "constant") & (metrics.metric == "nll")]["value"]
-    frame.attrs["control"] = float(control.iloc[0]) if len(control) else None
+    return frame.assign(
+        unreliable=[
+            shares.get(block.removesuffix(BITS), {}).get((K, column), 0) >= UNRELIABLE_SHARE for block, K, column in keys
+        ],
+        stopped_by_budget=[budget.get((K, column), 0) > 0 for _, K, column in keys],
+    )
+
+
+def likelihood_table(study: StudyRuns, metrics: pd.DataFrame, runs: Path, missing: set[str], dataset: str) -> pd.DataFrame:
+    """Return the cells of the likelihood table with differences and marks.
+
+    `attrs["control"]` has the rows of controls, {name: {column: value}}.
+    """
+    info = study.datasets[dataset]
+    blocks = dict(LIKELIHOODS)
+    if info.kind == "colour_image":
+        blocks |= {f"{block}{BITS}": LIKELIHOODS[block] for block in COMPARABLE}
+    frame = cells(study, metrics, dataset, blocks)
+    frame = frame.merge(differences(study, runs, missing, dataset, blocks), on=KEYS, how="left")
+    frame = _marked(frame, study, metrics, dataset)
+    comparable = frame.metric.str.removesuffix(BITS).isin(COMPARABLE)
+    frame["best"] = _best(frame, "min") & ~frame["unreliable"] & comparable
+    nats = controls(study, metrics, dataset)
+    discrete = set(frame.column[frame.metric.str.endswith(BITS)])
+    bits = {column: value * factor(BITS, info) for column, value in nats.items() if column in discrete}
+    frame.attrs["control"] = {"control": nats, f"control{BITS}": bits}
     return frame
+
+
+def controls(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> dict[str, float]:
+    """Return for every column the negative log-likelihood of the constant predictor with its likelihood; NaN where that is missing."""
+    values = _values(metrics)
+    nll = {
+        spec.likelihood: values.get(run, {}).get("nll", (math.nan,))[0]
+        for run, spec in study.runs.items()
+        if spec.model == "constant" and spec.dataset == dataset
+    }
+    result = {}
+    for run, column in column_names(study, dataset).items():
+        likelihood = study.runs[run].likelihood
+        # nothing to lose in a constant: the control of zero-inflated counts is not inflated
+        theirs = [other for other in nll if other == likelihood or (other.name, likelihood.name) == ("nb", "zinb")]
+        if theirs:
+            result[column] = nll[theirs[0]]
+    return result
 
 
 def latent_table(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return the cells of the latent table."""
-    frame = cells(study, metrics, dataset, {name: name for name in LATENT})
+    return _scored(cells(study, metrics, dataset, {name: name for name in LATENT}), LATENT)
+
+
+def reconstruction_table(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return the cells of the reconstruction table (Ye & Bors, "Mixtures of Variational Autoencoders", tables I and III)."""
+    frame = cells(study, metrics, dataset, {name: name for name in RECONSTRUCTION})
+    frame = _marked(frame, study, metrics, dataset).drop(columns="unreliable")
+    return _scored(frame, RECONSTRUCTION)
+
+
+def density_table(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return the cells of the table of posteriors fitted to a density."""
+    frame = cells(study, metrics, dataset, DENSITY)
+    frame = _marked(frame, study, metrics, dataset).drop(columns="unreliable")
+    return _scored(frame, {"kl": "min", "-elbo": "min"})
+
+
+def _scored(frame: pd.DataFrame, scale: Mapping[str, str | None]) -> pd.DataFrame:
     frame["best"] = False
-    for name, choose in LATENT.items():
+    for name, choose in scale.items():
         if choose is not None:
-            frame.loc[frame.metric == name, "best"] = _best(frame[frame.metric == name], choose)
+            rows = frame.metric == name
+            frame.loc[rows, "best"] = _best(frame[rows], choose)
     return frame
 
 
-def _best(frame: pd.DataFrame, choose: str) -> pd.Series:
-    # best of its column as printed, so that equal numbers are both bold; a column with one row has no best
-    rounded = frame["mean"].round(3)
-    groups = rounded.groupby([frame.metric, frame.column])
+def _best(frame: pd.DataFrame, choose: str, within: tuple[str, ...] = ("metric", "column")) -> pd.Series:
+    # best as printed, so that equal numbers are both bold; where there is one number there is no best
+    rounded = pd.Series(
+        [round(float(mean), digits(block)) for mean, block in zip(frame["mean"], frame.metric, strict=True)],
+        index=frame.index,
+        dtype=float,
+    )
+    groups = rounded.groupby([frame[name] for name in within])
     return (rounded == groups.transform(choose)) & (groups.transform("count") > 1)
+
+
+def components_table(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return the cells of the table of classifiers on codes (Ye & Bors, "Mixtures of Variational Autoencoders", table II).
+
+    Rows are classifier and K; columns the concatenated codes, each component's alone, and the single VAE, which is the run of the
+    same settings with K = 1. `settings` is what other tables have for columns.
+    """
+    names = {run: name for run, name in column_names(study, dataset).items() if study.runs[run].model == "mvae"}
+    groups, values = grouped(study, names), _values(metrics)
+    rows = []
+    for settings in dict.fromkeys(names.values()):
+        single = groups.get((1, settings))
+        mixtures = [K for K, other in groups if other == settings and K > 1]
+        for probe, K in itertools.product(PROBES, mixtures or [1]):
+            parts = {MIXTURE: (groups[K, settings], probe)} if K > 1 else {}
+            parts |= {f"C{k}": (groups[K, settings], f"{probe}_component_{k}") for k in range(1, K + 1) if K > 1}
+            parts |= {SINGLE: (single, probe)} if single else {}
+            rows += [
+                {"settings": settings, "metric": probe, "K": K, "column": column, **_summary(values, runs, metric)}
+                for column, (runs, metric) in parts.items()
+            ]
+    frame = pd.DataFrame(rows, columns=["settings", *KEYS, *FACTS])
+    frame["best"] = _best(frame, "max", ("settings", "metric", "K"))
+    components = sorted({column for column in frame.column if column not in (MIXTURE, SINGLE)}, key=lambda name: int(name[1:]))
+    frame.attrs["columns"] = [name for name in (MIXTURE, *components, SINGLE) if name in set(frame.column)]
+    return frame
+
+
+def row_keys(frame: pd.DataFrame) -> list[str]:
+    """Return what names a row of the table that the cells are laid out as."""
+    return [name for name in ("settings", "metric", "K") if name in frame.columns]
+
+
+def column_order(frame: pd.DataFrame) -> list[str]:
+    """Return the columns of the table that the cells are laid out as."""
+    return frame.attrs.get("columns") or list(frame.column.unique())
+
+
+def spread(frame: pd.DataFrame, values: str | list[str]) -> pd.DataFrame:
+    """Return the cells laid out: one row per settings, metric and K in the order of the cells."""
+    keys = row_keys(frame)
+    table = frame.pivot(index=keys, columns="column", values=values)
+    return table.reindex(pd.MultiIndex.from_frame(frame[keys].drop_duplicates()))
 
 
 def wide(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the cells as numbers: rows (metric, K), for every column its mean and, suffixed, everything else known."""
-    facts = [name for name in frame.columns if name not in ("metric", "K", "column", "kind", "best")]
-    table = frame.pivot(index=["metric", "K"], columns="column", values=facts)
-    order = [(fact, column) for column in frame.column.unique() for fact in ("mean", *[f for f in facts if f != "mean"])]
-    table = table.reindex(columns=order).reindex(frame[["metric", "K"]].drop_duplicates().itertuples(index=False, name=None))
+    keys = row_keys(frame)
+    facts = [name for name in frame.columns if name not in (*keys, "column", "kind", "best", "mean")]
+    if frame["unmeasured"].isna().all():
+        facts.remove("unmeasured")
+    order = [(fact, column) for column in column_order(frame) for fact in ("mean", *facts)]
+    table = spread(frame, ["mean", *facts]).reindex(columns=order)
     table.columns = [column if fact == "mean" else f"{column} {fact}" for fact, column in table.columns]
-    return table.rename_axis(["metric", "K"]).reset_index()
+    return table.rename_axis(keys).reset_index()

@@ -30,7 +30,7 @@ rule download:
         folder=output_folder,
         info=info_option,
     shell:
-        "python scripts/download.py --dataset {wildcards.dataset} --folder {params.folder} --info {params.info:q}"
+        "python scripts/download.py --dataset {wildcards.dataset} --folder {params.folder} --info={params.info:q}"
         " > {log} 2>&1"
 
 

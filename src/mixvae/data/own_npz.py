@@ -17,7 +17,7 @@ from mixvae.errors import UserError, did_you_mean
 from mixvae.spec.catalogue import ReaderOptions
 
 NAMES = ("x", "y", *(f"{axis}_{part}" for part in PARTS for axis in "xy"))
-LAYOUTS = "(N, H, W), (N, 1, H, W), (N, H, W, 3) or (N, 3, H, W)"
+LAYOUTS = "(N, H, W), (N, H, W, C) or (N, C, H, W) with C = 1 or 3"
 MINIMUM = 10
 
 
@@ -101,11 +101,11 @@ def _images(path: Path, name: str, x: np.ndarray) -> np.ndarray:
     """Return images as (N, C, H, W)."""
     if x.dtype != np.uint8:
         raise UserError(f"{path}: {name} is {x.dtype}, expected uint8 levels from 0 to 255")
-    if x.ndim == 3:
-        x = x[:, None]
-    axes = [axis for axis, sizes in ((1, (1, 3)), (-1, (3,))) if x.ndim == 4 and x.shape[axis] in sizes]
-    if len(axes) != 1 or 0 in x.shape:
+    axes = [axis for axis in (1, 3) if x.ndim == 4 and x.shape[axis] in (1, 3)]
+    if 0 in x.shape or (x.ndim != 3 and len(axes) != 1):
         raise UserError(f"{path}: {name} has shape {x.shape}, expected {LAYOUTS}")
+    if x.ndim == 3:
+        return x[:, None]
     return x if axes == [1] else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
 

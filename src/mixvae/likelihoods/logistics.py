@@ -67,7 +67,8 @@ class DiscretisedLogistics(Distribution):
         levels = (255 * x.unflatten(-1, self.means.shape[-3:])).round().unsqueeze(-4)
         scaled = levels / 127.5 - 1
         red, green, _ = scaled.unbind(-3)
-        centred = scaled - torch.stack([self._location(0), self._location(1, red), self._location(2, red, green)], dim=-3)
+        locations = self._location(0), self._location(1, red), self._location(2, red, green)
+        centred = scaled - torch.stack(torch.broadcast_tensors(*locations), dim=-3)
         inverse_scale = (-self.log_scales).exp()
         above, below = (centred + 1 / 255) * inverse_scale, (centred - 1 / 255) * inverse_scale
         # sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)): nothing cancels, however far the level is off, and

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gumbel_softmax, log_softmax
 
-from mixvae.categorical import draw_categories, gaussian_kl, uniform_kl
+from mixvae.categorical import draw_categories, gaussian_kl_to_each, uniform_kl
 from mixvae.likelihoods import likelihood
 from mixvae.nets import decoder, features, generate, mlp
 from mixvae.objectives import LogTerms, Objective
@@ -82,7 +82,7 @@ class CPVAE(nn.Module):
         z = q.mean + q.std * noise[..., : self.latent]
         relaxed = gumbel_softmax(log_categories.expand(*z.shape[:-1], self.C), tau=self.temperature)
         log_likelihood = self._log_likelihood(x, z, relaxed).mean((0, 1))
-        conditional = gaussian_kl(q.mean[0][:, None], q.log_var[0][:, None], prior.loc, prior.log_var)
+        conditional = gaussian_kl_to_each(q.mean[0], q.log_var[0], prior.loc, prior.log_var)
         kl = uniform_kl(log_categories) + (log_categories.exp() * conditional).sum(-1)
         return Objective(log_likelihood - beta * kl, -log_likelihood, kl)
 

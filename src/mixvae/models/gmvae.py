@@ -95,7 +95,7 @@ class GMVAE(nn.Module):
         """Return the paper's objective and its parts, (B,) each, averaged over the L samples.
 
         The KL of the categories counts at least `free_nats` in the value (the paper's minimum-information constraint), for
-        every point as in the paper's formula; the authors' code cuts the mean over a batch. The reported `kl` is without cut-off.
+        every point as in the paper's formula; the authors' code cuts the mean over a batch. The `kl` is without cut-off.
         """
         q = self.posterior(x)
         z, w = self._split(q.mean + q.std * noise)

@@ -29,8 +29,8 @@ class ShuGMVAE(nn.Module):
     r"""p(x|z) p(z|y) p(y) with posterior q(y|x) q(z|x,y): p(y) = 1/K, p(z|y) a learnt Gaussian.
 
     From Rui Shu, "Gaussian mixture VAE: lessons in variational inference, generative models, and deep nets" (blog, 2016).
-    q(y|x) and q(z|x,y) share the encoder's hidden layers h here, and a gated layer over [h(x), one-hot y] makes the Gaussians of
-    all y at once; the blog gives each a network of its own. Training maximises
+    q(y|x) and q(z|x,y) share the encoder's hidden layers h here, and a gated layer over [h(x), one-hot y] makes the Gaussians
+    of all y at once; the blog gives each a network of its own. Training maximises
 
         sum_y q(y|x) E_{q(z|x,y)}[log p(x|z) + log p(z|y) + log p(y) - log q(z|x,y) - log q(y|x)]
 

@@ -63,9 +63,9 @@ class HierarchicalVAE(nn.Module):
         self.K, self.latent, self.latent_top = spec.K, spec.latent, spec.latent_top
         self.noise_size = spec.latent + spec.latent_top
         self.likelihood = likelihood(spec.likelihood, shape)
-        outputs = self.likelihood.parameters_per_point
         # what does not depend on K first, so that its initial weights do not either
-        self.decoder = decoder(spec.decoder, (spec.latent, spec.latent_top), shape, outputs)
+        codes = (spec.latent, spec.latent_top)
+        self.decoder = decoder(spec.decoder, codes, shape, self.likelihood.parameters_per_point)
         sizes = (spec.latent_top, *spec.conditional.hidden)
         self.conditional = mlp(nn.Linear, sizes, 2 * spec.latent, spec.conditional.activation, spec.conditional.dropout)
         self.upper = encoder(spec.encoder, spec.K, shape, 2 * spec.latent_top)
@@ -73,7 +73,7 @@ class HierarchicalVAE(nn.Module):
         self.flow = flows.build(spec.flow, spec.K, spec.latent)
         inputs = partial(pseudo_inputs, x, spec.seed, self.likelihood.encoder_input)
         self.prior = priors.build(spec.prior, spec.latent_top, inputs, self.likelihood)
-        width = sample_width(spec.K, self.noise_size, outputs, spec.decoder, self.prior, shape)
+        width = sample_width(spec.K, self.noise_size, self.decoder, self.prior)
         self.width = max(width, spec.K * 4 * spec.joint)
 
     def encode_top(self, inputs: Tensor) -> GaussianMixture:
@@ -95,9 +95,7 @@ class HierarchicalVAE(nn.Module):
         L, K, B, _ = noise.shape
         noise1, noise2 = noise.split((self.latent, self.latent_top), dim=-1)
         top = posterior.top.draw(noise2)
-        mean, log_var = (
-            part.view(K, L, K, B, -1) for part in self.lower(posterior.features, top.z.reshape(L * K, B, -1))
-        )
+        mean, log_var = (part.view(K, L, K, B, -1) for part in self.lower(posterior.features, top.z.reshape(L * K, B, -1)))
         # a sample of component k starts from its own Gaussian: entries (k, l, k, b)
         own_mean, own_log_var = (part.diagonal(dim1=0, dim2=2).movedim(-1, 1) for part in (mean, log_var))
         z1, base, log_det = self.flow.push(own_mean + (0.5 * own_log_var).exp() * noise1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import torch
@@ -31,22 +30,13 @@ def pseudo_inputs(x: Tensor, seed: int, encoder_input, most: int) -> Tensor:
     return encoder_input(x[torch.randperm(len(x), generator=stream)[:M]])
 
 
-def sample_width(K: int, latent: int, outputs: int, decoder_settings, prior: nn.Module, shape: tuple[int, ...]) -> int:
+def sample_width(K: int, latent: int, decoder: nn.Module, prior: nn.Module) -> int:
     """Return how many numbers the widest array holds that one sample passes through; an evaluation sizes its chunks by it.
 
-    Decoder layers (twice their width when gated), the distances to all K components, and those to the prior's, which
-    count double in float64.
+    The decoder's layers, the distances to all K components, and those to the prior's, which count double in float64.
     """
     components = prior.components * (K if isinstance(prior, priors.VampPrior) else 1)
-    pixels = math.prod(shape[-2:])
-    match decoder_settings.name:
-        case "mlp":
-            layers = [2 * width for width in decoder_settings.hidden]
-        case "pixelcnn":
-            layers = [pixels * decoder_settings.channels]
-        case "deconv":
-            layers = [2 * pixels * channels for channels, _, _ in decoder_settings.layers]
-    return max(outputs, *layers, K * latent, 2 * components)
+    return max(decoder.width, K * latent, 2 * components)
 
 
 class MixtureVAE(nn.Module):
@@ -62,14 +52,13 @@ class MixtureVAE(nn.Module):
         super().__init__()
         self.K, self.noise_size = spec.K, spec.latent
         self.likelihood = likelihood(spec.likelihood, shape)
-        outputs = self.likelihood.parameters_per_point
         # the decoder first: its initial weights then do not depend on K
-        self.decoder = decoder(spec.decoder, (spec.latent,), shape, outputs)
+        self.decoder = decoder(spec.decoder, (spec.latent,), shape, self.likelihood.parameters_per_point)
         self.encoder = encoder(spec.encoder, spec.K, shape, 2 * spec.latent)
         self.flow = flows.build(spec.flow, spec.K, spec.latent)
         inputs = partial(pseudo_inputs, x, spec.seed, self.likelihood.encoder_input)
         self.prior = priors.build(spec.prior, spec.latent, inputs, self.likelihood)
-        self.width = sample_width(spec.K, spec.latent, outputs, spec.decoder, self.prior, shape)
+        self.width = sample_width(spec.K, spec.latent, self.decoder, self.prior)
 
     def encode(self, inputs: Tensor) -> GaussianMixture:
         """Return q(z | x) for (B, D) in the encoder's input space."""
@@ -116,4 +105,6 @@ class MixtureVAE(nn.Module):
         """Return E[x | z] at n samples of one component of the prior, (n, D): of a VampPrior one pseudo-input's posterior."""
         prior = self.prior_distribution()
         mean, log_var = prior.loc[category], prior.log_var[category]
-        return generate(self.decoder, self.likelihood, [mean + (0.5 * log_var).exp() * torch.randn(n, len(mean), device=mean.device)])
+        return generate(
+            self.decoder, self.likelihood, [mean + (0.5 * log_var).exp() * torch.randn(n, len(mean), device=mean.device)]
+        )

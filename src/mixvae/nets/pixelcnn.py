@@ -85,7 +85,7 @@ class PixelCNN(nn.Module):
     def forward(self, codes: Sequence[Tensor], x: Tensor) -> Tensor:
         """Return the logits of x (B, D) given codes of (..., B, Z_i), each pixel's given those before it, as (..., B, D)."""
         # the first layer is linear: the image's part of it is the same for all samples and components
-        image = convolve(x.view(-1, 1, *self.sides), self.first.kernel()[:, :1])
+        image = convolve(x.unflatten(-1, (1, *self.sides)), self.first.kernel()[:, :1])
         h = relu(self._from_codes(codes).unflatten(0, (-1, len(x))) + image).flatten(0, 1)
         for layer in self.hidden:
             h = relu(layer(h))
@@ -106,14 +106,14 @@ class PixelCNN(nn.Module):
         first = self.first.kernel()[:, :1].flatten(1).T
         kernels = [(layer.kernel().flatten(1).T, layer.bias) for layer in self.hidden]
         logit = self.logit.weight.flatten(1).T, self.logit.bias
-        # each layer's input in the row above and in this one, zeros around; the image is the first
+        # Each layer's input in the row above and in this one, zeros around; the image is the first. What is not known yet in this
+        # row still holds the last row's numbers, which meet only masked weights.
         widths = [1, *[len(given[0])] * len(kernels)]
         rows = [given.new_zeros(N, width, 2, W + 2) for width in widths]
         for r, c in itertools.product(range(H), range(W)):
             if c == 0:
                 for row in rows:
                     row[:, :, 0] = row[:, :, 1]
-                    row[:, :, 1] = 0
             h = relu(given[..., r, c] + around(rows[0], c) @ first)
             for row, (kernel, bias) in zip(rows[1:], kernels, strict=True):
                 row[:, :, 1, c + 1] = h

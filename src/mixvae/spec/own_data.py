@@ -130,11 +130,11 @@ def _parse(value: str | dict[str, Any]) -> OwnFile:
     try:
         own = OwnFile.model_validate({"path": value} if isinstance(value, str) else dict(value))
     except ValidationError as error:
-        raise UserError(explain(error, [OwnFile], ("dataset",))) from None
+        raise UserError(explain(error, [OwnFile])) from None
     foreign = ("label", "genes") if own.path.endswith(".npz") else ("keys",)
     for key in foreign:
         if isinstance(value, dict) and key in value:
-            raise UserError(f"dataset: {own.path}: {key} does not belong to a {Path(own.path).suffix} file; remove it")
+            raise UserError(f"{own.path}: {key} does not belong to a {Path(own.path).suffix} file; remove it")
     return own
 
 
@@ -147,7 +147,7 @@ def _find(name: str, mirror: str | None) -> Path:
     beside = {file.name for path in candidates if path.parent.is_dir() for file in path.parent.glob("*") if is_own(file.name)}
     looked = " or ".join(dict.fromkeys(str(path) for path in candidates))
     hint = did_you_mean(Path(name).name, sorted(beside)) if len(beside) <= 20 else ""
-    raise UserError(f"dataset: {name}: no such file, looked for {looked}{hint}")
+    raise UserError(f"{name}: no such file, looked for {looked}{hint}")
 
 
 def _facts(path: Path, extension: str, options: ReaderOptions, unlabelled: bool, genes: int | None, cache: Path) -> Facts:

@@ -132,7 +132,19 @@ class HierarchicalVAE(_Mixture):
         return self
 
 
-class MVAE(_Trained):
+class _ClosedForm(_Trained):
+    """What models share whose objective has KLs in closed form: no flow, and no bound of several samples."""
+
+    flow: Annotated[NoFlow, BeforeValidator(named)] = NoFlow()
+
+    @model_validator(mode="after")
+    def _one_sample(self) -> _ClosedForm:
+        if self.training.samples > 1:
+            raise ValueError(f"training.samples: {self.training.samples} makes an IWAE of vae and hvae only; {self.model} takes 1")
+        return self
+
+
+class MVAE(_ClosedForm):
     """K encoders and K decoders whose weighted sum is the output (Ye & Bors, "Mixtures of Variational Autoencoders").
 
     `a0` is the concentration of the Dirichlet prior of the weights, `beta` the weight of dHSIC, taken over all K codes
@@ -142,7 +154,6 @@ class MVAE(_Trained):
     model: Literal["mvae"]
     K: Annotated[int, Field(ge=1, le=100)]
     prior: Annotated[StandardPrior, BeforeValidator(named)] = StandardPrior()
-    flow: Annotated[NoFlow, BeforeValidator(named)] = NoFlow()
     likelihood: Annotated[Gaussian, BeforeValidator(named)] = Gaussian(name="gaussian")
     latent: Count = 20
     encoder: Encoder = MLP(hidden=(500, 500), activation="relu")
@@ -158,7 +169,7 @@ class MVAE(_Trained):
         return self
 
 
-class CPVAE(_Trained):
+class CPVAE(_ClosedForm):
     """A VAE with K categories, each with a Gaussian prior of its own (Lavda et al., "Improving VAE generations of multimodal data").
 
     `temperature` is that of the Gumbel-softmax in training.
@@ -167,11 +178,10 @@ class CPVAE(_Trained):
     model: Literal["cpvae"]
     K: Count
     prior: Annotated[ConditionalPrior, BeforeValidator(named)] = ConditionalPrior()
-    flow: Annotated[NoFlow, BeforeValidator(named)] = NoFlow()
     temperature: PositiveReal = 0.5
 
 
-class GMVAE(_Trained):
+class GMVAE(_ClosedForm):
     """K clusters whose Gaussians in z are made from a second code w (Dilokthanakul et al., 2016).
 
     `latent_w` is the dimension of w, `mixture` the network from w to the K Gaussians, `free_nats` the
@@ -181,19 +191,17 @@ class GMVAE(_Trained):
     model: Literal["gmvae"]
     K: Count
     prior: Annotated[ConditionalPrior, BeforeValidator(named)] = ConditionalPrior()
-    flow: Annotated[NoFlow, BeforeValidator(named)] = NoFlow()
     latent_w: Count = 20
     mixture: DenseNetwork = MLP(hidden=(100,))
     free_nats: Annotated[Real, Field(ge=0)] = 0.0
 
 
-class ShuGMVAE(_Trained):
+class ShuGMVAE(_ClosedForm):
     """K clusters with a Gaussian each and q(y|x) q(z|x,y), the sum over y taken exactly (Shu, 2016)."""
 
     model: Literal["gmvae_shu"]
     K: Count
     prior: Annotated[ConditionalPrior, BeforeValidator(named)] = ConditionalPrior()
-    flow: Annotated[NoFlow, BeforeValidator(named)] = NoFlow()
 
 
 class Toy(_Run):

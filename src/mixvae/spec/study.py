@@ -173,7 +173,9 @@ def _with_data(combination: dict[str, Any], where: str, mirror: str | None) -> t
             raise UserError(f"{where}: {error}") from None
         return {**combination, "dataset": name, "data": data.model_dump(mode="json")}, info
     if isinstance(value, str) and value not in catalogue():
-        raise UserError(f"{where}: unknown data set {value!r}{did_you_mean(value, catalogue())}; or give the path of an .npz or .h5ad")
+        raise UserError(
+            f"{where}: unknown data set {value!r}{did_you_mean(value, catalogue())}; or give the path of an .npz or .h5ad"
+        )
     return combination, catalogue().get(value) if isinstance(value, str) else None
 
 

@@ -1,0 +1,154 @@
+"""Say what a study will take before anything starts: jobs, hours, memory and disk space, from what finished runs took."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from mixvae import cli
+from mixvae.errors import UserError
+from mixvae.spec import AnyRun, Expansion, find_config, load, outputs
+from mixvae.spec.study import describe
+
+RESULTS = Path("results")
+HOUR = 3600.0
+THIN, FAR, MISSED = 3, 10.0, 2.0
+"""Fewer measurements, work per step so many times the largest measured, or a fit so far off deserve a warning."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", nargs="?", help="a name in config/ or a path")
+    parser.add_argument("--cores", type=int, help="of this machine; by default all")
+    parser.add_argument("--jobs", type=int, help="jobs at a time on a cluster, instead of --cores")
+    parser.add_argument("--record", type=Path, metavar="CSV", help="write the costs of the finished runs instead")
+    arguments = parser.parse_args()
+    if (arguments.study is None) == (arguments.record is None):
+        parser.error("give a study, or --record")
+    for option in ("cores", "jobs"):
+        if (value := getattr(arguments, option)) is not None and value < 1:
+            raise UserError(f"--{option}: found {value}, expected a number from 1")
+    if arguments.record:
+        record(arguments.record)
+    else:
+        plan(arguments.study, arguments.cores, arguments.jobs)
+
+
+def record(path: Path) -> None:
+    """Write results/reference/costs.csv, or a table like it."""
+    from mixvae import costs
+
+    measurements, unread = costs.measure(RESULTS, costs.Counter())
+    if not measurements:
+        raise UserError(f"{RESULTS}/runs: no finished run to record; run a study first, e.g. make ablation")
+    rows = costs.write_table(measurements, path)
+    print(f"{path}: {rows} rows from {len(measurements)} finished jobs; {unread} runs could not be read")
+
+
+def plan(name: str, cores: int | None, jobs: int | None) -> None:
+    """Print the plan of a study."""
+    path = find_config(name, Path("config"))
+    expansion = load(path)
+    print(f"{path}: {describe(expansion)}\n", flush=True)
+    todo = waiting(expansion)
+
+    import pandas as pd
+
+    runs = pd.DataFrame([(spec.dataset, spec.model) for spec in expansion.runs.values()], columns=["dataset", "model"])
+    print(pd.crosstab(runs.dataset, runs.model, margins=True, margins_name="total").to_string(), "\n", flush=True)
+    total = totals(expansion)
+    counts = pd.DataFrame(
+        [(rule, total[rule], total[rule] - len(todo[rule]), len(todo[rule])) for rule in total],
+        columns=["rule", "jobs", "finished", "to do"],
+    )
+    counts.loc[len(counts)] = ["total", *counts[["jobs", "finished", "to do"]].sum()]
+    print(counts.to_string(index=False), "\n", flush=True)
+    if not any(todo.values()):
+        print("everything is there: nothing to do")
+        return
+    table = estimates(expansion, todo)
+    print_hours(table)
+    print_bases(table)
+    print_summary(table, expansion, len(todo["train"]), int(counts["to do"].iloc[-1]), cores, jobs)
+
+
+def totals(expansion: Expansion) -> dict[str, int]:
+    """Return the number of jobs of every rule."""
+    runs, datasets = expansion.runs, len(expansion.datasets)
+    with_codes = sum(map(outputs.has_codes, runs.values()))
+    return {
+        "download": datasets, "prepare": datasets, "train": len(runs), "evaluate": len(runs), "latents": with_codes,
+        "study": 1, "tabulate": 1, "figures": 1, "all": 1,
+    }  # fmt: skip
+
+
+def waiting(expansion: Expansion) -> dict[str, list[str]]:
+    """Return by rule whatever jobs are not done: a file of theirs is not there, or a job before them is not done.
+
+    Snakemake also does again what was made from other inputs or parameters.
+    """
+    from mixvae.results import RULES
+
+    study = RESULTS / expansion.study.study
+    there = {path for path in (RESULTS / "datasets", study) for path in path.rglob("*")}
+
+    def missing(folder: Path, *files: str) -> bool:
+        return any(not (folder / file).is_file() for file in files)
+
+    datasets = {name: RESULTS / "datasets" / name for name in expansion.datasets}
+    del there
+    download = [name for name, folder in datasets.items() if missing(folder, "raw.json", "provenance/download.json")]
+    files = ("data.npz", "dataset.json", "provenance/prepare.json")
+    prepare = [name for name, folder in datasets.items() if name in download or missing(folder, *files)]
+    more = {"train": ("spec.json", "history.csv"), "evaluate": (), "latents": ()}
+    todo: dict[str, list[str]] = {"download": download, "prepare": prepare, "train": [], "evaluate": [], "latents": []}
+    for run, spec in expansion.runs.items():
+        for rule in ("train", "evaluate", *(["latents"] if outputs.has_codes(spec) else [])):
+            before = spec.dataset in prepare or run in todo["train"]
+            if before or missing(RESULTS / "runs" / run, *RULES[rule], *more[rule]):
+                todo[rule].append(run)
+    todo["study"] = ["study"] if missing(study, "study.json", "provenance/study.json") else []
+    runs_wait = bool(todo["train"] or todo["evaluate"] or todo["latents"] or todo["study"])
+    names = [f"tables/{table}.csv" for table in outputs.tables(expansion.runs.values(), expansion.datasets)]
+    tabulate = runs_wait or missing(study, "metrics.parquet", "provenance/tabulate.json", *names)
+    names = [f"figures/{figure}.png" for figure in outputs.figures(expansion.runs.values(), expansion.datasets)]
+    figures = tabulate or missing(study, "provenance/figures.json", *names)
+    todo["tabulate"], todo["figures"] = ["study"] * tabulate, ["study"] * figures
+    todo["all"] = ["study"] * any(todo.values())
+    return todo
+
+
+def estimates(expansion: Expansion, todo: Mapping[str, list[str]]):
+    """Return a table with one row per job of a run that is to do."""
+    import pandas as pd
+
+    from mixvae import costs
+    from mixvae.progress import Progress
+
+    counter = costs.Counter()
+    reference = costs.read_table(costs.REFERENCE) if costs.REFERENCE.is_file() else []
+    here, _ = costs.measure(RESULTS, counter)
+    if not here and not reference:
+        raise UserError(
+            f"nothing to estimate hours from: no finished run in {RESULTS}/runs and no {costs.REFERENCE}; run a study first, "
+            "e.g. make ablation"
+        )
+    model = costs.Model([*here, *reference])
+    rows = []
+    progress = Progress(len(expansion.runs), "run counted")
+    for run, spec in expansion.runs.items():
+        info = expansion.datasets[spec.dataset]
+        stages = [stage for stage in costs.STAGES if run in todo[stage]]
+        for stage, work in counter.work(spec, info).items() if stages else ():
+            if stage in stages:
+                max_epochs = spec.training.epochs if stage == "train" and spec.model != "constant" else 0
+                estimate = model.estimate(costs.kind(stage, spec, info, expansion.study.gpu), work, max_epochs)
+                rows.append({"run": run, "dataset": spec.dataset, "model": spec.model, "threads": spec.threads, "stage": stage}
+                            | estimate._asdict())  # fmt: skip
+        progress.step()
+    return pd.DataFrame(rows)
+
+

@@ -1,0 +1,78 @@
+"""How figures look and how they are written."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mixvae.files import atomic
+
+DPI = 160
+CURVE = "column"
+"""The data frames' name for a column of the tables, which is a line or a panel here."""
+
+sns.set_theme(style="whitegrid", context="paper")
+# text in a PDF as text, and with the fonts' digests left out of their names
+plt.rcParams["pdf.fonttype"] = 42
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG and PDF beside each other, without the time of writing in either."""
+    for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
+        with atomic(path.with_suffix(suffix)) as temporary:
+            figure.savefig(temporary, dpi=DPI, bbox_inches="tight", metadata=metadata)
+    plt.close(figure)
+
+
+def wrapped(text: str, width: int, lines: int = 4) -> str:
+    """Break a text into lines of at most `width` characters; what does not fit into `lines` of them ends in an ellipsis."""
+    return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" …"))
+
+
+def title(figure: Figure, text: str) -> None:
+    """Put a title above everything else in the figure, broken to its width."""
+    above = figure.get_tightbbox().y1
+    width, height = figure.get_size_inches()
+    text = wrapped(text, max(40, int(13 * width)), lines=6)
+    figure.suptitle(text, x=0.5, y=(above + 0.12) / height, va="bottom", fontsize=10)
+
+
+def legend_below(figure: Figure, handles: Sequence, names: Sequence[str], heading: str = "") -> None:
+    """Put a legend under everything else in the figure, in as many columns as its width holds."""
+    width, height = figure.get_size_inches()
+    names = [wrapped(name, max(30, int(11 * width / 2))) for name in names]
+    longest = max(len(line) for name in names for line in name.splitlines())
+    columns = max(1, min(len(names), int(12 * width / (longest + 6))))
+    below = figure.get_tightbbox().y0
+    figure.legend(
+        handles, names, title=heading or None, ncol=columns, loc="upper center", frameon=False, fontsize=8,
+        bbox_to_anchor=(0.5, (below - 0.08) / height),
+    )  # fmt: skip
+
+
+def bare(ax: Axes) -> None:
+    """Take ticks and grid off axes whose numbers mean nothing."""
+    ax.set(xticks=[], yticks=[])
+    ax.grid(visible=False)
+
+
+def panels(count: int, across: int, size: tuple[float, float], **options) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `count` axes, at most `across` in a row, each of `size` inches; options are those of subplots."""
+    columns = min(count, across)
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(size[0] * columns, size[1] * rows), squeeze=False, layout="constrained", **options
+    )
+    for ax in axes.flat[count:]:
+        ax.set_visible(False)
+    return figure, list(axes.flat[:count])

@@ -1,0 +1,112 @@
+"""What a figure is drawn from: the runs of a study on one data set, their metrics, files and models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+
+from mixvae.data import prepared
+from mixvae.data.prepared import Prepared
+from mixvae.results import StudyRuns
+from mixvae.runs import load_run
+from mixvae.seeds import derive
+from mixvae.spec import AnyRun, DatasetInfo
+from mixvae.columns import column_names
+
+MODELS_KEPT = 8
+"""Models in memory at a time; figures that show the same runs ask for them in the same order."""
+
+
+@dataclass(frozen=True)
+class View:
+    """The runs of a study on one data set.
+
+    study: The study.
+    dataset: The data set's name.
+    metrics: The study's tidy metrics.
+    missing: Runs that are not complete.
+    root: The folder with runs/ and datasets/.
+    """
+
+    study: StudyRuns
+    dataset: str
+    metrics: pd.DataFrame
+    missing: set[str]
+    root: Path
+
+    @cached_property
+    def columns(self) -> dict[str, str]:
+        """The table's column of every run that is there."""
+        return {run: name for run, name in column_names(self.study, self.dataset).items() if run not in self.missing}
+
+    @cached_property
+    def info(self) -> DatasetInfo:
+        return self.study.datasets[self.dataset]
+
+    @cached_property
+    def data(self) -> Prepared:
+        return prepared.load(self.root / "datasets" / self.dataset)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.data.meta["shape"])
+
+    def spec(self, run: str) -> AnyRun:
+        return self.study.runs[run]
+
+    def folder(self, run: str) -> Path:
+        return self.root / "runs" / run
+
+    def label(self, run: str) -> str:
+        """Return what to call a run where one stands for its column and K."""
+        return f"{self.columns[run]}, K={self.spec(run).K}"
+
+    @cached_property
+    def _model(self) -> Callable[[str], nn.Module]:
+        return lru_cache(MODELS_KEPT)(lambda run: load_run(self.folder(run), self.spec(run), self.data).eval())
+
+    def model(self, run: str, figure: str) -> nn.Module:
+        """Return a run's model, and seed torch for what `figure` draws from it."""
+        model = self._model(run)
+        torch.manual_seed(derive(self.spec(run).seed, "figures", *figure.encode()))
+        return model
+
+    def points(self, run: str, part: str) -> torch.Tensor:
+        """Return a part of the data as the run sees it, (N, D)."""
+        return torch.from_numpy(self.data.points(part, self.spec(run).likelihood.name == "bernoulli"))
+
+    def first_seeds(self, runs: Iterable[str] | None = None) -> list[str]:
+        """Return of `runs`, by default all, one per column and K, the lowest seed's, in order of column and K."""
+        chosen: dict[tuple[str, int], str] = {}
+        for run in self.columns if runs is None else runs:
+            key = (self.columns[run], self.spec(run).K)
+            if key not in chosen or self.spec(run).seed < self.spec(chosen[key]).seed:
+                chosen[key] = run
+        return [run for _, run in sorted(chosen.items())]
+
+    def fitting(self, most: int, runs: Iterable[str] | None = None) -> tuple[list[str], str]:
+        """Return what of `first_seeds` fits into `most` places, and a note on what was left out, empty for nothing.
+
+        Every K where there is room, else the smallest and largest of every column, else the largest, else the first columns'.
+        """
+        every = self.first_seeds(runs)
+        by_column: dict[str, list[str]] = {}
+        for run in every:
+            by_column.setdefault(self.columns[run], []).append(run)
+        ends = [run for members in by_column.values() for run in dict.fromkeys((members[0], members[-1]))]
+        last = [members[-1] for members in by_column.values()]
+        for chosen, note in ((every, ""), (ends, "the smallest and largest K of each column"), (last, "the largest K of each column")):
+            if len(chosen) <= most:
+                return chosen, note
+        return last[:most], f"the largest K of the first {most} of {len(last)} columns"
+
+
+def heading(view: View, text: str, *notes: str) -> str:
+    """Return a figure's title: data set, what is shown, and notes that are not empty."""
+    return "; ".join([f"{view.dataset}: {text}", *filter(None, notes)])
