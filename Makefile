@@ -10,12 +10,13 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/src"
 
-.PHONY: help ablation test check
+.PHONY: help ablation test check plan
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make ablation [STUDY=demo] [CORES=2]   run a study of config/ (or a path) and print its headline table"
 	@echo "make check    [STUDY=demo]             validate its config and list its runs"
+	@echo "make plan     [STUDY=demo] [CORES=2]   say what it will take: jobs, hours, memory; starts nothing"
 	@echo "make test                              run the tests"
 
 ablation: $(INSTALLED)
@@ -23,6 +24,9 @@ ablation: $(INSTALLED)
 
 check: $(INSTALLED)
 	@$(ACTIVE) python scripts/check.py "$(STUDY)"
+
+plan: $(INSTALLED)
+	@$(ACTIVE) python scripts/plan.py "$(STUDY)" --cores "$(CORES)" $(ARGS)
 
 test: $(INSTALLED)
 	@$(ACTIVE) python -m pytest $(ARGS)

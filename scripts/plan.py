@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections import Counter
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from mixvae import cli
 from mixvae.errors import UserError
-from mixvae.spec import AnyRun, Expansion, find_config, load, outputs
+from mixvae.spec import Expansion, find_config, load, outputs
 from mixvae.spec.study import describe
 
 RESULTS = Path("results")
@@ -93,13 +92,11 @@ def waiting(expansion: Expansion) -> dict[str, list[str]]:
     from mixvae.results import RULES
 
     study = RESULTS / expansion.study.study
-    there = {path for path in (RESULTS / "datasets", study) for path in path.rglob("*")}
 
     def missing(folder: Path, *files: str) -> bool:
         return any(not (folder / file).is_file() for file in files)
 
     datasets = {name: RESULTS / "datasets" / name for name in expansion.datasets}
-    del there
     download = [name for name, folder in datasets.items() if missing(folder, "raw.json", "provenance/download.json")]
     files = ("data.npz", "dataset.json", "provenance/prepare.json")
     prepare = [name for name, folder in datasets.items() if name in download or missing(folder, *files)]
@@ -152,3 +149,85 @@ def estimates(expansion: Expansion, todo: Mapping[str, list[str]]):
     return pd.DataFrame(rows)
 
 
+def print_hours(table) -> None:
+    """Print CPU-hours by data set, model and rule."""
+    hours = table.assign(hours=table.seconds * table.threads / HOUR, likely=table.expected * table.threads / HOUR)
+    shown = hours.pivot_table("hours", ["dataset", "model"], "stage", "sum", fill_value=0.0)
+    shown = shown.reindex(columns=[stage for stage in ("train", "evaluate", "latents") if stage in shown])
+    shown["total"] = shown.sum(axis=1)
+    groups = hours.groupby(["dataset", "model"])
+    shown["likely"] = groups.likely.sum()
+    shown["longest run"] = hours.assign(h=hours.seconds / HOUR).groupby(["dataset", "model", "run"]).h.sum().groupby(level=[0, 1]).max()
+    shown["GB per job"] = groups.memory_mb.max() / 1000
+    shown.loc[("all", ""), :] = [*shown.iloc[:, :-2].sum(), *shown.iloc[:, -2:].max()]
+    print("CPU-hours of what is to do, with all epochs; likely: with the share of epochs that runs of the model have used so far")
+    print(shown.reset_index().rename_axis(columns=None).to_string(index=False, float_format=_number), "\n", flush=True)
+
+
+def print_bases(table) -> None:
+    """Print what the hours rest on, and where that is little."""
+    hours = table.assign(hours=table.seconds * table.threads / HOUR)
+    shown = hours.groupby(["stage", "basis"], sort=False).agg(
+        jobs=("run", "size"), hours=("hours", "sum"), measurements=("rows", "min"), spread=("spread", "max"), reach=("reach", "max")
+    )
+    shown.insert(2, "share", (100 * shown.hours / hours.hours.sum()).map("{:.0f} %".format))
+    print("basis: the finished jobs that the estimates come from; measurements: the fewest for any job; spread: the factor by which")
+    print("the fit misses the worst of them; reach: floating point operations per step relative to the largest measured")
+    print(shown.reset_index().to_string(index=False, float_format=_number), "\n")
+    fitted = ~hours.basis.str.startswith("measured")
+    doubts = {
+        f"rest on fewer than {THIN} finished jobs": hours.rows < THIN,
+        f"have steps over {FAR:.0f} times larger than any measured": hours.reach > FAR,
+        f"come from a fit that is off by more than {MISSED:.0f} times somewhere": fitted & (hours.spread > MISSED),
+        "come from runs of other networks": hours.basis.str.startswith(("other", "same model,", "same networks")),
+        "come from another kind of device": hours.basis.str.endswith("other device"),
+        "come from the reference table, so perhaps from another machine": hours.basis.str.contains("reference"),
+    }
+    for text, doubtful in doubts.items():
+        if doubtful.any():
+            share = hours.hours[doubtful].sum() / hours.hours.sum()
+            print(f"warning: {share:.0%} of the hours ({doubtful.sum()} jobs) {text}")
+    print()
+
+
+def print_summary(table, expansion: Expansion, runs: int, todo: int, cores: int | None, jobs: int | None) -> None:
+    """Print the longest run, memory, disk space, and everything in one line."""
+    by_run = table.groupby("run").seconds.sum()
+    longest = by_run.idxmax()
+    print(f"longest run: {longest}, up to {_hours(by_run[longest])}")
+    largest = table.loc[table.memory_mb.idxmax()]
+    print(
+        f"memory: {largest.memory_mb / 1000:.1f} GB for {largest.stage} of {largest.run}, typically {table.memory_mb.median() / 1000:.1f} GB"
+    )
+    print(f"disk: about {_number(table.disk_mb.sum() / 1000)} GB for what the runs leave, raw data and figures apart\n")
+    cores = cores or os.cpu_count() or 1
+    where = f"{jobs} jobs at a time" if jobs else f"{cores} cores"
+    upper, likely = (wall_seconds(table.assign(seconds=table[column]), cores, jobs) for column in ("seconds", "expected"))
+    cpu = (table.seconds * table.threads).sum()
+    print(
+        f"{len(expansion.runs)} runs, {todo} jobs to do, about {_hours(likely)} on {where} (upper bound, with all epochs: "
+        f"{_hours(upper)}, {_number(cpu / HOUR)} CPU-hours), up to {largest.memory_mb / 1000:.1f} GB per job"
+    )
+
+
+def wall_seconds(table, cores: int, jobs: int | None) -> float:
+    """Return the time from start to end: the work shared out evenly, or the longest run where that is longer.
+
+    A job takes its threads of the cores; with more threads than cores it takes all of them, for longer.
+    """
+    if jobs:
+        return max(table.seconds.sum() / jobs, table.groupby("run").seconds.sum().max())
+    at_a_time = (cores // table.threads).where(table.threads <= cores, cores / table.threads)
+    slowed = table.seconds * (table.threads / cores).clip(lower=1.0)
+    return max((table.seconds / at_a_time).sum(), slowed.groupby(table.run).sum().max())
+
+
+def _hours(seconds: float) -> str:
+    return f"{_number(seconds / HOUR)} h"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.01 or not value else f"{value:.4f}"
+
+
+cli.run(main)

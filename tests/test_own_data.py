@@ -329,7 +329,7 @@ def test_without_a_label_the_columns_that_could_be_it_are_listed(tmp_path):
         ({"path": "GREY", "keys": {"x_trian": "x"}}, r"keys: unknown name 'x_trian' \(did you mean 'x_train'\?\)"),
         ({"path": "GREY", "keys": {"x": "picturs"}}, r"keys\.x: no array 'picturs' in the file \(did you mean 'pictures'\?\)"),
         ({"path": "CELLS", "label": "type", "genes": 31}, r"genes: 31 to keep, but the file has 30; lower or remove genes"),
-        ("missing.npz", r"missing\.npz: no such file, looked for "),
+        ("missing.npz", r"missing\.npz: no such file, looked for .*; correct the path, or set data_mirror"),
     ],
 )
 def test_every_mistake_in_a_config_is_named(value, expected, tmp_path):

@@ -153,8 +153,8 @@ def run(model, dataset="mnist", **changes):
 
 
 def names_of(specs):
-    study = study_of(specs)
-    return [column_names(study, specs[0].dataset)[spec.id] for spec in specs]
+    names = column_names(study_of(specs), specs[0].dataset)
+    return [names[spec.id] for spec in specs]
 
 
 def test_columns_name_the_model_where_there_are_several():
@@ -322,7 +322,7 @@ def reconstructions():
     single, mixture = (run("mvae", "cifar10", K=K) for K in (1, 4))
     found = metrics_of({single: {"mse": 120.0, "rmse": 11.0}, mixture: {"mse": 100.0, "rmse": 10.0, "dhsic": 0.01561}})
     null = metrics_of({mixture: {"dhsic_null_median": 0.01558, "dhsic_null_95": 0.0161}})
-    scores = metrics_of(dict.fromkeys((single, mixture), {"inception_score": np.nan}), unit="not measured: no weights")
+    scores = metrics_of({key: {"inception_score": np.nan} for key in (single, mixture)}, unit="not measured: no weights")
     other = run("vae", "cifar10", likelihood="logistics")
     return study_of([single, mixture, other]), pd.concat([found, null, scores])
 

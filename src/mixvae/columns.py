@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from mixvae.results import StudyRuns
@@ -83,8 +83,7 @@ def _variants(runs: dict[str, Flat]) -> dict[str, dict[str, str]]:
         texts = _texts(key, [runs[run][key] for members in telling for run in members])
         for run in (run for members in telling for run in members):
             shown[run][key] = texts[repr(runs[run][key])]
-    for keys in shown.values():
-        _join_widths(keys, shown.values())
+    _join_widths(shown.values())
     return shown
 
 
@@ -120,13 +119,12 @@ def _splits(key: str, runs: dict[str, Flat], shown: dict[str, dict[str, str]]) -
     return any(len(found) > 1 for found in values.values())
 
 
-def _join_widths(keys: dict[str, str], every: Iterable[dict[str, str]]) -> None:
+def _join_widths(shown: Collection[dict[str, str]]) -> None:
     """Say the widths of all networks once where they are the same in every run."""
-    widths = [key for key in keys if key.endswith(".hidden")]
-    same = all(len({texts[key].split(" ", 1)[-1] for key in widths if key in texts}) <= 1 for texts in every)
-    if len(widths) > 1 and same:
-        text = f"hidden {keys[widths[0]].split(' ', 1)[-1]}"
-        keys.update(dict.fromkeys(widths, text))
+    widths = [{key: text.split(" ", 1)[-1] for key, text in texts.items() if key.endswith(".hidden")} for texts in shown]
+    if all(len(set(found.values())) <= 1 for found in widths) and max(map(len, widths), default=0) > 1:
+        for texts, found in zip(shown, widths, strict=True):
+            texts.update({key: f"hidden {text}" for key, text in found.items()})
 
 
 def _texts(key: str, values: list[Any]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from mixvae.figures.style import CURVE, legend_below, title, wrapped
 from mixvae.figures.view import View, heading
 from mixvae.spec import AnyRun
-from mixvae.statistics import BOOTSTRAP_FROM
+from mixvae.statistics import BOOTSTRAP_FROM, over_seeds
 from mixvae.tables import LIKELIHOODS, RELIABILITY, UNRELIABLE_SHARE, mean_of
 
 SHOWN = ("-elbo", "nll_miselbo", "nll_matched")
@@ -28,8 +28,8 @@ MEASURES = {
     "logistics": "256 levels",
 }
 """What each likelihood is a distribution of: only numbers within one of them can be compared."""
-CLOSE = 0.035
-"""Tick labels nearer to each other than this share of the axis would overlap."""
+DIGIT = 0.027
+"""The width of a digit of a tick's label as a share of the axis."""
 
 
 def nll(view: View) -> Figure | None:
@@ -41,9 +41,7 @@ def nll(view: View) -> Figure | None:
         rows = view.metrics[(view.metrics.metric == LIKELIHOODS[block]) & view.metrics.run.isin(view.columns)]
         sign = -1.0 if block.startswith("-") else 1.0
         measure = rows.run.map(lambda run: MEASURES[view.spec(run).likelihood.name])
-        frames.append(
-            rows.assign(panel=block, row=measure, y=sign * rows.value / nats, **{CURVE: rows.run.map(view.columns)})
-        )
+        frames.append(rows.assign(panel=block, row=measure, y=sign * rows.value / nats, **{CURVE: rows.run.map(view.columns)}))
     data = pd.concat(frames, ignore_index=True).dropna(subset="y")
     if data.empty:
         return None
@@ -116,8 +114,7 @@ def _against_k(data: pd.DataFrame, names: tuple[str, ...], units: dict[str, str]
             (_points if single else _lines)(ax, part, order)
             for K, column, y in _means(part):
                 if (name, K, column) in circled:
-                    where = (y, [column]) if single else (K, y)
-                    where = (y, _position(part, order, column)) if single else where
+                    where = (y, _listed(part, order).index(column)) if single else (K, y)
                     ax.plot(*where, "o", markersize=9, markerfacecolor="none", markeredgecolor="black", zorder=5)
             unit = units[name]
             ax.set(xlabel="", ylabel="")
@@ -137,8 +134,9 @@ def _means(part: pd.DataFrame) -> list[tuple[int, str, float]]:
     return [(K, column, y) for (K, column), y in part.groupby(["K", CURVE])["y"].mean().items()]
 
 
-def _position(part: pd.DataFrame, order: list[str], column: str) -> int:
-    return [name for name in order if name in set(part[CURVE])].index(column)
+def _listed(part: pd.DataFrame, order: list[str]) -> list[str]:
+    present = set(part[CURVE])
+    return [column for column in order if column in present]
 
 
 def _look(order: list[str], column: str) -> dict:
@@ -150,8 +148,6 @@ def _look(order: list[str], column: str) -> dict:
 
 def _intervals(part: pd.DataFrame):
     """Yield K, column, mean and interval over seeds of y."""
-    from mixvae.statistics import over_seeds
-
     for (K, column), values in part.groupby(["K", CURVE])["y"]:
         spread = over_seeds(values.to_numpy())
         yield K, column, spread.mean, (spread.low, spread.high)
@@ -159,7 +155,7 @@ def _intervals(part: pd.DataFrame):
 
 def _lines(ax: Axes, part: pd.DataFrame, order: list[str]) -> None:
     found = list(_intervals(part))
-    for column in [name for name in order if any(name == other for _, other, _, _ in found)]:
+    for column in _listed(part, order):
         Ks, means, ends = zip(*((K, mean, ends) for K, name, mean, ends in found if name == column), strict=True)
         ax.plot(Ks, means, **_look(order, column))
         low, high = np.array(ends).T
@@ -168,7 +164,7 @@ def _lines(ax: Axes, part: pd.DataFrame, order: list[str]) -> None:
 
 
 def _points(ax: Axes, part: pd.DataFrame, order: list[str]) -> None:
-    columns = [name for name in order if name in set(part[CURVE])]
+    columns = _listed(part, order)
     for _, column, mean, (low, high) in _intervals(part):
         place, look = columns.index(column), _look(order, column)
         ax.plot(mean, place, **look)
@@ -184,9 +180,10 @@ def _ticks(ax: Axes, Ks: list[int]) -> None:
     places = np.log(Ks) if Ks[-1] > 10 * Ks[0] else np.array(Ks, float)
     kept: list[int] = []
     for number, place in enumerate(places):
-        need = CLOSE * (1 + len(str(Ks[number]))) * (places[-1] - places[0])
-        if not kept or place - places[kept[-1]] >= need:
+        digits = len(str(Ks[number])) + len(str(Ks[kept[-1]])) if kept else 0
+        if not kept or place - places[kept[-1]] >= DIGIT * (digits + 1) / 2 * (places[-1] - places[0]):
             kept.append(number)
     ax.xaxis.set_major_locator(FixedLocator([Ks[i] for i in kept]))
     ax.xaxis.set_major_formatter(FixedFormatter([str(Ks[i]) for i in kept]))
     ax.xaxis.set_minor_locator(NullLocator())
+    ax.tick_params(labelsize=8)

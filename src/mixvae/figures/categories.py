@@ -40,8 +40,8 @@ def categories(view: View) -> Figure | None:
         return None
     counts = {view.spec(run).K for run in clustering if view.spec(run).model == "cpvae"}
     beside = [run for run in runs if _is_vamp(view, run, counts)] if counts else []
-    plain = [run for run in runs if run not in beside and _is_plain(view, run)] if counts else []
-    shown = [*clustering, *beside, *plain]
+    plain = {view.columns[run]: run for run in reversed(runs) if run not in beside and _is_plain(view, run)} if counts else {}
+    shown = [*clustering, *beside, *reversed(plain.values())]
     note = f"{BLOCKS} of {len(shown)} runs" if len(shown) > BLOCKS else ""
     with torch.inference_mode():
         blocks = [_block(view, run, run in clustering, run in beside) for run in shown[:BLOCKS]]
@@ -52,23 +52,29 @@ def categories(view: View) -> Figure | None:
         show(ax, image)
         height = image.shape[0] / len(block.images)
         bare(ax)
-        ax.set_yticks([(row + 0.5) * height for row in range(len(block.names))], block.names, fontsize=6)
+        ax.set_yticks([(row + 0.5) * height for row in range(len(block.names))], block.names, fontsize=6.5)
         ax.tick_params(length=0)
         ax.set_title(wrapped(block.title, 40), fontsize=7)
         ax.set_anchor("N")
         ax.set_frame_on(False)
-    text = f"{DRAWS} draws from each category, c with the percentage q(c) of training points"
+    text = f"{DRAWS} draws from each category, beside it the category and its share q(c) of the training points"
     title(figure, heading(view, text, note))
     return figure
 
 
 def _is_vamp(view: View, run: str, counts: set[int]) -> bool:
     spec = view.spec(run)
-    return spec.model == "vae" and spec.K == 1 and _is_quick(spec) and spec.prior.name == "vamp" and spec.prior.components in counts
+    return (
+        spec.model == "vae"
+        and spec.K == 1
+        and _is_quick(spec)
+        and spec.prior.name == "vamp"
+        and spec.prior.components in counts
+    )
 
 
 def _is_plain(view: View, run: str) -> bool:
-    return view.spec(run).model not in CLUSTERING and _is_quick(view.spec(run))
+    return view.spec(run).model in ("vae", "hvae") and _is_quick(view.spec(run))
 
 
 def _is_quick(spec) -> bool:
@@ -83,7 +89,9 @@ def _block(view: View, run: str, clustering: bool, vamp: bool) -> Block:
         return Block(images.reshape(rows, DRAWS, *images.shape[1:]), [], f"{label}: samples from the prior")
     if clustering:
         share = usage(model, view.points(run, "train")[:USAGE_POINTS])
-        chosen = range(len(share)) if len(share) <= CATEGORIES else share.argsort(descending=True, stable=True)[:CATEGORIES].tolist()
+        chosen = (
+            range(len(share)) if len(share) <= CATEGORIES else share.argsort(descending=True, stable=True)[:CATEGORIES].tolist()
+        )
         names = [f"{c}: {100 * share[c]:.0f} %" for c in chosen]
         most = f", the {CATEGORIES} most used of {len(share)} categories" if len(share) > CATEGORIES else ""
     else:

@@ -39,23 +39,32 @@ def wrapped(text: str, width: int, lines: int = 4) -> str:
     return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" …"))
 
 
+def _settle(figure: Figure) -> None:
+    """Give the axes their final places, so that what is put around them neither moves nor overlaps them."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
 def title(figure: Figure, text: str) -> None:
     """Put a title above everything else in the figure, broken to its width."""
+    _settle(figure)
     above = figure.get_tightbbox().y1
     width, height = figure.get_size_inches()
     text = wrapped(text, max(40, int(13 * width)), lines=6)
     figure.suptitle(text, x=0.5, y=(above + 0.12) / height, va="bottom", fontsize=10)
 
 
-def legend_below(figure: Figure, handles: Sequence, names: Sequence[str], heading: str = "") -> None:
+def legend_below(figure: Figure, handles: Sequence, names: Sequence[str]) -> None:
     """Put a legend under everything else in the figure, in as many columns as its width holds."""
+    _settle(figure)
     width, height = figure.get_size_inches()
     names = [wrapped(name, max(30, int(11 * width / 2))) for name in names]
     longest = max(len(line) for name in names for line in name.splitlines())
     columns = max(1, min(len(names), int(12 * width / (longest + 6))))
     below = figure.get_tightbbox().y0
     figure.legend(
-        handles, names, title=heading or None, ncol=columns, loc="upper center", frameon=False, fontsize=8,
+        handles, names, ncol=columns, loc="upper center", frameon=False, fontsize=8,
         bbox_to_anchor=(0.5, (below - 0.08) / height),
     )  # fmt: skip
 
@@ -68,11 +77,14 @@ def bare(ax: Axes) -> None:
 
 def panels(count: int, across: int, size: tuple[float, float], **options) -> tuple[Figure, list[Axes]]:
     """Return a figure with `count` axes, at most `across` in a row, each of `size` inches; options are those of subplots."""
-    columns = min(count, across)
-    rows = -(-count // columns)
+    rows = -(-count // across)
+    columns = -(-count // rows)
     figure, axes = plt.subplots(
         rows, columns, figsize=(size[0] * columns, size[1] * rows), squeeze=False, layout="constrained", **options
     )
     for ax in axes.flat[count:]:
         ax.set_visible(False)
+    for ax in axes.flat[count - columns : count]:
+        # with a shared axis only the last row has numbers, and there some places are empty
+        ax.tick_params(labelbottom=True)
     return figure, list(axes.flat[:count])

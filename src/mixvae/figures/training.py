@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from mixvae.figures.style import legend_below, panels, title, wrapped
 from mixvae.figures.view import View, heading
@@ -34,12 +35,13 @@ def training(view: View) -> Figure | None:
             ax.plot(history.epoch, history.valid_bound, color=colours[view.spec(run).K], linewidth=0.9, marker=marker)
         ax.set_ylim(_limits(list(members.values())))
         ax.set_title(wrapped(column, 40, lines=3), fontsize=7)
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         ax.tick_params(labelsize=7)
     figure.supxlabel("epoch", fontsize=9)
-    figure.supylabel("bound on the validation part (nats per point)", fontsize=9)
+    figure.supylabel("validation bound (nats)", fontsize=9)
     handles = [Line2D([], [], color=colours[K]) for K in Ks]
     legend_below(figure, handles, [f"K={K}" for K in Ks])
-    title(figure, heading(view, "training, one line per run, a panel per column with a scale of its own"))
+    title(figure, heading(view, "training, a line per run, each panel with its own scale"))
     return figure
 
 

@@ -11,13 +11,13 @@ import pandas as pd
 import torch
 from torch import nn
 
+from mixvae.columns import column_names
 from mixvae.data import prepared
 from mixvae.data.prepared import Prepared
 from mixvae.results import StudyRuns
 from mixvae.runs import load_run
 from mixvae.seeds import derive
 from mixvae.spec import AnyRun, DatasetInfo
-from mixvae.columns import column_names
 
 MODELS_KEPT = 8
 """Models in memory at a time; figures that show the same runs ask for them in the same order."""
@@ -101,7 +101,11 @@ class View:
             by_column.setdefault(self.columns[run], []).append(run)
         ends = [run for members in by_column.values() for run in dict.fromkeys((members[0], members[-1]))]
         last = [members[-1] for members in by_column.values()]
-        for chosen, note in ((every, ""), (ends, "the smallest and largest K of each column"), (last, "the largest K of each column")):
+        for chosen, note in (
+            (every, ""),
+            (ends, "the smallest and largest K of each column"),
+            (last, "the largest K of each column"),
+        ):
             if len(chosen) <= most:
                 return chosen, note
         return last[:most], f"the largest K of the first {most} of {len(last)} columns"

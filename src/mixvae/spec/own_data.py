@@ -146,7 +146,8 @@ def _find(name: str, mirror: str | None) -> Path:
             return path
     beside = {file.name for path in candidates if path.parent.is_dir() for file in path.parent.glob("*") if is_own(file.name)}
     looked = " or ".join(dict.fromkeys(str(path) for path in candidates))
-    hint = did_you_mean(Path(name).name, sorted(beside)) if len(beside) <= 20 else ""
+    hint = did_you_mean(Path(name).name, sorted(beside)) if 0 < len(beside) <= 20 else ""
+    hint = hint or "; correct the path, or set data_mirror or MIXVAE_DATA to the folder that it starts from"
     raise UserError(f"{name}: no such file, looked for {looked}{hint}")
 
 

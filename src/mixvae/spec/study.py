@@ -15,7 +15,7 @@ from mixvae.errors import UserError, did_you_mean
 from mixvae.spec.base import Frozen
 from mixvae.spec.catalogue import PATH, DatasetInfo, catalogue
 from mixvae.spec.explain import explain, key_path
-from mixvae.spec.own_data import resolve
+from mixvae.spec.own_data import is_own, resolve
 from mixvae.spec.run import MODELS, AnyRun, Constant, parse_run
 
 OWN_DATA_CACHE = Path("results/datasets/.own.json")
@@ -166,7 +166,7 @@ def _blocks(study: Study, source: str, above: tuple[str, ...] = ()):
 def _with_data(combination: dict[str, Any], where: str, mirror: str | None) -> tuple[dict[str, Any], DatasetInfo | None]:
     """Return the combination with its data set's name, and what is known of it; the user's own file is looked at."""
     value = combination.get("dataset")
-    if isinstance(value, dict) or (isinstance(value, str) and value.endswith((".npz", ".h5ad"))):
+    if is_own(value):
         try:
             name, data, info = resolve(value, mirror or os.environ.get("MIXVAE_DATA"), OWN_DATA_CACHE)
         except UserError as error:
