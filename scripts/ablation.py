@@ -87,7 +87,7 @@ def show(folder: Path) -> None:
         for path in sorted(folder.glob(f"tables/{kind}_*.csv")):
             if text := headline(pd.read_csv(path), kind):
                 name = path.stem.removeprefix(f"{kind}_")
-                print(f"\n{name}: {what}; mean over seeds (difference to K = 1)\n\n{text}")
+                print(f"\n{name}: {what}\n\n{text}")
                 seen += text
     print("".join(f"\n{line}" for line in MARKS_NOTE.splitlines() if line[0] in seen))
     if (folder / "failures.csv").is_file() and len(failed := pd.read_csv(folder / "failures.csv")):

@@ -151,32 +151,51 @@ def estimates(expansion: Expansion, todo: Mapping[str, list[str]]):
 
 def print_hours(table) -> None:
     """Print CPU-hours by data set, model and rule."""
-    hours = table.assign(hours=table.seconds * table.threads / HOUR, likely=table.expected * table.threads / HOUR)
+    hours = table.assign(hours=table.seconds * table.threads / HOUR, likely=likely_seconds(table) * table.threads / HOUR)
     shown = hours.pivot_table("hours", ["dataset", "model"], "stage", "sum", fill_value=0.0)
     shown = shown.reindex(columns=[stage for stage in ("train", "evaluate", "latents") if stage in shown])
     shown["total"] = shown.sum(axis=1)
     groups = hours.groupby(["dataset", "model"])
     shown["likely"] = groups.likely.sum()
-    shown["longest run"] = hours.assign(h=hours.seconds / HOUR).groupby(["dataset", "model", "run"]).h.sum().groupby(level=[0, 1]).max()
+    training = hours[(hours.stage == "train") & (hours.model != "constant")].groupby(["dataset", "model"])
+    shown.insert(0, "epochs used", training.epochs_share.median().map("{:.0%}".format, na_action="ignore"))
+    shown["epochs used"] = shown["epochs used"].fillna("unknown")
+    shown["longest run"] = (
+        hours.assign(h=hours.seconds / HOUR).groupby(["dataset", "model", "run"]).h.sum().groupby(level=[0, 1]).max()
+    )
     shown["GB per job"] = groups.memory_mb.max() / 1000
-    shown.loc[("all", ""), :] = [*shown.iloc[:, :-2].sum(), *shown.iloc[:, -2:].max()]
-    print("CPU-hours of what is to do, with all epochs; likely: with the share of epochs that runs of the model have used so far")
+    shown.loc[("all", ""), :] = ["", *shown.iloc[:, 1:-2].sum(), *shown.iloc[:, -2:].max()]
+    print(
+        "CPU-hours of what is to do, with all epochs; likely: with the share of them that earlier runs of the model used before they"
+    )
+    print("stopped, where it is known; longest run: hours by the clock")
     print(shown.reset_index().rename_axis(columns=None).to_string(index=False, float_format=_number), "\n", flush=True)
+
+
+def likely_seconds(table):
+    """Return the jobs' seconds with the share of the epochs that earlier runs have used; with all where that is unknown."""
+    return table.start_up + (table.seconds - table.start_up) * table.epochs_share.astype(float).fillna(1.0)
 
 
 def print_bases(table) -> None:
     """Print what the hours rest on, and where that is little."""
     hours = table.assign(hours=table.seconds * table.threads / HOUR)
     shown = hours.groupby(["stage", "basis"], sort=False).agg(
-        jobs=("run", "size"), hours=("hours", "sum"), measurements=("rows", "min"), spread=("spread", "max"), reach=("reach", "max")
+        jobs=("run", "size"),
+        hours=("hours", "sum"),
+        measurements=("rows", "min"),
+        spread=("spread", "max"),
+        reach=("reach", "max"),
     )
     shown.insert(2, "share", (100 * shown.hours / hours.hours.sum()).map("{:.0f} %".format))
-    print("basis: the finished jobs that the estimates come from; measurements: the fewest for any job; spread: the factor by which")
+    print(
+        "basis: the finished jobs that the estimates come from; measurements: the fewest for any job; spread: the factor by which"
+    )
     print("the fit misses the worst of them; reach: floating point operations per step relative to the largest measured")
     print(shown.reset_index().to_string(index=False, float_format=_number), "\n")
     fitted = ~hours.basis.str.startswith("measured")
     doubts = {
-        f"rest on fewer than {THIN} finished jobs": hours.rows < THIN,
+        f"rest on fewer than {THIN} finished jobs": fitted & (hours.rows < THIN),
         f"have steps over {FAR:.0f} times larger than any measured": hours.reach > FAR,
         f"come from a fit that is off by more than {MISSED:.0f} times somewhere": fitted & (hours.spread > MISSED),
         "come from runs of other networks": hours.basis.str.startswith(("other", "same model,", "same networks")),
@@ -202,7 +221,9 @@ def print_summary(table, expansion: Expansion, runs: int, todo: int, cores: int 
     print(f"disk: about {_number(table.disk_mb.sum() / 1000)} GB for what the runs leave, raw data and figures apart\n")
     cores = cores or os.cpu_count() or 1
     where = f"{jobs} jobs at a time" if jobs else f"{cores} cores"
-    upper, likely = (wall_seconds(table.assign(seconds=table[column]), cores, jobs) for column in ("seconds", "expected"))
+    upper, likely = (
+        wall_seconds(table.assign(seconds=seconds), cores, jobs) for seconds in (table.seconds, likely_seconds(table))
+    )
     cpu = (table.seconds * table.threads).sum()
     print(
         f"{len(expansion.runs)} runs, {todo} jobs to do, about {_hours(likely)} on {where} (upper bound, with all epochs: "
@@ -223,11 +244,11 @@ def wall_seconds(table, cores: int, jobs: int | None) -> float:
 
 
 def _hours(seconds: float) -> str:
-    return f"{_number(seconds / HOUR)} h"
+    return f"{_number(seconds / HOUR)} h" if seconds >= HOUR else f"{_number(seconds / 60)} min"
 
 
 def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.01 or not value else f"{value:.4f}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2g}"
 
 
 cli.run(main)

@@ -21,8 +21,11 @@ LINKED = ("workflow", "scripts", "src", "config", "envs", "pyproject.toml")
 
 torch.set_num_threads(1)
 
+DENSE = {"latent": 3, "encoder": {"hidden": [12]}, "decoder": {"hidden": [12]}}
 SMALL = {
-    "digits": {"likelihood": "bernoulli", "latent": 3, "encoder": {"hidden": [12]}, "decoder": {"hidden": [12]}},
+    "digits": {"likelihood": "bernoulli", **DENSE},
+    "toy1d": {"likelihood": "gaussian", **DENSE},
+    "colours": {"likelihood": "gaussian", **DENSE},
     "pbmc68k_reduced": {
         "likelihood": "zinb",
         "latent": 3,

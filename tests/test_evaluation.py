@@ -13,8 +13,9 @@ from conftest import ROOT, points, small_spec
 
 from mixvae import evaluation
 from mixvae.errors import UserError
-from mixvae.evaluation import evaluate, metrics, pareto_k
+from mixvae.evaluation import evaluate, extra_metrics, metrics, pareto_k
 from mixvae.runs import build_for
+from mixvae.spec import parse_run
 
 VARIANTS = [
     ("digits", {"prior": {"name": "vamp", "components": 10}, "flow": {"name": "iaf", "hidden": [8]}}),
@@ -144,3 +145,72 @@ def test_metrics_come_with_standard_errors_over_points(prepared):
     components = [result[f"elbo_component_{k}"]["value"] for k in (1, 2, 3)]
     assert np.mean(components) + result["jsd"]["value"] == pytest.approx(result["elbo"]["value"], abs=1e-5)
     assert "bpd" not in metrics(estimates, "counts", 64)
+
+
+def test_squared_errors_of_a_gaussian_likelihood_are_those_of_the_reconstructions(prepared, monkeypatch):
+    data = prepared("digits")
+    x = torch.from_numpy(data.points("test", binary=False)[:30])
+    spec = small_spec(model="mvae", likelihood="gaussian", K=1)
+    model = build_for(spec, data).eval()
+    with torch.no_grad():
+        error = (model.reconstruct(x)[0] - x).square().sum(1).numpy()  # at the posterior's mean
+    monkeypatch.setattr(evaluation, "CHUNK", 7)
+    result = extra_metrics(model, spec, x, "grey_image")
+    assert result.keys() == {"mse", "rmse"}
+    assert result["mse"]["value"] == pytest.approx(error.mean(), rel=1e-5)
+    assert result["mse"]["stderr"] == pytest.approx(error.std(ddof=1) / 30**0.5, rel=1e-5)
+    assert result["rmse"]["value"] == pytest.approx(error.mean() ** 0.5, rel=1e-5)
+    # the delta method against the jackknife
+    leave_one_out = np.sqrt((error.sum() - error) / 29)
+    jackknife = np.sqrt(29 / 30 * ((leave_one_out - leave_one_out.mean()) ** 2).sum())
+    assert result["rmse"]["stderr"] == pytest.approx(jackknife, rel=0.05)
+
+
+def test_errors_of_a_mixture_are_averaged_over_one_sample_of_every_component(prepared):
+    data = prepared("toy1d")
+    spec = small_spec(dataset="toy1d", likelihood="gaussian", K=3)
+    model, x = build_for(spec, data).eval(), points(data, n=200)
+    torch.manual_seed(5)
+    with torch.no_grad():
+        expected = np.mean([((model.reconstruct(x) - x) ** 2).mean().item() for _ in range(30)])
+    assert extra_metrics(model, spec, x, "real")["mse"]["value"] == pytest.approx(expected, rel=0.02)
+
+
+def test_what_else_a_system_is_measured_by(prepared, monkeypatch):
+    data, small = prepared("digits"), {"latent": 2, "encoder": {"hidden": [6]}, "decoder": {"hidden": [6]}}
+    x = torch.from_numpy(data.points("test", binary=False)[:40])
+    spec = small_spec(model="mvae", likelihood="gaussian", K=3, **small)
+    result = extra_metrics(build_for(spec, data), spec, x, "grey_image")
+    assert {"mse", "rmse", "dhsic", "dhsic_null_median", "dhsic_null_95"} <= result.keys()
+    assert result["dhsic_null_median"]["value"] < result["dhsic_null_95"]["value"]
+
+    # without the classifier's weights the cell says so, and nothing fails
+    colours = prepared("colours")
+    spec = small_spec(dataset="colours", model="mvae", likelihood="gaussian", K=1, **small)
+    model = build_for(spec, colours)
+    monkeypatch.setattr("mixvae.inception.classifier", lambda: "no internet")
+    entry = extra_metrics(model, spec, points(colours, n=5), "colour_image")["inception_score"]
+    assert entry == {"value": None, "stderr": None, "unit": "not measured: no internet"}
+
+    spec = parse_run({"model": "toy", "dataset": "bivariate", "K": 1})
+    model = build_for(spec, prepared("bivariate"))
+    with torch.no_grad():
+        model.mean.fill_(1.0)
+        model.log_var.fill_(2 * np.log(0.5))
+    entry = extra_metrics(model, spec, points(prepared("bivariate"), n=5), "density")["kl"]
+    # the fitted component is the target's second, whose weight is 0.8, and the first is 5.7 standard deviations away
+    assert entry["value"] == pytest.approx(-np.log(0.8), abs=1e-3)
+    assert entry["unit"] == "nats"
+
+    for likelihood in ("bernoulli", "gaussian"):
+        spec = parse_run({"model": "constant", "dataset": "digits", "likelihood": likelihood})
+        assert extra_metrics(build_for(spec, data), spec, x, "grey_image") == {}
+
+
+def test_an_exact_likelihood_has_no_diagnostics(prepared):
+    data = prepared("digits")
+    spec = parse_run({"model": "constant", "dataset": "digits", "likelihood": "bernoulli"})
+    estimates = evaluate(build_for(spec, data), points(data, n=9), 1, seed=0)
+    result = metrics(estimates, "grey_image", 64)
+    assert result.keys() == {"elbo", "nll", "nll_miselbo", "bpd"}
+    assert result["nll"]["value"] == pytest.approx(-result["elbo"]["value"])

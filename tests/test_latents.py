@@ -84,3 +84,51 @@ def test_probe_points_are_a_fixed_random_subset():
     assert chosen.max() > 900
     np.testing.assert_array_equal(chosen, subset_indices(1000, 100))
     np.testing.assert_array_equal(subset_indices(50, 100), np.arange(50))
+
+
+def test_each_components_codes_are_probed_alone():
+    """Component 1 knows the classes and component 2 does not."""
+    (train, y_train), (test, y_test) = blobs(), blobs(seed=1)
+    noise = np.random.default_rng(0).normal(size=train.shape)
+    parts = [(np.stack([x, noise]), np.ones((2, *x.shape))) for x in (train, test)]
+    scores = latents.probe_components(parts[0], y_train, parts[1], y_test, seed=0)
+    assert scores.keys() == {f"accuracy_{name}_component_{k}" for name in ("svm", "knn", "mlp") for k in (1, 2)}
+    assert scores["accuracy_svm_component_1"]["value"] > 0.98
+    assert scores["accuracy_svm_component_2"]["value"] < 0.6
+    alone = latents.probe(latents.features(*(part[:1] for part in parts[0])), y_train,
+                          latents.features(*(part[:1] for part in parts[1])), y_test, seed=0)  # fmt: skip
+    assert scores["accuracy_knn_component_1"] == alone["accuracy_knn"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "extra"),
+    [
+        ({"K": 2}, set()),
+        ({"model": "mvae", "likelihood": "gaussian", "K": 2}, {"accuracy_knn_component_1", "accuracy_mlp_component_2"}),
+        ({"model": "mvae", "likelihood": "gaussian", "K": 1}, set()),
+        ({"model": "cpvae", "K": 4}, {"cluster_accuracy", "cluster_purity"}),
+    ],
+    ids=["vae", "mvae", "mvae-K1", "cpvae"],
+)
+def test_label_metrics_of_every_kind_of_system(prepared, changes, extra):
+    data, spec = prepared("digits"), small_spec(**changes)
+    model = build_for(spec, data)
+    x = {part: torch.from_numpy(data.points(part, binary=False)[:150]) for part in ("train", "test")}
+    y = {part: data.arrays[f"y_{part}"][:150] for part in x}
+    codes = {part: latents.codes(model, inputs) for part, inputs in x.items()}
+    scores, clusters = latents.label_metrics(model, spec, codes, y["train"], x["test"], y["test"], classes=10)
+    common = {"ari", "nmi", "asw_true", "asw_pred", "accuracy_svm", "accuracy_knn", "accuracy_mlp"}
+    assert common | extra <= scores.keys()
+    assert any("component" in name for name in scores) == any("component" in name for name in extra)
+    assert any(name.startswith("cluster_") for name in scores) == ("cluster_purity" in extra)
+    assert clusters.shape == (150,)
+    if extra == {"cluster_accuracy", "cluster_purity"}:
+        # the most probable category of every point, counted by hand
+        assigned = model.categories(x["test"]).argmax(1).numpy()
+        majority = sum(np.bincount(y["test"][assigned == c]).max() for c in np.unique(assigned)) / 150
+        assert scores["cluster_purity"]["value"] == pytest.approx(majority)
+        assert scores["cluster_accuracy"]["value"] <= majority
+    # a data set of a single class has nothing to agree with
+    scores, clusters = latents.label_metrics(model, spec, codes, y["train"], x["test"], y["test"], classes=1)
+    assert scores == {}
+    assert not clusters.any()

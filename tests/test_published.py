@@ -150,7 +150,9 @@ def test_rows_without_a_match_are_context():
 def test_data_of_the_users_own_is_never_compared():
     own = {"sha256": "0" * 64, "format": "npz"}
     spec = run("vae", "mnist", data=own)
-    frame, [only] = compare({spec: EVALUATED | BUDGET}, [row(), row(match="", system="NVAE")])
+    found = metrics_of({run("vae", "mnist"): EVALUATED | BUDGET}).assign(run=spec.id)
+    frame = published.compare(study_of([spec]), found, "mnist", [row(), row(match="", system="NVAE")])
+    only = frame.iloc[0]
     assert only["status"] == "not at hand"
     assert only["ours"] == pytest.approx(84)
     assert len(frame) == 1
@@ -216,6 +218,7 @@ def test_a_study_without_metrics_has_a_table_of_holes():
     spec = small_spec()
     study = StudyRuns("s", {spec.id: spec}, [], {"digits": catalogue()["digits"]})
     frame = published.compare(study, metrics_of({}), "digits", published.read(ROOT / published.PATH))
+    assert frame["budget"].tolist() == ["not trained, 0 of 1 seed, L = 50"]
     page = published.markdown(frame, "digits", study.datasets["digits"])
     assert "| missing " in page
     assert published.CONTEXT_NOTE not in page

@@ -29,6 +29,7 @@ PROBE = re.compile(r"accuracy_(svm|knn|mlp)(_component_[1-4])?")
 MODELS = {"vae", "hvae", "mvae", "cpvae", "gmvae", "gmvae_shu"}
 # what each key of `match` may be: names, or None for a positive integer
 MATCH = {
+    "training.samples": None,
     "model": MODELS,
     "K": None,
     "latent": None,

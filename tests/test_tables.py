@@ -8,10 +8,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import small_spec
+from conftest import run_script, small_spec
 
 from mixvae import rendering, tables
 from mixvae.columns import column_names
+from mixvae.files import sha256
 from mixvae.results import COLUMNS, StudyRuns, failures, last_lines
 from mixvae.spec import catalogue, parse_run
 
@@ -277,7 +278,9 @@ def test_colours_are_also_in_bits_per_dimension_when_levels_are_counted(tmp_path
         # a Gaussian's density counts no levels
         assert (block, 1, "mvae") not in frame.index
     assert frame.loc["-elbo", 1, "mvae"]["mean"] == pytest.approx(11)
+    metrics.loc[(metrics.K == 2) & (metrics.metric == "pareto_k_above_0.7"), "value"] = 0.5
     plain = tables.likelihood_table(study, metrics, tmp_path, missing, "cifar10")
+    assert set(plain.metric[plain.unreliable]) == {"nll", "nll_miselbo", "nll_miselbo bpd"}
     assert "nats / (D log 2)" in rendering.note(plain, "ablation")
     assert "nll_miselbo bpd" in rendering.headline(tables.wide(plain))
 
@@ -434,3 +437,66 @@ def test_failures_name_the_first_missing_rule_and_the_end_of_its_log(tmp_path):
     assert row["log"].splitlines() == ["16", "17", "18", "19", "error: boom"]
     (folder / "logs/evaluate.log").write_text("")
     assert last_lines(folder / "logs/evaluate.log") == "the log is empty: the process was killed"
+
+
+def fabricate(root, specs):
+    """Write study.json and everything that the rules leave of every run, with numbers made up."""
+    rng = np.random.default_rng(0)
+    (root / "results/s").mkdir(parents=True)
+    datasets = {spec.dataset: catalogue()[spec.dataset].model_dump(mode="json") for spec in specs}
+    content = {
+        "study": "s",
+        "runs": {spec.id: spec.model_dump(mode="json") for spec in specs},
+        "skipped": [],
+        "datasets": datasets,
+    }
+    (root / "results/s/study.json").write_text(json.dumps(content))
+    for spec in specs:
+        folder = root / "results/runs" / spec.id
+        (folder / "provenance").mkdir(parents=True)
+        pointwise = {name: rng.normal(-80 if name == "elbo" else 80, 1, N) for name in tables.LIKELIHOODS.values()}
+        found = {name: (array.mean(), "nats") for name, array in pointwise.items()}
+        if spec.likelihood.name == "gaussian":
+            found |= {"mse": (12.0, ""), "rmse": (12**0.5, "")}
+        if spec.model == "mvae" and spec.dataset == "cifar10":
+            found["inception_score"] = (None, "not measured: no weights")
+        if spec.model == "toy":
+            found |= {"kl": (0.1, "nats"), "mass": (1.0, "")}
+        latents = {"ari": (0.5, "score"), "active_units": (3, "units"), "accuracy_svm": (0.9, "share")}
+        for name, values in (("likelihood.json", found), ("latent_metrics.json", latents)):
+            entries = {metric: {"value": value, "stderr": None, "unit": unit} for metric, (value, unit) in values.items()}
+            (folder / name).write_text(json.dumps({"metrics": entries}))
+        np.savez(folder / "pointwise.npz", **pointwise)
+        training = {"parameters": 1, "epochs": 3, "best_epoch": 2, "stopped_by": "budget"}
+        (folder / "training.json").write_text(json.dumps(training))
+        for rule in ("train", "evaluate", "latents"):
+            (folder / f"provenance/{rule}.json").write_text(
+                json.dumps({"outputs": {}, "train_seconds": 1, "peak_memory_mb": 1})
+            )
+        for name in ("model.safetensors", "latents.h5ad"):
+            (folder / name).touch()
+
+
+def test_tabulate_writes_every_table_of_a_study(workspace):
+    specs = [run("vae", K=K, seed=seed) for K in (1, 2) for seed in (0, 1)]
+    specs += [run("mvae", dataset, K=K) for dataset in ("mnist", "cifar10") for K in (1, 3)]
+    specs += [parse_run({"model": "toy", "dataset": "ring", "K": K}) for K in (1, 2)]
+    specs += [parse_run({"model": "constant", "dataset": "mnist", "likelihood": name}) for name in ("bernoulli", "gaussian")]
+    specs += [parse_run({"model": "constant", "dataset": "cifar10", "likelihood": "gaussian"})]
+    fabricate(workspace, specs)
+    (workspace / "results/runs" / specs[-4].id / "likelihood.json").unlink()
+    arguments = ("--study", "results/s/study.json", "--runs", "results/runs", "--allow-missing")
+    result = run_script("tabulate", *arguments, cwd=workspace)
+    assert result.returncode == 0, result.stderr
+    folder = workspace / "results/s/tables"
+    kinds = ("ablation", "latent", "reconstruction", "components", "published")
+    stems = {f"{kind}_{dataset}" for kind in kinds for dataset in ("mnist", "cifar10")} | {"density_ring"}
+    assert {path.name for path in folder.iterdir()} == {f"{stem}.{end}" for stem in stems for end in ("csv", "md", "tex")}
+    assert "no weights" in (folder / "reconstruction_cifar10.md").read_text()
+    comparison = pd.read_csv(folder / "published_mnist.csv")
+    matched = comparison[comparison.status == "compared"]
+    assert set(matched.published) == {84.5, 84.45}
+    np.testing.assert_allclose(matched.difference, matched.ours - matched.published)
+    record = json.loads((workspace / "results/s/provenance/tabulate.json").read_text())
+    assert record["inputs"]["config/published.csv"] == sha256(workspace / "config/published.csv")
+    assert "missing (0 of 1)" in (folder / "density_ring.md").read_text()

@@ -139,3 +139,67 @@ def test_history_is_finite_and_complete(prepared):
     assert np.isfinite(values).all()
     last = trained.history[-1]
     assert last["train_objective"] == pytest.approx(-last["train_reconstruction"] - last["train_kl"])
+
+
+def batches_of(monkeypatch, data, spec):
+    """Train and return the model and every batch of points that it was trained on."""
+    model, seen = build_for(spec, data), []
+    original = model.objective
+    monkeypatch.setattr(model, "objective", lambda x, *rest: seen.append(x) or original(x, *rest))
+    return train(model, data, spec, torch.device("cpu")), seen
+
+
+def test_colour_images_are_flipped_left_to_right_in_half_of_all_cases(prepared, monkeypatch):
+    data = prepared("colours")
+    spec = small_spec(dataset="colours", likelihood="gaussian", K=1, training={"epochs": 4, "warmup": 1, "batch_size": 60})
+    _, seen = batches_of(monkeypatch, data, spec)
+    images = torch.from_numpy(data.points("train", binary=False)).view(-1, 3, 8, 8)
+    known = {image.numpy().tobytes(): False for image in images} | {
+        image.flip(-1).contiguous().numpy().tobytes(): True for image in images
+    }
+    turned = [known[image.numpy().tobytes()] for image in torch.cat(seen)]  # any other image would be a KeyError
+    assert len(turned) == 4 * 240
+    assert abs(np.mean(turned) - 0.5) < 4 * 0.5 / len(turned) ** 0.5
+    assert not np.array_equal(turned[:240], turned[240:480])
+
+
+def test_real_numbers_are_trained_on_as_they_are(prepared, monkeypatch):
+    data = prepared("toy1d")
+    spec = small_spec(dataset="toy1d", likelihood="gaussian", training={"epochs": 1, "warmup": 1, "points": 500})
+    _, seen = batches_of(monkeypatch, data, spec)
+    found = torch.cat(seen).flatten()
+    assert len(found) == 500
+    assert set(found.tolist()) <= set(data.points("train", binary=False).flatten().tolist())
+
+
+def test_fewer_points_are_the_same_for_every_model_and_bound_the_validation_too(prepared, monkeypatch):
+    data, seen, sizes = prepared("digits"), {}, []
+    original = training.validate
+    monkeypatch.setattr(training, "validate", lambda model, x, *rest: sizes.append(len(x)) or original(model, x, *rest))
+    for K in (1, 3):
+        spec = small_spec(K=K, seed=K, training={"epochs": 2, "warmup": 1, "batch_size": 40, "points": 90})
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape[0], 0.5))  # binarise at one half
+            _, batches = batches_of(patch, data, spec)
+        assert [len(batch) for batch in batches] == [40, 40, 10] * 2
+        seen[K] = {point.numpy().tobytes() for point in torch.cat(batches)}
+    assert sizes == [90] * 4
+    assert seen[1] == seen[3]
+    assert len(seen[1]) > 80
+
+
+def test_more_samples_train_the_iwae_bound(prepared, monkeypatch):
+    """The value is log 1/L sum_l w per component, averaged, above the average of log w; validation likewise."""
+    data = prepared("digits")
+    spec = small_spec(training={"epochs": 2, "warmup": 1, "batch_size": 300, "samples": 5})
+    model, trained = fit(data, spec)
+    for row in trained.history:
+        assert row["train_objective"] > -row["train_reconstruction"] - row["train_kl"] + 0.05
+    x = points(data, "valid")
+    noise = torch.randn(5, 2, len(x), 3)
+    with torch.no_grad():
+        w = model.log_terms(x, model.posterior(x), model.prior_distribution(), noise).log_weights()
+        value = model.objective(x, 1.0, noise).value
+    np.testing.assert_allclose(value, (w.logsumexp(0) - np.log(5)).mean(0), atol=1e-4)
+    one, five, many = (np.mean([validate(model, x, L, seed) for seed in range(3)]) for L in (1, 5, 100))
+    assert one < five < many

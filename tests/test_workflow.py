@@ -105,7 +105,10 @@ def test_every_contract_file_is_there(study):
     assert {path.stem for path in (folder / "results/datasets/digits/provenance").iterdir()} == {"download", "prepare"}
     tables = {path.name for path in (folder / "results/tiny/tables").iterdir()}
     assert tables == {
-        f"{k}_{d}.{e}" for k in ("ablation", "latent") for d in ("digits", "pbmc68k_reduced") for e in ("csv", "md", "tex")
+        f"{kind}_{dataset}.{end}"
+        for kind in ("ablation", "latent", "published")
+        for dataset in ("digits", "pbmc68k_reduced")
+        for end in ("csv", "md", "tex")
     }
     figures = {path.name for path in (folder / "results/tiny/figures").iterdir() if path.stat().st_size > 5000}
     names = ["nll_digits", "training_digits", "samples_digits", "reconstructions_digits"]

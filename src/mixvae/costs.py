@@ -97,8 +97,8 @@ class Measurement(Kind):
 class Estimate(NamedTuple):
     """What one job will cost.
 
-    seconds: With all epochs that are allowed.
-    expected: With the share of the epochs that runs like it have used.
+    seconds: With all epochs that are allowed, `start_up` of them before the work begins.
+    epochs_share: The share of their epochs that runs of the model have used before they stopped early; None where unknown.
     basis: A key of LEVELS, and whether from the reference table.
     rows: How many measurements that rests on.
     spread: The factor by which the fit misses the worst of them.
@@ -106,7 +106,8 @@ class Estimate(NamedTuple):
     """
 
     seconds: float
-    expected: float
+    start_up: float
+    epochs_share: float | None
     memory_mb: float
     disk_mb: float
     basis: str
@@ -146,7 +147,8 @@ def count(spec: AnyRun, info: DatasetInfo) -> Counts:
     try:
         step, encode, sample, kept = _operations(model.to("meta"), batch, spec, dimensions)
     except (RuntimeError, NotImplementedError):
-        # something in the model needs numbers: count two small batches, since all but the quadratic dHSIC is affine in the batch
+        # a random draw that is not possible without data: two small batches tell, the operations being affine in the batch but
+        # for dHSIC, which is a small part
         model = build(spec, torch.zeros(rows, dimensions), tuple(info.shape))
         one, two = (np.array(_operations(model, size, spec, dimensions)) for size in (SMALL, 2 * SMALL))
         step, encode, sample, kept = one + (two - one) * (batch - SMALL) / SMALL
@@ -412,10 +414,8 @@ class Model:
             spread = max((_factor(value, row.seconds) for value, row in zip(fitted, rows, strict=True)), default=1.0)
             largest = max((row.work / row.units for row in rows if row.units), default=0.0)
             reach = work.work / work.units / largest if work.units and largest else 1.0
-        share = self._share_of_epochs(kind, max_epochs)
-        before = min(start_up, seconds)
-        expected = before + (seconds - before) * share
-        return Estimate(seconds, expected, self._memory(kind, basis, rows, work), work.disk_mb, basis, len(rows), spread, reach)
+        share, memory = self._share_of_epochs(kind, max_epochs), self._memory(kind, basis, rows, work)
+        return Estimate(seconds, min(start_up, seconds), share, memory, work.disk_mb, basis, len(rows), spread, reach)
 
     def _nearest(self, kind: Kind) -> tuple[str, list[Measurement], np.ndarray]:
         """Return the name of the basis, the measurements it consists of, and their fit."""
@@ -463,14 +463,14 @@ class Model:
             self._start_up[key] = fit(alike)[0]
         return self._start_up[key]
 
-    def _share_of_epochs(self, kind: Kind, max_epochs: int) -> float:
-        """Return the median share of their epochs that trained runs of this model have used; 1 where none is known."""
+    def _share_of_epochs(self, kind: Kind, max_epochs: int) -> float | None:
+        """Return the median share of their epochs that trained runs of this model have used; None where none is known."""
         shares = [
             row.epochs / row.max_epochs
             for row in self.measurements
             if max_epochs and row.model == kind.model and row.max_epochs >= COMPARABLE_EPOCHS * max_epochs
         ]
-        return statistics.median(shares) if shares else 1.0
+        return statistics.median(shares) if shares else None
 
     def _memory(self, kind: Kind, basis: str, rows: Sequence[Measurement], work: Work) -> float:
         """Return peak memory: of a kind that was measured the largest; else a fit to all jobs of the rule that none exceeds."""

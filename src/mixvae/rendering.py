@@ -81,10 +81,13 @@ BITS_NOTE = """\
   compare with `nll_miselbo bpd`; the metric `bpd` in metrics.csv is made from `nll`.
 """
 HEADLINES = {
-    "ablation": (("-elbo", "nll_matched", f"nll_miselbo{BITS}"), "nats per test point, lower is better"),
-    "reconstruction": (("mse",), "squared error, lower is better"),
-    "latent": (("cluster_accuracy", "cluster_purity"), "share of test points, higher is better"),
-    "density": (("kl",), "KL to the truth in nats, lower is better"),
+    "ablation": (
+        ("-elbo", "nll_matched", f"nll_miselbo{BITS}"),
+        "nats per test point, lower is better; mean over seeds (difference to K = 1)",
+    ),
+    "reconstruction": (("mse",), "squared error, lower is better; mean over seeds"),
+    "latent": (("cluster_accuracy", "cluster_purity"), "share of test points, higher is better; mean over seeds"),
+    "density": (("kl",), "KL to the truth in nats, lower is better; mean over seeds"),
 }
 """By kind of table, the blocks that the terminal shows, and what they are."""
 

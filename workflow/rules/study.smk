@@ -16,6 +16,7 @@ rule study:
 rule tabulate:
     input:
         study=f"{STUDY}/study.json",
+        published="config/published.csv",
         runs=FOR_TABLES,
     output:
         table_files(),

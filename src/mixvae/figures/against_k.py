@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from mixvae.figures.style import CURVE, legend_below, title, wrapped
+from mixvae.figures.style import CURVE, legend_below, natural, title, wrapped
 from mixvae.figures.view import View, heading
 from mixvae.spec import AnyRun
 from mixvae.statistics import BOOTSTRAP_FROM, over_seeds
@@ -28,6 +28,9 @@ MEASURES = {
     "logistics": "256 levels",
 }
 """What each likelihood is a distribution of: only numbers within one of them can be compared."""
+COLOURS, MARKERS = sns.color_palette("tab10"), "osD^vP*X<>p"
+CROWDED = 12
+"""Columns from which on a panel is taller."""
 DIGIT = 0.027
 """The width of a digit of a tick's label as a share of the axis."""
 
@@ -100,9 +103,10 @@ def _against_k(data: pd.DataFrame, names: tuple[str, ...], units: dict[str, str]
         circled: (panel, K, column) to mark.
     """
     rows, Ks = sorted(data.row.unique()), sorted(data.K.unique())
-    order = sorted(data[CURVE].unique())
+    order = sorted(data[CURVE].unique(), key=natural)
     single = len(Ks) == 1
-    heights = [max(1.2, 0.3 * data[data.row == row][CURVE].nunique() + 0.8) for row in rows] if single else [2.8] * len(rows)
+    counts = [data[data.row == row][CURVE].nunique() for row in rows]
+    heights = [max(1.2, 0.3 * count + 0.8) if single else (2.8 if count < CROWDED else 4.5) for count in counts]
     figure, axes = plt.subplots(
         len(rows), len(names), squeeze=False, sharex="row" if single else True, sharey="row", layout="constrained",
         figsize=(3.1 * len(names), sum(heights)), height_ratios=heights,
@@ -140,10 +144,10 @@ def _listed(part: pd.DataFrame, order: list[str]) -> list[str]:
 
 
 def _look(order: list[str], column: str) -> dict:
-    """Return the colour and marker of a column's line, told apart by both when there are more than a palette holds."""
+    """Return the colour and marker of a column's line: neighbours differ in both, and no two are the same up to 110 columns."""
     number = order.index(column)
-    colours = sns.color_palette("tab10" if len(order) <= 10 else "husl", max(10, len(order)))
-    return {"color": colours[number], "marker": "osD^vP*Xd<>p"[number % 12], "markersize": 4.5, "linewidth": 1.1}
+    colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+    return {"color": colour, "marker": marker, "markersize": 4.5, "linewidth": 1.1}
 
 
 def _intervals(part: pd.DataFrame):

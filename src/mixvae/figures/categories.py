@@ -64,21 +64,11 @@ def categories(view: View) -> Figure | None:
 
 def _is_vamp(view: View, run: str, counts: set[int]) -> bool:
     spec = view.spec(run)
-    return (
-        spec.model == "vae"
-        and spec.K == 1
-        and _is_quick(spec)
-        and spec.prior.name == "vamp"
-        and spec.prior.components in counts
-    )
+    return spec.model == "vae" and spec.K == 1 and spec.prior.name == "vamp" and spec.prior.components in counts
 
 
 def _is_plain(view: View, run: str) -> bool:
-    return view.spec(run).model in ("vae", "hvae") and _is_quick(view.spec(run))
-
-
-def _is_quick(spec) -> bool:
-    return spec.decoder.name != "pixelcnn"
+    return view.spec(run).model in ("vae", "hvae")
 
 
 def _block(view: View, run: str, clustering: bool, vamp: bool) -> Block:
@@ -97,6 +87,6 @@ def _block(view: View, run: str, clustering: bool, vamp: bool) -> Block:
     else:
         count = model.prior.components
         chosen, names = range(min(count, CATEGORIES)), [f"u{c}" for c in range(min(count, CATEGORIES))]
-        most = f", {len(chosen)} of {count} pseudo-inputs u"
+        most = f", {len(chosen)} of its {count} pseudo-inputs u"
     images = np.stack([as_images(view, model.sample_category(c, DRAWS)) for c in chosen])
     return Block(images, names, f"{label}{most}")

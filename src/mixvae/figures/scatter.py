@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mixvae.figures.style import bare, legend_below, panels, title, wrapped
+from mixvae.figures.style import bare, legend_below, natural, panels, title, wrapped
 from mixvae.figures.view import View, heading
 from mixvae.training import subset_indices
 
@@ -76,7 +76,7 @@ def scatter(view: View, frames: dict[str, pd.DataFrame], text: str, axes_names: 
         text: The figure's title.
         axes_names: What the axes are.
     """
-    names = sorted({label for frame in frames.values() for label in frame.label.unique()}, key=_natural)
+    names = sorted({label for frame in frames.values() for label in frame.label.unique()}, key=natural)
     if len(names) <= 20:
         palette = sns.color_palette("tab10" if len(names) <= 10 else "tab20", len(names))
     else:
@@ -95,7 +95,3 @@ def scatter(view: View, frames: dict[str, pd.DataFrame], text: str, axes_names: 
         legend_below(figure, handles, names)
     title(figure, text)
     return figure
-
-
-def _natural(name: str) -> tuple[int, str]:
-    return (int(name), "") if name.isdigit() else (10**9, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ DPI = 160
 CURVE = "column"
 """The data frames' name for a column of the tables, which is a line or a panel here."""
 
+LEGEND_CHARACTERS, LEGEND_HANDLE = 14, 6
+"""Characters of a legend's text per inch, and the room for the line or point beside it."""
+
 sns.set_theme(style="whitegrid", context="paper")
 # text in a PDF as text, and with the fonts' digests left out of their names
 plt.rcParams["pdf.fonttype"] = 42
@@ -37,6 +41,11 @@ def save(figure: Figure, path: Path) -> None:
 def wrapped(text: str, width: int, lines: int = 4) -> str:
     """Break a text into lines of at most `width` characters; what does not fit into `lines` of them ends in an ellipsis."""
     return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" …"))
+
+
+def natural(text: str) -> list[tuple[int, str]]:
+    """Return a key that sorts numbers within texts by size: latent=2 before latent=10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text) if part]
 
 
 def _settle(figure: Figure) -> None:
@@ -59,9 +68,10 @@ def legend_below(figure: Figure, handles: Sequence, names: Sequence[str]) -> Non
     """Put a legend under everything else in the figure, in as many columns as its width holds."""
     _settle(figure)
     width, height = figure.get_size_inches()
-    names = [wrapped(name, max(30, int(11 * width / 2))) for name in names]
+    across = int(LEGEND_CHARACTERS * width)
+    names = [wrapped(name, across // (2 if len(names) <= 12 else 3) - LEGEND_HANDLE) for name in names]
     longest = max(len(line) for name in names for line in name.splitlines())
-    columns = max(1, min(len(names), int(12 * width / (longest + 6))))
+    columns = max(1, min(len(names), across // (longest + LEGEND_HANDLE)))
     below = figure.get_tightbbox().y0
     figure.legend(
         handles, names, ncol=columns, loc="upper center", frameon=False, fontsize=8,

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from mixvae.figures.style import legend_below, panels, title, wrapped
+from mixvae.figures.style import legend_below, natural, panels, title, wrapped
 from mixvae.figures.view import View, heading
 
 EARLY = 0.1
@@ -23,7 +23,7 @@ def training(view: View) -> Figure | None:
     histories = {run: history for run, history in histories.items() if len(history)}
     if not histories:
         return None
-    columns = sorted({view.columns[run] for run in histories})
+    columns = sorted({view.columns[run] for run in histories}, key=natural)
     Ks = sorted({view.spec(run).K for run in histories})
     colours = dict(zip(Ks, colormaps["viridis"].resampled(len(Ks) + 1).colors, strict=False))
     figure, axes = panels(len(columns), 4, (2.7, 2.3))

@@ -14,13 +14,14 @@ from torch import nn
 from mixvae.columns import column_names
 from mixvae.data import prepared
 from mixvae.data.prepared import Prepared
+from mixvae.figures.style import natural
 from mixvae.results import StudyRuns
 from mixvae.runs import load_run
 from mixvae.seeds import derive
 from mixvae.spec import AnyRun, DatasetInfo
 
-MODELS_KEPT = 8
-"""Models in memory at a time; figures that show the same runs ask for them in the same order."""
+MODELS_KEPT = 40
+"""Models in memory at a time: as many as a figure of rows of images shows, so that the next one finds them loaded."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +46,27 @@ class View:
         """The table's column of every run that is there."""
         return {run: name for run, name in column_names(self.study, self.dataset).items() if run not in self.missing}
 
-    @cached_property
+    @property
     def info(self) -> DatasetInfo:
+        """What the catalogue knows of the data set."""
         return self.study.datasets[self.dataset]
 
     @cached_property
     def data(self) -> Prepared:
+        """The data set."""
         return prepared.load(self.root / "datasets" / self.dataset)
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The shape of a point."""
         return tuple(self.data.meta["shape"])
 
     def spec(self, run: str) -> AnyRun:
+        """Return a run's spec."""
         return self.study.runs[run]
 
     def folder(self, run: str) -> Path:
+        """Return where a run's results lie."""
         return self.root / "runs" / run
 
     def label(self, run: str) -> str:
@@ -88,7 +94,7 @@ class View:
             key = (self.columns[run], self.spec(run).K)
             if key not in chosen or self.spec(run).seed < self.spec(chosen[key]).seed:
                 chosen[key] = run
-        return [run for _, run in sorted(chosen.items())]
+        return [chosen[key] for key in sorted(chosen, key=lambda key: (natural(key[0]), key[1]))]
 
     def fitting(self, most: int, runs: Iterable[str] | None = None) -> tuple[list[str], str]:
         """Return what of `first_seeds` fits into `most` places, and a note on what was left out, empty for nothing.

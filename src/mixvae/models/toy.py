@@ -81,8 +81,11 @@ class Toy(nn.Module):
         return log_mixture(gaussian_log_prob(base, self.mean[:, None], self.log_var.clamp(*LOG_VAR_RANGE)[:, None]) - log_det)
 
     @torch.inference_mode()
-    def grid_kl(self) -> dict[str, float]:
-        """Return KL(q || p) in nats, summed over a grid in float64, and the mass of q on it: the KL is right if that is 1."""
+    def grid_kl(self) -> dict[str, tuple[float, str]]:
+        """Return KL(q || p), summed over a grid in float64, and the mass of q on it, with their units.
+
+        The KL is right where the mass is 1.
+        """
         double = deepcopy(self).double()
         axis = torch.arange(-GRID_EXTENT, GRID_EXTENT + GRID_STEP / 2, GRID_STEP, dtype=torch.float64, device=self.mean.device)
         kl = mass = torch.zeros((), dtype=torch.float64, device=axis.device)
@@ -91,7 +94,7 @@ class Toy(nn.Module):
             q = log_q.exp().nan_to_num(0.0)  # far out the inverse of a long flow may overflow: no mass there
             mass = mass + q.sum()
             kl = kl + torch.where(q > 0, q * (log_q - self.target(z)), 0.0).sum()
-        return {"kl": kl.item() * GRID_STEP**2, "mass": mass.item() * GRID_STEP**2}
+        return {"kl": (kl.item() * GRID_STEP**2, "nats"), "mass": (mass.item() * GRID_STEP**2, "probability")}
 
     @torch.no_grad()
     def draws(self, n: int) -> Tensor:
