@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import points, small_spec
+from scipy import stats
 from torch.distributions import Normal, kl_divergence
 
 from mixvae.models import build
@@ -122,3 +123,25 @@ def test_encoders_log_variances_are_clipped(prepared, model):
             torch.nn.init.zeros_(head.weight)
             torch.nn.init.constant_(head.bias, sign * 30.0)
         np.testing.assert_allclose(network.codes(points(data, n=4))[1].detach(), std, rtol=1e-6)
+
+
+def test_constant_control_of_real_numbers_is_a_gaussian_at_their_mean(prepared):
+    data = prepared("toy1d")
+    spec = parse_run({"model": "constant", "dataset": "toy1d", "likelihood": {"name": "gaussian", "std": 0.3}})
+    x = points(data, n=20)
+    with torch.no_grad():
+        terms = build_for(spec, data).log_terms(x, None, None, torch.zeros(1, 1, 20, 0))
+    expected = stats.norm(data.arrays["x_train"].mean(), 0.3).logpdf(x.numpy())[:, 0]
+    np.testing.assert_allclose(terms.log_weights()[0, 0], expected, rtol=1e-4)
+
+
+def test_constant_control_of_colours_is_the_histogram_of_every_level(prepared):
+    data = prepared("colours")
+    spec = parse_run({"model": "constant", "dataset": "colours", "likelihood": "logistics"})
+    model, x = build_for(spec, data), points(data, n=5)
+    with torch.no_grad():
+        terms = model.log_terms(x, None, None, torch.zeros(1, 1, 5, 0))
+    train, test = (data.arrays[f"x_{part}"].reshape(-1, 192) for part in ("train", "test"))
+    expected = [sum(np.log((np.sum(train[:, i] == image[i]) + 1) / (240 + 256)) for i in range(192)) for image in test[:5]]
+    np.testing.assert_allclose(terms.log_weights()[0, 0], expected, rtol=1e-5)
+    assert terms.log_weights().shape == (1, 1, 5)

@@ -284,6 +284,19 @@ def test_a_nan_in_the_data_is_refused_by_name(system):
         fit(system.spec, dataclasses.replace(system.data, arrays=arrays))
 
 
+@pytest.mark.parametrize("name", ["vae-standard-none-K1", "hvae", "mvae", "cpvae", "gmvae", "gmvae_shu"])
+def test_log_variances_of_the_posterior_are_clipped(prepared, name):
+    """To [-6, 2], however large the networks' outputs."""
+    data = prepared("digits")
+    # the mixture's moments are what gmvae_shu shows of several components
+    spec = spec_of(SYSTEMS[name], **({"K": 1} if name == "gmvae_shu" else {}))
+    model = build_for(spec, data)
+    for parameter in model.parameters():
+        parameter.data.mul_(100.0)
+    _, std = model.codes(points(data, n=50))
+    np.testing.assert_allclose([std.min().item(), std.max().item()], np.exp([-3.0, 1.0]), rtol=1e-5)
+
+
 # one component: the plain model, written out
 
 

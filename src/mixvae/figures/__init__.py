@@ -5,28 +5,22 @@ The kinds, and which of them a study has, are those of `mixvae.spec.outputs.figu
 
 from __future__ import annotations
 
-from mixvae.figures.against_k import accuracy, nll
-from mixvae.figures.categories import categories
-from mixvae.figures.density import density
-from mixvae.figures.histograms import histograms
-from mixvae.figures.images import components, reconstructions, samples
-from mixvae.figures.scatter import maps, umap
+from mixvae.figures import against_k, categories, density, histograms, images, scatter, training
 from mixvae.figures.style import save
-from mixvae.figures.training import training
 from mixvae.figures.view import View
 
 __all__ = ["FIGURES", "View", "save"]
 
 FIGURES = {
-    "nll": nll,
-    "training": training,
-    "samples": samples,
-    "reconstructions": reconstructions,
-    "umap": umap,
-    "components": components,
-    "accuracy": accuracy,
-    "maps": maps,
-    "categories": categories,
-    "histograms": histograms,
-    "density": density,
+    "nll": against_k.nll,
+    "training": training.training,
+    "samples": images.samples,
+    "reconstructions": images.reconstructions,
+    "umap": scatter.umap,
+    "components": images.components,
+    "accuracy": against_k.accuracy,
+    "maps": scatter.maps,
+    "categories": categories.categories,
+    "histograms": histograms.histograms,
+    "density": density.density,
 }

@@ -79,16 +79,14 @@ def _compared(spec: AnyRun) -> bool:
     return spec.model == "mvae" or (single and spec.likelihood.name == "gaussian")
 
 
-def _most_seeds(data: pd.DataFrame) -> int:
-    return int(data.groupby(["panel", CURVE, "K"]).size().max())
-
-
 def _over_seeds(data: pd.DataFrame) -> str:
-    seeds = _most_seeds(data)
-    if seeds == 1:
+    seeds = data.groupby(["panel", CURVE, "K"]).size()
+    most, few = int(seeds.max()), ((seeds > 1) & (seeds < BOOTSTRAP_FROM)).any()
+    if most == 1:
         return "one seed"
-    label = "95 % bootstrap interval" if seeds >= BOOTSTRAP_FROM else "range"
-    return f"mean and {label} over {seeds} seeds"
+    if most < BOOTSTRAP_FROM:
+        return f"mean and range over {most} seeds"
+    return f"mean and 95 % bootstrap interval over {most} seeds" + ", the range where there are fewer" * bool(few)
 
 
 def _against_k(data: pd.DataFrame, names: tuple[str, ...], units: dict[str, str], circled: set[tuple]) -> Figure:
@@ -164,7 +162,7 @@ def _lines(ax: Axes, part: pd.DataFrame, order: list[str]) -> None:
         ax.plot(Ks, means, **_look(order, column))
         low, high = np.array(ends).T
         if (high > low).any():
-            ax.vlines(Ks, low, high, color=_look(order, column)["color"], linewidth=0.9)
+            ax.vlines(Ks, low, high, color=_look(order, column)["color"], linewidth=0.9, alpha=0.7)
 
 
 def _points(ax: Axes, part: pd.DataFrame, order: list[str]) -> None:

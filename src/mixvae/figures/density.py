@@ -25,6 +25,7 @@ def density(view: View) -> Figure | None:
     centre, reach = (points.max(0) + points.min(0)) / 2, 0.65 * (points.max(0) - points.min(0)).max()
     x, y = (torch.linspace(float(c - reach), float(c + reach), GRID) for c in centre)
     log_p = TARGETS[view.dataset](torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)).numpy()
+    x, y = x.numpy(), y.numpy()
     levels = np.linspace(log_p.max() - DEPTH, log_p.max(), 7)
     kl = view.metrics[view.metrics.metric == "kl"].set_index("run")["value"]
     figure, axes = panels(len(runs), 4, (2.4, 2.6), sharex=True, sharey=True)

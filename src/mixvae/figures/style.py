@@ -40,7 +40,7 @@ def save(figure: Figure, path: Path) -> None:
 
 def wrapped(text: str, width: int, lines: int = 4) -> str:
     """Break a text into lines of at most `width` characters; what does not fit into `lines` of them ends in an ellipsis."""
-    return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" …"))
+    return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" …", break_on_hyphens=False))
 
 
 def natural(text: str) -> list[tuple[int, str]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -74,14 +74,17 @@ class View:
         return f"{self.columns[run]}, K={self.spec(run).K}"
 
     @cached_property
-    def _model(self) -> Callable[[str], nn.Module]:
-        return lru_cache(MODELS_KEPT)(lambda run: load_run(self.folder(run), self.spec(run), self.data).eval())
+    def _models(self) -> dict[str, nn.Module]:
+        return {}
 
     def model(self, run: str, figure: str) -> nn.Module:
         """Return a run's model, and seed torch for what `figure` draws from it."""
-        model = self._model(run)
+        if run not in self._models:
+            if len(self._models) == MODELS_KEPT:
+                self._models.pop(next(iter(self._models)))
+            self._models[run] = load_run(self.folder(run), self.spec(run), self.data).eval()
         torch.manual_seed(derive(self.spec(run).seed, "figures", *figure.encode()))
-        return model
+        return self._models[run]
 
     def points(self, run: str, part: str) -> torch.Tensor:
         """Return a part of the data as the run sees it, (N, D)."""

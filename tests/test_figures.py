@@ -1,0 +1,322 @@
+"""Figures from made-up results of untrained models: what is drawn, that nothing overlaps, and that bytes repeat."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib import pyplot as plt
+
+from mixvae import figures, latents
+from mixvae.data import prepared
+from mixvae.data.arrays import Arrays
+from mixvae.data.splits import consecutive
+from mixvae.figures import categories, histograms, images, scatter, style
+from mixvae.figures.view import View
+from mixvae.results import COLUMNS, StudyRuns
+from mixvae.runs import build_for, save_run
+from mixvae.spec import DatasetInfo, parse_run
+from mixvae.spec.outputs import figures as figure_names
+from mixvae.training import Trained
+
+SIZES = {"train": 40, "valid": 10, "test": 14}
+DATA = {
+    "greys": ("grey_image", (1, 6, 6), 255),
+    "colours": ("colour_image", (3, 6, 6), 255),
+    "line": ("real", (1,), None),
+    "ring": ("density", (2,), None),
+    "cells": ("counts", (7,), None),
+}
+LIKELIHOOD = {
+    "greys": "bernoulli",
+    "colours": "gaussian",
+    "line": {"name": "gaussian", "std": 0.05},
+    "ring": "density",
+    "cells": "nb",
+}
+
+
+def info_of(name: str, classes: int = 3) -> DatasetInfo:
+    kind, shape, levels = DATA[name]
+    splits = {"train": SIZES["train"], "valid": SIZES["valid"], "test": SIZES["test"]}
+    facts = {"title": name, "licence": "", "citation": "", "files": {}, "splits": splits, "classes": classes}
+    return DatasetInfo(kind=kind, shape=shape, levels=levels, **facts)
+
+
+def spec_of(dataset: str, model: str, **changes):
+    base = {"dataset": dataset, "model": model, "training": {"epochs": 3, "warmup": 1}}
+    if model == "toy":
+        return parse_run(base | changes)
+    base |= {"encoder": {"hidden": [8]}, "decoder": {"hidden": [8]}, "latent": 2}
+    if model != "mvae":
+        base["likelihood"] = LIKELIHOOD[dataset]
+    return parse_run(base | changes)
+
+
+def make(root, specs, missing=(), classes: int = 3) -> View:
+    """Write data, weights, histories and codes of runs of one data set, all drawn at random, and return a view of them."""
+    name = specs[0].dataset
+    info, rng, n = info_of(name, classes), np.random.default_rng(0), sum(SIZES.values())
+    match info.kind:
+        case "real" | "density":
+            x = rng.normal(0.5, 0.2, (n, *info.shape)).astype(np.float32)
+        case _:
+            x = rng.integers(1, 255, (n, *info.shape))
+    labels = [f"class {i}" for i in range(classes)]
+    raw = Arrays(x, rng.integers(0, classes, n), labels, parts=consecutive(*SIZES.values()))
+    data = prepared.prepare(name, info, raw)
+    folder = root / "datasets" / name
+    folder.mkdir(parents=True)
+    prepared.save(data, folder)
+    rows = []
+    for spec in specs:
+        if spec.id in missing:
+            continue
+        model, run = build_for(spec, data), root / "runs" / spec.id
+        history = [
+            dict.fromkeys(("beta", "train_objective", "train_reconstruction", "train_kl", "seconds"), 0.0) for _ in range(3)
+        ]
+        history = [row | {"epoch": epoch, "valid_bound": -9.0 + epoch - spec.K} for epoch, row in enumerate(history)]
+        save_run(run, spec, model, Trained(model.state_dict(), history, 2, "budget"))
+        y = {part: data.arrays[f"y_{part}"] for part in ("train", "test")}
+        if spec.model != "toy":
+            binary = spec.likelihood.name == "bernoulli"
+            codes = {part: latents.codes(model, torch.from_numpy(data.points(part, binary))) for part in y}
+            latents.write_h5ad(run / "latents.h5ad", codes, y, np.zeros(SIZES["test"], int), labels)
+        values = {
+            "elbo": -20.0 - spec.seed,
+            "nll_miselbo": 19.0,
+            "nll_matched": 18.0,
+            "kl": 0.25,
+            "accuracy_svm": 0.5 + spec.K / 100,
+        }
+        values |= {"accuracy_knn": 0.7, "accuracy_mlp": 0.8, "pareto_k_above_0.7": 0.5 if spec.K > 1 else 0.0}
+        names = (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed)
+        rows += [(*names, metric, value, None, "") for metric, value in values.items()]
+    study = StudyRuns("s", {spec.id: spec for spec in specs}, [], {name: info})
+    return View(study, name, pd.DataFrame(rows, columns=COLUMNS), set(missing), root)
+
+
+GREYS = [
+    *(spec_of("greys", "vae", K=K, seed=seed) for K in (1, 2) for seed in (0, 1)),
+    spec_of("greys", "vae", K=1, prior={"name": "vamp", "components": 3}),
+    spec_of("greys", "cpvae", K=3),
+    *(spec_of("greys", "mvae", K=K) for K in (1, 2)),
+]
+COLOURED = [*(spec_of("colours", "vae", K=K) for K in (1, 2)), spec_of("colours", "mvae", K=3)]
+LINE = [spec_of("line", "vae", K=1), spec_of("line", "cpvae", K=2)]
+RING = [*(spec_of("ring", "toy", K=K) for K in (1, 2, 3)), spec_of("ring", "toy", K=1, flow={"name": "iaf", "hidden": [4]})]
+CELLS = [spec_of("cells", "vae", K=K) for K in (1, 2)]
+# kind: runs, panels, and words that stand in the figure
+CASES = {
+    "nll greys": (GREYS, 6, ["-elbo, binary pixels", "-elbo, real numbers", "nats per test point", "circled", "over 2 seeds"]),
+    "nll colours": (COLOURED, 3, ["bits per dimension", "one seed"]),
+    "nll cells": (CELLS[:1], 3, ["nats per test point"]),
+    "training greys": (GREYS, 4, ["epoch", "validation bound (nats)", "K=1", "K=2", "K=3"]),
+    "training ring": (RING, 2, ["epoch", "validation bound (nats)"]),
+    "samples greys": (GREYS, 6, ["samples from the prior", "cpvae, K=3"]),
+    "samples colours": (COLOURED, 3, ["mvae, K=3"]),
+    "reconstructions greys": (GREYS, 8, ["test images, binarised", "test images", "cpvae, K=3"]),
+    "reconstructions colours": (COLOURED, 4, ["test images", "mvae, K=3"]),
+    "umap cells": (CELLS, 2, ["UMAP 1", "UMAP 2", "class 2", "standard+none, K=2"]),
+    "components greys": (GREYS, 4, ["test images", "component 1", "component 2", "mixture"]),
+    "components colours": (COLOURED, 5, ["component 3", "mixture"]),
+    "accuracy greys": (GREYS, 3, ["k nearest neighbours", "linear SVM", "MLP", "share of test points"]),
+    "maps greys": (GREYS, 3, ["component 1", "component 2", "a single VAE", "z1", "z2", "class 0"]),
+    "categories greys": (GREYS, 3, ["cpvae, K=3", "its 3 pseudo-inputs u", "samples from the prior", "u2"]),
+    "histograms line": (LINE, 2, ["density", "test data", "c from q(c)", "c from p(c)", "noise included"]),
+    "density ring": (RING, 4, ["KL to the target 0.2500 nats", "no flow, K=3", "iaf, K=1", "z1", "z2"]),
+}
+
+
+def texts(figure) -> list[str]:
+    return [" ".join(text.get_text().split()) for text in figure.findobj(plt.Text) if text.get_visible()]
+
+
+def assert_nothing_overlaps(figure) -> None:
+    figure.draw_without_rendering()
+    boxes = [ax.get_window_extent() for ax in figure.axes if ax.get_visible()]
+    boxes += [ax.title.get_window_extent() for ax in figure.axes if ax.get_visible() and ax.get_title()]
+    boxes += [figure._suptitle.get_window_extent(), *(legend.get_window_extent() for legend in figure.legends)]
+    boxes += [label.get_window_extent() for label in (figure._supxlabel, figure._supylabel) if label]
+    for one, other in itertools.combinations(boxes, 2):
+        wide, high = min(one.x1, other.x1) - max(one.x0, other.x0), min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert min(wide, high) <= 1.0
+
+
+@pytest.fixture
+def flat(monkeypatch):
+    """UMAP takes its time: its place is taken by the first two codes."""
+    monkeypatch.setattr(scatter, "embed", lambda features: features[:, :2])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_figure(tmp_path, flat, monkeypatch, case):
+    monkeypatch.setattr(style, "DPI", 40)  # saving is what takes the time
+    specs, panels, words = CASES[case]
+    view, kind = make(tmp_path, specs), case.split()[0]
+    assert f"{kind}_{view.dataset}" in figure_names(specs, {view.dataset: view.info})
+    figure = figures.FIGURES[kind](view)
+    assert sum(ax.get_visible() for ax in figure.axes) == panels
+    found = texts(figure)
+    assert view.dataset in figure.get_suptitle()
+    for word in words:
+        assert any(word in text for text in found), (word, found)
+    assert_nothing_overlaps(figure)
+    figures.save(figure, tmp_path / "one")
+    pixels = plt.imread(tmp_path / "one.png")
+    assert pixels[..., :3].std() > 0.05
+    # a second view, as a second call of the script has, in a process whose random state is another
+    torch.manual_seed(123)
+    again = View(view.study, view.dataset, view.metrics, view.missing, view.root)
+    figures.save(figures.FIGURES[kind](again), tmp_path / "two")
+    for suffix in (".png", ".pdf"):
+        assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
+
+
+def test_every_kind_is_tried_and_there_is_no_other():
+    names = {"greys": GREYS, "colours": COLOURED, "line": LINE, "ring": RING, "cells": CELLS}
+    known = {name.split("_")[0] for key, specs in names.items() for name in figure_names(specs, {key: info_of(key)})}
+    assert known == set(figures.FIGURES) == {case.split()[0] for case in CASES}
+
+
+def test_missing_runs_are_left_out(tmp_path, flat):
+    specs = [*CELLS, spec_of("cells", "vae", K=1, prior="mog")]
+    view = make(tmp_path, specs, missing={specs[2].id})
+    for kind in ("nll", "training", "umap"):
+        found = texts(figures.FIGURES[kind](view))
+        assert any("standard" in text for text in found)
+        assert not any("mog" in text for text in found)
+    plt.close("all")
+
+
+@pytest.mark.parametrize("specs", [GREYS, LINE, RING, CELLS])
+def test_without_a_run_there_is_no_figure(tmp_path, specs):
+    view = make(tmp_path, specs, missing={spec.id for spec in specs})
+    for name in figure_names(specs, {view.dataset: view.info}):
+        assert figures.FIGURES[name.split("_")[0]](view) is None
+
+
+def test_lines_are_means_over_seeds_and_colours_in_bits_per_dimension(tmp_path):
+    figure = figures.FIGURES["nll"](make(tmp_path / "greys", GREYS[:4]))
+    line = figure.axes[0].lines[0]
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([1, 2], [20.5, 20.5])
+    assert not [line for line in figure.axes[0].lines if line.get_markersize() == 9]  # the ELBO needs no weights
+    (ring,) = [line for line in figure.axes[1].lines if line.get_markersize() == 9]
+    assert (list(ring.get_xdata()), list(ring.get_ydata())) == ([2], [19.0])
+    figure = figures.FIGURES["nll"](make(tmp_path / "colours", COLOURED[:2]))
+    assert figure.axes[0].lines[0].get_ydata() == pytest.approx([20 / (108 * np.log(2))] * 2)
+    plt.close("all")
+
+
+def test_one_k_gives_a_list_of_columns(tmp_path):
+    specs = [spec_of("cells", "vae", K=2, latent=latent) for latent in (2, 3, 10)]
+    figure = figures.FIGURES["nll"](make(tmp_path, specs))
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == [f"standard+none (latent={latent})" for latent in (2, 3, 10)]
+    assert not figure.legends
+    plt.close("all")
+
+
+def test_many_columns_and_long_names_fit(tmp_path, monkeypatch):
+    specs = [spec_of("cells", "vae", K=K, latent=latent) for latent in range(2, 14) for K in (1, 500)]
+    view = make(tmp_path, specs[:2])
+    monkeypatch.setattr(
+        figures.view,
+        "column_names",
+        lambda *_: {s.id: f"standard+none (a long variant of a run, latent={s.latent})" for s in specs},
+    )
+    rows = [view.metrics.assign(run=spec.id, K=spec.K) for spec in specs]
+    study = view.study._replace(runs={spec.id: spec for spec in specs})
+    rows = [frame[frame.metric.isin(["elbo", "nll_miselbo", "nll_matched"])].drop_duplicates("metric") for frame in rows]
+    view = View(study, view.dataset, pd.concat(rows), set(), tmp_path)
+    figure = figures.FIGURES["nll"](view)
+    assert_nothing_overlaps(figure)
+    assert len(figure.legends[0].get_texts()) == 12
+    looks = {(str(line.get_color()), line.get_marker()) for line in figure.axes[0].lines if line.get_markersize() < 9}
+    assert len(looks) == 12
+    plt.close("all")
+
+
+def test_what_fits():
+    def view(columns: int, Ks: tuple[int, ...]) -> View:
+        specs = {f"{c}-{K}-{seed}": (c, K, seed) for c in range(columns) for K in Ks for seed in (1, 0)}
+        runs = {run: SimpleNamespace(K=K, seed=seed) for run, (_, K, seed) in specs.items()}
+        result = View(StudyRuns("s", runs, [], {}), "d", pd.DataFrame(), set(), None)
+        result.__dict__["columns"] = {run: f"column {c}" for run, (c, _, _) in specs.items()}
+        return result
+
+    assert view(2, (1, 2, 4)).fitting(6) == (["0-1-0", "0-2-0", "0-4-0", "1-1-0", "1-2-0", "1-4-0"], "")
+    assert view(2, (1, 2, 4)).fitting(5)[0] == ["0-1-0", "0-4-0", "1-1-0", "1-4-0"]
+    assert view(2, (1, 2, 4)).fitting(3)[0] == ["0-4-0", "1-4-0"]
+    runs, note = view(12, (1, 2, 4)).fitting(11)
+    assert runs == [f"{c}-4-0" for c in range(11)]  # column 10 after column 9, not after column 1
+    assert "first 11 of 12" in note
+
+
+def test_natural_order():
+    wanted = ["a 2x300", "a 10x300", "latent=9", "latent=10", "9", "10"]
+    assert sorted(set(wanted), key=style.natural) == wanted
+
+
+def test_generations_have_the_noise_of_the_likelihood(tmp_path, monkeypatch):
+    view = make(tmp_path, LINE)
+    wanted = torch.tensor([0.9, 0.1])
+    given = []
+
+    def sample(n, q=None):
+        given.append(q)
+        return torch.full((n, 1), 0.4)
+
+    stub = SimpleNamespace(sample=sample, categories=lambda x: wanted.expand(len(x), 2))
+    monkeypatch.setattr(View, "model", lambda *_: stub)
+    drawn = histograms.generate(view, LINE[1].id)
+    assert [q if q is None else q.tolist() for q in given] == [None, pytest.approx(wanted.tolist())]
+    for values in drawn.values():
+        assert (values.mean(), values.std()) == pytest.approx((0.4, 0.05), rel=0.05)
+    assert set(histograms.generate(view, LINE[0].id)) == {histograms.FROM_PRIOR}
+
+
+def test_most_used_categories_come_first(tmp_path, monkeypatch):
+    spec = spec_of("greys", "cpvae", K=20)
+    view = make(tmp_path, [spec])
+    q = torch.arange(20.0) / 190
+    asked = []
+
+    def sample_category(c, n):
+        asked.append(c)
+        return torch.zeros(n, 36)
+
+    stub = SimpleNamespace(sample_category=sample_category, categories=lambda x: q.expand(len(x), 20))
+    monkeypatch.setattr(View, "model", lambda *_: stub)
+    figure = categories.categories(view)
+    assert asked == list(range(19, 3, -1))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()][:2] == ["19: 10 %", "18: 9 %"]
+    assert "the 16 most used of 20 categories" in " ".join(figure.axes[0].get_title().split())
+    plt.close("all")
+
+
+def test_tile_puts_images_where_they_belong():
+    stack = np.random.default_rng(0).random((2, 3, 4, 5, 3))
+    sheet = images.tile(stack)
+    assert sheet.shape == (2 * 5 - 1, 3 * 6 - 1, 3)
+    np.testing.assert_array_equal(sheet[5:9, 12:17], stack[1, 2])
+    np.testing.assert_array_equal(sheet[4], 1.0)
+
+
+def test_points_without_labels_have_no_legend(tmp_path, flat):
+    figure = figures.FIGURES["umap"](make(tmp_path, CELLS, classes=1))
+    assert not figure.legends
+    plt.close("all")
+
+
+def test_many_points_are_thinned_out(tmp_path, monkeypatch):
+    view = make(tmp_path, CELLS)
+    monkeypatch.setattr(scatter, "POINTS", 20)
+    means, labels = scatter.codes(view, CELLS[1].id)
+    assert [mean.shape for mean in means] == [(20, 2)] * 2
+    assert len(labels) == 20
