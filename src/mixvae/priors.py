@@ -143,7 +143,11 @@ class VampPrior(nn.Module):
 
     def forward(self, encoder: Encoder, dtype: torch.dtype) -> Distribution:
         """Return p(z) over (Z,)."""
-        q = encoder(self.constrain(self.free))
+        return self.of(encoder(self.constrain(self.free)), dtype)
+
+    @staticmethod
+    def of(q: GaussianMixture, dtype: torch.dtype) -> Distribution:
+        """Return the aggregate of the posteriors q of pseudo-inputs, over (Z,)."""
         if isinstance(q.flow, ComponentFlows):
             return FlowedMixture(q.mean, q.log_var, q.flow, dtype)
         return DiagonalMixture(q.mean.flatten(0, 1), q.log_var.flatten(0, 1), dtype)

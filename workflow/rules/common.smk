@@ -13,6 +13,7 @@ sys.path.insert(0, SRC)
 
 from mixvae import spec as specs
 from mixvae.spec import outputs
+from mixvae.spec.own_data import SOURCES_VARIABLE, source_of, without_source
 
 
 def expand_config():
@@ -33,6 +34,8 @@ DATASET = "results/datasets/{dataset}"
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}", PYTHONPATH=SRC)
 if EXPANSION.study.data_mirror:
     os.environ.update(MIXVAE_DATA=EXPANSION.study.data_mirror)
+# Where a user's file lies is told to the jobs in the same way, and not as a parameter: moving it makes no new data.
+os.environ[SOURCES_VARIABLE] = json.dumps({name: source_of(EXPANSION.datasets[name]) for name in EXPANSION.own})
 
 
 def spec_of(wildcards):
@@ -51,6 +54,12 @@ def output_folder(wildcards, output):
 
 def data_folder(wildcards):
     return f"results/datasets/{spec_of(wildcards).dataset}"
+
+
+def info_option(wildcards):
+    """The entry of a user's own data set, which the catalogue does not list."""
+    own = wildcards.dataset in EXPANSION.own
+    return without_source(EXPANSION.datasets[wildcards.dataset]) if own else ""
 
 
 def data_files(wildcards):

@@ -1,16 +1,5 @@
 """Raw files, verified, and the data sets prepared from them."""
 
-from mixvae.spec.own_data import SOURCES_VARIABLE, source_of, without_source
-
-# Where a user's file lies is told to the jobs like MIXVAE_DATA, and not as a parameter: moving it makes no new data.
-os.environ[SOURCES_VARIABLE] = json.dumps({name: source_of(EXPANSION.datasets[name]) for name in EXPANSION.own})
-
-
-def info_option(wildcards):
-    """The entry of a user's own data set, which the catalogue does not list."""
-    own = wildcards.dataset in EXPANSION.own
-    return without_source(EXPANSION.datasets[wildcards.dataset]) if own else ""
-
 
 rule download:
     output:

@@ -102,9 +102,14 @@ class MixtureVAE(nn.Module):
         return generate(self.decoder, self.likelihood, [self.prior_distribution().sample((n,))])
 
     def sample_category(self, category: int, n: int) -> Tensor:
-        """Return E[x | z] at n samples of one component of the prior, (n, D): of a VampPrior one pseudo-input's posterior."""
-        prior = self.prior_distribution()
-        mean, log_var = prior.loc[category], prior.log_var[category]
-        return generate(
-            self.decoder, self.likelihood, [mean + (0.5 * log_var).exp() * torch.randn(n, len(mean), device=mean.device)]
-        )
+        """Return E[x | z] at n samples of component `category` of a `mog` or `vamp` prior, (n, D).
+
+        That of a VampPrior is one pseudo-input's whole posterior, or its base under a flow that the components share.
+        """
+        if isinstance(self.prior, priors.VampPrior):
+            free = self.prior.free[category : category + 1]
+            z = self.prior.of(self.encode(self.prior.constrain(free)), torch.float32).sample((n,))
+        else:
+            p = self.prior_distribution()
+            z = p.loc[category] + (0.5 * p.log_var[category]).exp() * torch.randn(n, p.loc.shape[-1], device=p.loc.device)
+        return generate(self.decoder, self.likelihood, [z])

@@ -94,7 +94,8 @@ def explain(error: ValidationError, models: list[type[BaseModel]], prefix: tuple
         case "literal_error":
             text = f"{where}: unknown value {_short(found)}{did_you_mean(found, _quoted(context['expected']))}"
         case "value_error":
-            text = f"{where}: {context['error']}; found {_short(found)}" if _scalar(found) else f"{where}: {context['error']}"
+            text = f"{where}: {context['error']}".removeprefix(": ")
+            text += f"; found {_short(found)}" if _scalar(found) else ""
         case _:
             text = f"{where}: found {_short(found)}; {_plain(first['msg'])}"
     more = error.error_count() - 1

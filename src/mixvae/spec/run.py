@@ -140,7 +140,9 @@ class _ClosedForm(_Trained):
     @model_validator(mode="after")
     def _one_sample(self) -> _ClosedForm:
         if self.training.samples > 1:
-            raise ValueError(f"training.samples: {self.training.samples} makes an IWAE of vae and hvae only; {self.model} takes 1")
+            raise ValueError(
+                f"training.samples: {self.training.samples} makes an IWAE of vae and hvae only; {self.model} takes 1"
+            )
         return self
 
 

@@ -36,8 +36,8 @@ class Study(Frozen):
     description: str = ""
     data_mirror: str | None = None
     gpu: Literal[0, 1] = 0
-    include: list[str] = []
-    runs: list[dict[str, Any]] = []
+    include: list[str] = Field([])
+    runs: list[dict[str, Any]] = Field([])
 
     @model_validator(mode="after")
     def _has_runs(self) -> Study:
