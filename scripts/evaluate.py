@@ -41,7 +41,7 @@ def main() -> None:
         test = torch.from_numpy(test[chosen])
         pointwise = evaluate(model, test, samples, spec.seed, torch.from_numpy(chosen))
         result = {
-            "metrics": metrics(pointwise, data.meta["kind"], test.shape[1])
+            "metrics": metrics(pointwise, spec.likelihood.name, test.shape[1])
             | extra_metrics(model, spec, test, data.meta["kind"]),
             "points": len(test),
             "samples_per_component": samples,

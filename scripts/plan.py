@@ -16,6 +16,8 @@ RESULTS = Path("results")
 HOUR = 3600.0
 THIN, FAR, MISSED = 3, 10.0, 2.0
 """Fewer measurements, work per step so many times the largest measured, or a fit so far off deserve a warning."""
+NEGLIGIBLE = 0.005
+"""The share of the hours below which nothing is warned of."""
 
 
 def main() -> None:
@@ -67,6 +69,9 @@ def plan(name: str, cores: int | None, jobs: int | None) -> None:
     print(counts.to_string(index=False), "\n", flush=True)
     if not any(todo.values()):
         print("everything is there: nothing to do")
+        return
+    if not (todo["train"] or todo["evaluate"] or todo["latents"]):
+        print(f"all runs are finished; {counts['to do'].iloc[-1]} jobs to do, which take minutes")
         return
     table = estimates(expansion, todo)
     print_hours(table)
@@ -146,7 +151,7 @@ def estimates(expansion: Expansion, todo: Mapping[str, list[str]]):
                 rows.append({"run": run, "dataset": spec.dataset, "model": spec.model, "threads": spec.threads, "stage": stage}
                             | estimate._asdict())  # fmt: skip
         progress.step()
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"epochs_share": float})
 
 
 def print_hours(table) -> None:
@@ -174,7 +179,7 @@ def print_hours(table) -> None:
 
 def likely_seconds(table):
     """Return the jobs' seconds with the share of the epochs that earlier runs have used; with all where that is unknown."""
-    return table.start_up + (table.seconds - table.start_up) * table.epochs_share.astype(float).fillna(1.0)
+    return table.start_up + (table.seconds - table.start_up) * table.epochs_share.fillna(1.0)
 
 
 def print_bases(table) -> None:
@@ -203,8 +208,8 @@ def print_bases(table) -> None:
         "come from the reference table, so perhaps from another machine": hours.basis.str.contains("reference"),
     }
     for text, doubtful in doubts.items():
-        if doubtful.any():
-            share = hours.hours[doubtful].sum() / hours.hours.sum()
+        share = hours.hours[doubtful].sum() / hours.hours.sum()
+        if share >= NEGLIGIBLE:
             print(f"warning: {share:.0%} of the hours ({doubtful.sum()} jobs) {text}")
     print()
 

@@ -11,7 +11,7 @@ import hashlib
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +30,8 @@ SMALL = 2
 """Points, and samples, with which an evaluation is counted; it is linear in both."""
 COMPARABLE_EPOCHS = 0.5
 """Early stopping of a run with fewer than this share of another's epochs tells nothing of when that one would stop."""
+MOST_START_UP = 0.9
+"""The largest share of a job that is taken for start-up where that was not measured."""
 LEVELS = {
     "measured": ("signature",),
     "same model and networks": ("model", "encoder", "decoder"),
@@ -395,7 +397,7 @@ class Model:
     def __init__(self, measurements: Sequence[Measurement]) -> None:
         self.measurements = measurements
         self._groups: dict[tuple[Any, ...], tuple[str, list[Measurement], np.ndarray]] = {}
-        self._start_up: dict[tuple[str, bool], float] = {}
+        self._start_up: dict[str, float] = {}
         self._memory_fits: dict[str, tuple[float, float]] = {}
 
     def estimate(self, kind: Kind, work: Work, max_epochs: int = 0) -> Estimate:
@@ -422,6 +424,7 @@ class Model:
         key = (kind.stage, kind.gpu, kind.model == "constant", kind.signature, kind.threads)
         if key not in self._groups:
             basis, rows = self._choose(kind)
+            rows = [self._with_start_up(row) for row in rows]
             self._groups[key] = basis, rows, fit(rows)
         return self._groups[key]
 
@@ -446,22 +449,27 @@ class Model:
                     return name + suffix + ("" if on_device else ", other device"), same_threads or alike
         return "other", rows
 
-    def _scaled(self, rows: Sequence[Measurement], work: Work) -> tuple[float, float]:
+    @staticmethod
+    def _scaled(rows: Sequence[Measurement], work: Work) -> tuple[float, float]:
         """Return the seconds of a job whose kind was measured, by its amount of work, and by how much repetitions differ."""
         values = []
         for row in rows:
-            start_up = row.start_up or min(self._general_start_up(row), row.seconds)
             ratio = work.work / row.work if row.work else work.units / row.units if row.units else 1.0
-            values.append(start_up + (row.seconds - start_up) * ratio)
+            values.append(row.start_up + (row.seconds - row.start_up) * ratio)
         middle = statistics.median(values)
         return middle, max(_factor(value, middle) for value in values)
 
-    def _general_start_up(self, row: Measurement) -> float:
-        key = (row.stage, row.model == "constant")
-        if key not in self._start_up:
-            alike = [other for other in self.measurements if (other.stage, other.model == "constant") == key]
-            self._start_up[key] = fit(alike)[0]
-        return self._start_up[key]
+    def _with_start_up(self, row: Measurement) -> Measurement:
+        """Return a measurement with the start-up that all jobs of the rule suggest, where its own was not measured.
+
+        A group of a few jobs could not tell it from their work, and would stretch it with the work.
+        """
+        if row.start_up or row.model == "constant":
+            return row
+        if row.stage not in self._start_up:
+            alike = [other for other in self.measurements if other.stage == row.stage and other.model != "constant"]
+            self._start_up[row.stage] = float(fit(alike)[0])
+        return replace(row, start_up=min(self._start_up[row.stage], MOST_START_UP * row.seconds))
 
     def _share_of_epochs(self, kind: Kind, max_epochs: int) -> float | None:
         """Return the median share of their epochs that trained runs of this model have used; None where none is known."""

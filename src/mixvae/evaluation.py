@@ -134,12 +134,12 @@ def pareto_k(log_weights: np.ndarray) -> np.ndarray:
     return result
 
 
-def metrics(pointwise: dict[str, np.ndarray], kind: str, dimensions: int) -> dict[str, dict[str, Any]]:
+def metrics(pointwise: dict[str, np.ndarray], likelihood: str, dimensions: int) -> dict[str, dict[str, Any]]:
     """Return the metrics of a run, {name: {value, stderr, unit}}; standard errors are over test points.
 
     Arguments:
         pointwise: From `evaluate`.
-        kind: The data's kind; images also get bits per dimension.
+        likelihood: Its name; those of discrete pixels also give bits per dimension, which densities do not have.
         dimensions: D, numbers per point.
     """
     exact = "pareto_k" not in pointwise
@@ -149,7 +149,7 @@ def metrics(pointwise: dict[str, np.ndarray], kind: str, dimensions: int) -> dic
         else ("elbo", "nll", "nll_miselbo", "nll_matched", "reconstruction", "kl", "jsd")
     )
     result = {name: _mean(pointwise[name], "nats") for name in names}
-    if kind in ("grey_image", "colour_image"):
+    if likelihood in ("bernoulli", "logistics"):
         result["bpd"] = _mean(pointwise["nll"] / (dimensions * np.log(2)), "bits/dim")
     if not exact:
         result["ess"] = _mean(pointwise["ess"], "samples")
