@@ -59,14 +59,14 @@ def plan(name: str, cores: int | None, jobs: int | None) -> None:
     import pandas as pd
 
     runs = pd.DataFrame([(spec.dataset, spec.model) for spec in expansion.runs.values()], columns=["dataset", "model"])
-    print(pd.crosstab(runs.dataset, runs.model, margins=True, margins_name="total").to_string(), "\n", flush=True)
+    print(pd.crosstab(runs.dataset, runs.model, margins=True, margins_name="total").to_string() + "\n", flush=True)
     total = totals(expansion)
     counts = pd.DataFrame(
         [(rule, total[rule], total[rule] - len(todo[rule]), len(todo[rule])) for rule in total],
         columns=["rule", "jobs", "finished", "to do"],
     )
     counts.loc[len(counts)] = ["total", *counts[["jobs", "finished", "to do"]].sum()]
-    print(counts.to_string(index=False), "\n", flush=True)
+    print(counts.to_string(index=False) + "\n", flush=True)
     if not any(todo.values()):
         print("everything is there: nothing to do")
         return
@@ -174,7 +174,7 @@ def print_hours(table) -> None:
         "CPU-hours of what is to do, with all epochs; likely: with the share of them that earlier runs of the model used before they"
     )
     print("stopped, where it is known; longest run: hours by the clock")
-    print(shown.reset_index().rename_axis(columns=None).to_string(index=False, float_format=_number), "\n", flush=True)
+    print(shown.reset_index().rename_axis(columns=None).to_string(index=False, float_format=_number) + "\n", flush=True)
 
 
 def likely_seconds(table):
@@ -197,7 +197,7 @@ def print_bases(table) -> None:
         "basis: the finished jobs that the estimates come from; measurements: the fewest for any job; spread: the factor by which"
     )
     print("the fit misses the worst of them; reach: floating point operations per step relative to the largest measured")
-    print(shown.reset_index().to_string(index=False, float_format=_number), "\n")
+    print(shown.reset_index().to_string(index=False, float_format=_number) + "\n")
     fitted = ~hours.basis.str.startswith("measured")
     doubts = {
         f"rest on fewer than {THIN} finished jobs": fitted & (hours.rows < THIN),

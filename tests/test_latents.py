@@ -128,7 +128,8 @@ def test_label_metrics_of_every_kind_of_system(prepared, changes, extra):
         majority = sum(np.bincount(y["test"][assigned == c]).max() for c in np.unique(assigned)) / 150
         assert scores["cluster_purity"]["value"] == pytest.approx(majority)
         assert scores["cluster_accuracy"]["value"] <= majority
-    # a data set of a single class has nothing to agree with
-    scores, clusters = latents.label_metrics(model, spec, codes, y["train"], x["test"], y["test"], classes=1)
-    assert scores == {}
-    assert not clusters.any()
+    # a data set of a single class has nothing to agree with, and one of very many no points to learn them from
+    for classes in (1, 31):
+        scores, clusters = latents.label_metrics(model, spec, codes, y["train"], x["test"], y["test"], classes)
+        assert scores == {}
+        assert not clusters.any()

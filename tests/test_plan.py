@@ -115,7 +115,7 @@ def test_operations_of_an_mlp_are_those_counted_by_hand():
 MODELS = {
     "vae": {"K": 2, "prior": {"name": "vamp", "components": 20}, "flow": {"name": "iaf", "hidden": [8]}},
     "pixelcnn": {"model": "vae", "K": 2, "decoder": {"name": "pixelcnn", "layers": 2, "channels": 4}},
-    "hvae": {"K": 2, "latent_top": 3, "lower": {"hidden": [8]}, "joint": 8, "conditional": [8]},
+    "hvae": {"K": 2, "latent_top": 3, "lower": {"hidden": [8]}},
     "mvae": {"K": 2, "likelihood": "gaussian"},
     "cpvae": {"K": 3},
     "gmvae": {"K": 3},
@@ -165,7 +165,7 @@ def measurement(spec, units: float, work: float, seconds: float | None = None, s
 
 def synthetic(count: int = 12) -> list[costs.Measurement]:
     generator = np.random.default_rng(0)
-    units, work = 10 ** generator.uniform(3, 6, count), 10 ** generator.uniform(9, 13, count)
+    units, work = 10 ** generator.uniform(5, 7, count), 10 ** generator.uniform(9, 13, count)
     return [measurement(small_spec(latent=i + 1), u, w) for i, (u, w) in enumerate(zip(units, work, strict=True))]
 
 

@@ -35,8 +35,8 @@ MOST_START_UP = 0.9
 LEVELS = {
     "measured": ("signature",),
     "same model and networks": ("model", "encoder", "decoder"),
-    "same model": ("model",),
     "same networks": ("encoder", "decoder"),
+    "same model": ("model",),
     "other": (),
 }
 """By name of the basis, what a finished run must have in common with the run it is used for, nearest first."""
@@ -382,12 +382,12 @@ def fit(rows: Sequence[Measurement]) -> np.ndarray:
         np.array([getattr(row, name) for row in rows]) for name in ("units", "work", "seconds", "start_up")
     )
     known = start_up > 0
-    target = np.maximum(seconds - start_up, 1e-6)
+    seconds = np.maximum(seconds, 1e-6)
     # work first: among columns that explain one measurement alike, it is the one that carries over
-    columns = np.stack([work, units, np.where(known, 0.0, 1.0)], axis=1) / target[:, None]
+    columns = np.stack([work, units, np.where(known, 0.0, 1.0)], axis=1) / seconds[:, None]
     scale = np.abs(columns).max(0)
     scale[scale == 0] = 1.0
-    b, a, rest = nnls(columns / scale, np.ones(len(rows)))[0] / scale
+    b, a, rest = nnls(columns / scale, np.maximum(1 - start_up / seconds, 0.0))[0] / scale
     return np.array([float(np.median(start_up[known])) if known.any() else rest, a, b])
 
 

@@ -25,6 +25,8 @@ ACTIVE_VARIANCE = 0.01
 EXPECTATION_DRAWS = 128
 """Draws for E_q[z | x] under a flow; they are the same for every point, so few suffice for the variance between points."""
 CHUNK = 1024
+POINTS_PER_CLASS = 5
+"""Probes and K-means want this many training points per class; with fewer, as for Omniglot's 1,623 characters, labels are left alone."""
 
 
 @torch.inference_mode()
@@ -136,13 +138,14 @@ def label_metrics(
     y_test: np.ndarray,
     classes: int,
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Return all metrics that need labels, and the test points' K-means clusters; without labels, none and one cluster.
+    """Return all metrics that need labels, and the test points' K-means clusters; without labels, or with
+    too many for the points, none and one cluster.
 
     Arguments:
         codes: (mean, std) of the parts "train" and "test", (K, N, Z) each.
         test: (N, D) test points.
     """
-    if classes < 2:
+    if classes < 2 or len(y_train) < POINTS_PER_CLASS * classes:
         return {}, np.zeros(len(y_test), dtype=int)
     if spec.model == "mvae":
         # its paper concatenates the codes alone
