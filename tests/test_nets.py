@@ -14,7 +14,7 @@ from torch.nn.functional import conv2d, glu, linear, relu
 from mixvae.errors import UserError
 from mixvae.likelihoods import Bernoulli
 from mixvae.nets import decoder, decoders, encoder, features, generate
-from mixvae.nets.conv import feature_shapes
+from mixvae.spec.layers import feature_shapes
 from mixvae.spec.parts import MLP, Conv, Deconv, PixelCNN
 
 PAPER = Conv(name="conv")

@@ -19,7 +19,8 @@ import yaml
 from conftest import ROOT
 
 from mixvae.files import read_json, sha256
-from mixvae.spec import load
+from mixvae.results import read_study
+from mixvae.spec import load, outputs
 
 TINY = {
     "study": "tiny",
@@ -114,6 +115,60 @@ def test_every_contract_file_is_there(study):
     names = ["nll_digits", "training_digits", "samples_digits", "reconstructions_digits"]
     names += ["nll_pbmc68k_reduced", "training_pbmc68k_reduced", "umap_pbmc68k_reduced"]
     assert figures == {f"{name}.{end}" for name in names for end in ("png", "pdf")}
+
+
+SMALL_NETS = {"encoder": {"hidden": [8]}, "decoder": {"hidden": [8]}, "training": {"epochs": 2, "warmup": 1, "points": 200},
+              "evaluation": {"samples": 30, "points": 40, "probe_points": 100}}  # fmt: skip
+
+
+def test_every_kind_of_data_and_system_goes_from_config_to_tables_and_figures(tmp_path):
+    """Own images, a one-dimensional mixture, a density and digits, through systems that need tables and figures of their own."""
+    make_workspace(tmp_path)
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (120, 8, 8, 3), dtype=np.uint8), np.arange(120) % 3
+    np.savez(tmp_path / "colours.npz", x=images, y=labels)
+    config = {
+        "study": "systems",
+        "runs": [
+            {"dataset": "colours.npz", "likelihood": "logistics", "K": 1, "latent": 3,
+             "encoder": {"name": "conv", "layers": [[4, 3, 2]], "activation": "relu"},
+             "decoder": {"name": "deconv", "layers": [[4, 3, 2]]}},
+            {"dataset": "digits", "model": "mvae", "K": [1, 2], "latent": 2},
+            {"dataset": ["digits"], "model": "cpvae", "likelihood": "bernoulli", "K": 3, "latent": 3},
+            {"dataset": "toy1d", "model": "cpvae", "likelihood": "gaussian", "K": 2, "latent": 3},
+        ],
+        "include": [],
+    }  # fmt: skip
+    config["runs"] = [{**SMALL_NETS, **block} for block in config["runs"]]
+    ring = {name: SMALL_NETS[name] for name in ("training", "evaluation")}
+    config["runs"].append({**ring, "dataset": "ring", "model": "toy", "K": 2})
+    result = ablation(tmp_path, write_config(tmp_path, config))
+    assert result.returncode == 0, result.stdout + result.stderr
+    folder = tmp_path / "results/systems"
+    expansion = read_study(folder / "study.json")
+    own = next(iter(expansion.datasets))
+    assert own.startswith("colours-")
+    assert (tmp_path / f"results/datasets/{own}/data.npz").is_file()
+    tables = {path.name for path in (folder / "tables").iterdir()}
+    stems = outputs.tables(expansion.runs.values(), expansion.datasets)
+    assert tables == {f"{stem}.{end}" for stem in stems for end in ("csv", "md", "tex")}
+    assert {"density_ring", "components_digits", "reconstruction_digits", f"published_{own}"} <= set(stems)
+    figures = {path.name for path in (folder / "figures").iterdir() if path.stat().st_size > 3000}
+    stems = outputs.figures(expansion.runs.values(), expansion.datasets)
+    assert figures == {f"{stem}.{end}" for stem in stems for end in ("png", "pdf")}
+    assert {"density_ring", "histograms_toy1d", "categories_digits", "maps_digits", "accuracy_digits"} <= set(stems)
+    metrics = pd.read_csv(folder / "metrics.csv").set_index(["model", "dataset", "metric"])["value"]
+    assert metrics["vae", own, "bpd"].iloc[0] > 0
+    assert metrics["mvae", "digits", "mse"].notna().all()
+    assert 0 <= metrics["cpvae", "digits", "cluster_accuracy"].iloc[0] <= 1
+    assert metrics["toy", "ring", "kl"].iloc[0] > 0
+    # the file moved, and nothing has to be made again
+    (tmp_path / "colours.npz").rename(tmp_path / "moved.npz")
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "moved.npz").rename(tmp_path / "mirror/colours.npz")
+    again = ablation(tmp_path, write_config(tmp_path, config | {"data_mirror": str(tmp_path / "mirror")}))
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "Nothing to be done" in again.stdout + again.stderr
 
 
 def test_metrics_are_tidy_and_agree_with_the_runs(study):

@@ -9,9 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from mixvae.errors import UserError
-
-Layers = Sequence[tuple[int, int, int]]
+from mixvae.spec.layers import feature_shapes, padding
 
 
 class PerComponent(nn.Module):
@@ -36,24 +34,7 @@ class PerComponent(nn.Module):
         return torch.stack([network(part) for network, part in zip(self.networks, inputs, strict=True)])
 
 
-def padding(kernel: int) -> int:
-    """Return the zeros on each side: stride 1 keeps the size for odd kernels, stride 2 halves it for 3x3 and 4x4 kernels."""
-    return (kernel - 1) // 2
-
-
-def feature_shapes(shape: Sequence[int], layers: Layers) -> list[tuple[int, int, int]]:
-    """Return (channels, height, width) of an image and after each layer. Raises UserError when nothing is left of it."""
-    shapes = [tuple(shape)]
-    for channels, kernel, stride in layers:
-        sides = [(side + 2 * padding(kernel) - kernel) // stride + 1 for side in shapes[-1][1:]]
-        if min(sides) < 1:
-            layer = f"layer {len(shapes)} of {len(layers)}, {[channels, kernel, stride]}"
-            raise UserError(f"layers: {list(shape)[1:]} pixels are too few for {layer}; give fewer layers or smaller strides")
-        shapes.append((channels, *sides))
-    return shapes
-
-
-def convolutions(shape: Sequence[int], layers: Layers, activation: str) -> nn.Sequential:
+def convolutions(shape: Sequence[int], layers: Sequence[tuple[int, int, int]], activation: str) -> nn.Sequential:
     """Return one network, (B, D) -> (B, F): every layer a convolution and its activation, flattened at the end.
 
     Arguments:
@@ -70,7 +51,9 @@ def convolutions(shape: Sequence[int], layers: Layers, activation: str) -> nn.Se
     return nn.Sequential(*modules, nn.Flatten())
 
 
-def transposed_convolutions(latent: int, shape: Sequence[int], layers: Layers, activation: str, outputs: int) -> nn.Sequential:
+def transposed_convolutions(
+    latent: int, shape: Sequence[int], layers: Sequence[tuple[int, int, int]], activation: str, outputs: int
+) -> nn.Sequential:
     """Return the mirror image of `convolutions`, (B, Z) -> (B, P): a dense layer, then transposed convolutions.
 
     Arguments:

@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
+from mixvae.errors import UserError
 from mixvae.files import canonical_json
 from mixvae.spec.base import Frozen, PositiveReal, Real, named
 from mixvae.spec.catalogue import DatasetInfo
+from mixvae.spec.layers import feature_shapes
 from mixvae.spec.own_data import OwnData
 from mixvae.spec.parts import (
     LIKELIHOOD_KINDS,
@@ -69,10 +71,15 @@ class _Trained(_Run):
 
     def skip_reason(self, dataset: DatasetInfo) -> str | None:
         image = dataset.kind in ("grey_image", "colour_image")
-        for role in ("encoder", "decoder"):
-            name = getattr(self, role).name
-            if name != "mlp" and not image:
-                return f"a {name} {role} needs images, and {self.dataset} holds {dataset.kind}"
+        for role in ("encoder", "lower", "decoder"):
+            network = getattr(self, role, MLP())
+            if network.name != "mlp" and not image:
+                return f"a {network.name} {role} needs images, and {self.dataset} holds {dataset.kind}"
+            if network.name in ("conv", "deconv"):
+                try:
+                    feature_shapes(dataset.shape, network.layers)
+                except UserError as error:
+                    return f"{role}.{error}"
         if self.decoder.name == "pixelcnn" and self.likelihood.name != "bernoulli":
             return (
                 f"the pixelcnn decoder gives one logit per pixel, so it takes likelihood bernoulli, not {self.likelihood.name}"

@@ -166,6 +166,8 @@ def _blocks(study: Study, source: str, above: tuple[str, ...] = ()):
 def _with_data(combination: dict[str, Any], where: str, mirror: str | None) -> tuple[dict[str, Any], DatasetInfo | None]:
     """Return the combination with its data set's name, and what is known of it; the user's own file is looked at."""
     value = combination.get("dataset")
+    if "data" in combination:
+        raise UserError(f"{where}: the key 'data' is not for a config; write dataset: path or dataset: {{path: ...}}")
     if is_own(value):
         try:
             name, data, info = resolve(value, mirror or os.environ.get("MIXVAE_DATA"), OWN_DATA_CACHE)
