@@ -88,6 +88,16 @@ def test_order_of_keys_and_spelt_out_defaults_do_not_change_a_run():
     assert parse_run({**json.loads(short.canonical()), "K": 3}).id != short.id
 
 
+def test_an_option_that_came_later_does_not_change_the_id_of_runs_that_do_not_use_it():
+    run = {"dataset": "digits", "model": "vae", "likelihood": "bernoulli", "K": 2, "flow": "iaf"}
+    plain, spelt = parse_run(run), parse_run({**run, "training": {"flip": False}, "flow": {"name": "iaf", "order": "natural"}})
+    assert plain.id == spelt.id
+    assert "flip" not in plain.canonical()
+    used = [parse_run({**run, "training": {"flip": True}}), parse_run({**run, "flow": {"name": "iaf", "order": "alternating"}})]
+    assert len({plain.id, *(spec.id for spec in used)}) == 3
+    assert [parse_run_json(spec.canonical()) for spec in used] == used
+
+
 def test_hyperparameters_of_one_prior_do_not_touch_runs_of_another():
     other = copy.deepcopy(BASE)
     other["runs"][0]["prior"][1]["components"] = 20

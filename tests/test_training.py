@@ -151,7 +151,8 @@ def batches_of(monkeypatch, data, spec):
 
 def test_colour_images_are_flipped_left_to_right_in_half_of_all_cases(prepared, monkeypatch):
     data = prepared("colours")
-    spec = small_spec(dataset="colours", likelihood="gaussian", K=1, training={"epochs": 4, "warmup": 1, "batch_size": 60})
+    settings = {"epochs": 4, "warmup": 1, "batch_size": 60}
+    spec = small_spec(dataset="colours", likelihood="gaussian", K=1, training=settings | {"flip": True})
     _, seen = batches_of(monkeypatch, data, spec)
     images = torch.from_numpy(data.points("train", binary=False)).view(-1, 3, 8, 8)
     known = {image.numpy().tobytes(): False for image in images} | {
@@ -161,6 +162,8 @@ def test_colour_images_are_flipped_left_to_right_in_half_of_all_cases(prepared, 
     assert len(turned) == 4 * 240
     assert abs(np.mean(turned) - 0.5) < 4 * 0.5 / len(turned) ** 0.5
     assert not np.array_equal(turned[:240], turned[240:480])
+    _, plain = batches_of(monkeypatch, data, small_spec(dataset="colours", likelihood="gaussian", K=1, training=settings))
+    assert not any(known[image.numpy().tobytes()] for image in torch.cat(plain))  # only when asked for
 
 
 def test_real_numbers_are_trained_on_as_they_are(prepared, monkeypatch):

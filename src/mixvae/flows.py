@@ -26,6 +26,9 @@ from zuko.transforms import (
 
 from mixvae.nets import BatchedLinear, mlp
 
+OPEN_GATE = 2.0
+"""Where the gates' logits start (Kingma et al., 2016, advise 1 to 2)."""
+
 
 class Pushed(NamedTuple):
     """Samples of all components behind the flow, seen from every component j; J is K, or 1 when all see the same.
@@ -67,21 +70,27 @@ class _Gate(AffineTransform):
 class InverseAutoregressiveFlow(nn.Module):
     r"""Inverse autoregressive flow (Kingma et al., 2016), z <- sigmoid(s) z + (1 - sigmoid(s)) m with (s, m) = MADE(z).
 
-    Each of the T steps is a MADE in natural order, so that log|det| is the sum of log sigmoid(s). One flow serves
-    all components of a mixture: the mixture's density at z_T is its density at z_0 divided by |det|, no inverse needed.
-    The source papers do not name MADE's activation; ELU is what the flow's own authors use.
+    Each of the T steps is a MADE, so that log|det| is the sum of log sigmoid(s). One flow serves all components of a
+    mixture: the mixture's density at z_T is its density at z_0 divided by |det|, no inverse needed. With the natural order in
+    every step, as in the Mixture-VAE paper, z_i given z_1 .. z_{i-1} stays Gaussian whatever T is; turned round every other
+    step it does not. The source papers do not name MADE's activation; ELU is what the flow's own authors use, and like them
+    gates start open, or a long flow would start as a point.
 
     Arguments:
         latent: The dimension Z.
         steps: T, how many steps are composed.
         hidden: Widths of each MADE's hidden layers.
+        order: "natural", or "alternating" between steps.
     """
 
-    def __init__(self, latent: int, steps: int, hidden: Sequence[int]) -> None:
+    def __init__(self, latent: int, steps: int, hidden: Sequence[int], order: str = "natural") -> None:
         super().__init__()
-        # row i of s and of m may read z_1 .. z_{i-1}
-        reads = torch.ones(latent, latent, dtype=torch.bool).tril(-1).repeat(2, 1)
-        self.mades = nn.ModuleList(MaskedMLP(reads, hidden, activation=nn.ELU) for _ in range(steps))
+        # row i of s and of m may read z_1 .. z_{i-1}, or z_{i+1} .. z_Z
+        reads = torch.ones(latent, latent, dtype=torch.bool).tril(-1)
+        orders = [reads.T if order == "alternating" and step % 2 else reads for step in range(steps)]
+        self.mades = nn.ModuleList(MaskedMLP(rows.repeat(2, 1), hidden, activation=nn.ELU) for rows in orders)
+        for made in self.mades:
+            nn.init.constant_(made[-1].bias[:latent], OPEN_GATE)
         self.latent = latent
 
     def push(self, z: Tensor) -> Pushed:
@@ -110,7 +119,8 @@ class ComponentFlows(nn.Module):
 
     Each step keeps half of z and transforms the other half elementwise, by parameters that a network reads off the kept
     half; the halves alternate. The inverse costs as much as the flow, so that the mixture's density is exact: component
-    j's density at a sample of component k is its base Gaussian at j's inverse of that sample, divided by |det|.
+    j's density at a sample of component k is its base Gaussian at j's inverse of that sample, divided by |det|. In evaluation
+    mode the flows compute in float64: the inverse of a strongly bent flow in float32 can be off by nats.
 
     Arguments:
         K: The number of components.
@@ -135,14 +145,18 @@ class ComponentFlows(nn.Module):
     def push(self, z: Tensor) -> Pushed:
         """Map (L, K, B, Z), each component through its own flow, and pull all samples back through every flow."""
         L, K, B, Z = z.shape
-        pushed = self._transform()(z.transpose(0, 1).reshape(K, L * B, Z)).view(K, L, B, Z).transpose(0, 1)
+        base = self._precise(z).transpose(0, 1).reshape(K, L * B, Z)
+        pushed = self._transform()(base).view(K, L, B, Z).transpose(0, 1).to(z.dtype)
         base, log_det = self.inverse(pushed.reshape(1, L * K * B, Z).expand(K, -1, -1))
         return Pushed(pushed, base.view(K, L, K, B, Z), log_det.view(K, L, K, B))
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return what each flow j maps to z[j], for (K, N, Z), and log|det| of the flow there, (K, N)."""
-        base, log_det = self._transform().inv.call_and_ladj(z)
+        base, log_det = self._transform().inv.call_and_ladj(self._precise(z))
         return base, -log_det
+
+    def _precise(self, z: Tensor) -> Tensor:
+        return z if self.training else z.double()
 
     def _transform(self) -> Transform:
         steps = zip(self.conditioners, self.masks, strict=True)
@@ -170,7 +184,7 @@ def build(settings, K: int, latent: int) -> nn.Module:
         case "none":
             return Identity()
         case "iaf":
-            return InverseAutoregressiveFlow(latent, settings.steps, settings.hidden)
+            return InverseAutoregressiveFlow(latent, settings.steps, settings.hidden, settings.order)
         case "coupling":
             return ComponentFlows(K, latent, settings.steps, settings.hidden, None)
         case "spline":

@@ -64,7 +64,7 @@ class FlowedMixture(Distribution):
     Arguments:
         mean, log_var: (K, M, Z), of z_0.
         flows: K flows with an inverse each.
-        dtype: The precision of the Gaussians' density; the flows compute in the precision of their weights.
+        dtype: The precision of the Gaussians' density.
     """
 
     def __init__(self, mean: Tensor, log_var: Tensor, flows: ComponentFlows, dtype: torch.dtype) -> None:
@@ -84,7 +84,7 @@ class FlowedMixture(Distribution):
         n = math.prod(sample_shape)
         chosen = torch.randint(M, (n,), device=self.loc.device)
         base = self.loc[:, chosen] + (0.5 * self.log_var[:, chosen]).exp() * torch.randn_like(self.loc[:, chosen])
-        z = self.flows.push(base[None]).z[0]
+        z = self.flows.push(base[None]).z[0].to(self.loc.dtype)
         return z[torch.randint(K, (n,), device=z.device), torch.arange(n, device=z.device)].view(*sample_shape, Z)
 
 

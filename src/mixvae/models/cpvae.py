@@ -34,7 +34,8 @@ class CPVAE(nn.Module):
     From Lavda et al., "Improving VAE generations of multimodal data through data-dependent conditional priors". Their
     q(z|x,c) = N(mu(x, pi), s(x, pi)) reads the *probabilities* pi(x) of q(c|x), through a gated layer beside the last hidden
     one (Fig. 2), and not c: given x, the published z and c are independent, and q(z|x,c) = q(z|x). The text does not give the
-    width of that layer: it is the last hidden layer's. The decoder reads [z, c].
+    width of that layer: it is the last hidden layer's. The decoder reads [z, c]. The
+    paper initialises by Glorot's rule; here all layers start as torch has them.
 
     Arguments:
         spec: Architecture and temperature.

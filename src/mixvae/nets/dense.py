@@ -31,7 +31,7 @@ class BatchedLinear(nn.Module):
         """Map (B, in), shared by all K, or (K, B, in) to (K, B, out)."""
         if x.dim() == 2:
             x = x.expand(len(self.weight), *x.shape)
-        return torch.baddbmm(self.bias, x, self.weight)
+        return torch.baddbmm(self.bias.to(x.dtype), x, self.weight.to(x.dtype))
 
 
 class Shared(nn.Module):

@@ -50,11 +50,17 @@ class NoFlow(Frozen):
 
 
 class InverseAutoregressiveFlow(Frozen):
-    """`steps` inverse autoregressive steps shared by all components (Kingma et al., 2016)."""
+    """`steps` inverse autoregressive steps shared by all components (Kingma et al., 2016).
+
+    The order of the dimensions is the natural one in every step, as in the Mixture-VAE paper, or turned round every other step.
+    """
+
+    later = ("order",)
 
     name: Literal["iaf"]
     steps: Count = 2
     hidden: Sizes = (320, 320)
+    order: Literal["natural", "alternating"] = "natural"
 
 
 class CouplingFlow(Frozen):
@@ -149,8 +155,10 @@ class Training(Frozen):
     """Adam, linear KL warm-up over `warmup` epochs, early stopping after `patience` epochs without improvement.
 
     The objective is the bound with `samples` importance samples per component: 1 is MISELBO, more the IWAE bound.
-    `points` trains on that many training points only.
+    `points` trains on that many training points only; `flip` mirrors every other image left to right, at random.
     """
+
+    later = ("flip",)
 
     learning_rate: PositiveReal = 5e-4
     batch_size: Count = 100
@@ -159,6 +167,7 @@ class Training(Frozen):
     patience: Count = 100
     samples: Count = 1
     points: Count | None = None
+    flip: bool = False
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Training:

@@ -80,6 +80,8 @@ class _Trained(_Run):
                     feature_shapes(dataset.shape, network.layers)
                 except UserError as error:
                     return f"{role}.{error}"
+        if self.training.flip and not image:
+            return f"training.flip mirrors images, and {self.dataset} holds {dataset.kind}"
         if self.decoder.name == "pixelcnn" and self.likelihood.name != "bernoulli":
             return (
                 f"the pixelcnn decoder gives one logit per pixel, so it takes likelihood bernoulli, not {self.likelihood.name}"
