@@ -108,12 +108,13 @@ class MixturePrior(nn.Module):
     Arguments:
         latent: The dimension Z.
         components: M.
+        spread: Standard deviation of the means at the start.
     """
 
-    def __init__(self, latent: int, components: int) -> None:
+    def __init__(self, latent: int, components: int, spread: float = 1.0) -> None:
         super().__init__()
         self.components = components
-        self.mean = nn.Parameter(torch.randn(components, latent))
+        self.mean = nn.Parameter(spread * torch.randn(components, latent))
         self.log_var = nn.Parameter(torch.zeros(components, latent))
 
     def forward(self, encoder: Encoder, dtype: torch.dtype) -> Distribution:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gumbel_softmax, log_softmax
 
-from mixvae.categorical import draw_categories, gaussian_kl_to_each, uniform_kl
+from mixvae.categorical import INITIAL_SPREAD, draw_categories, gaussian_kl_to_each, uniform_kl
 from mixvae.likelihoods import likelihood
 from mixvae.nets import decoder, features, generate, mlp
 from mixvae.objectives import LogTerms, Objective
@@ -54,7 +54,7 @@ class CPVAE(nn.Module):
         self.encoder, width = features(spec.encoder, 1, shape)
         self.category_logits = nn.Linear(width, spec.K)
         self.gated = mlp(nn.Linear, (width + spec.K, width), 2 * spec.latent, "gated", 0.0)
-        self.prior = MixturePrior(spec.latent, spec.K)
+        self.prior = MixturePrior(spec.latent, spec.K, INITIAL_SPREAD)
         self.register_buffer("one_hot", torch.eye(spec.K), persistent=False)
         self.width = max(self.decoder.width, self.noise_size + spec.K)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import glu, log_softmax
 
-from mixvae.categorical import draw_categories, gaussian_kl, uniform_kl
+from mixvae.categorical import INITIAL_SPREAD, draw_categories, gaussian_kl, uniform_kl
 from mixvae.likelihoods import likelihood
 from mixvae.nets import decoder, features, generate
 from mixvae.objectives import LogTerms, Objective
@@ -58,7 +58,7 @@ class ShuGMVAE(nn.Module):
         self.joint_of_x = nn.Linear(width, 2 * width)
         self.joint_of_y = nn.Linear(spec.K, 2 * width, bias=False)
         self.heads = nn.Linear(width, 2 * spec.latent)
-        self.prior = MixturePrior(spec.latent, spec.K)
+        self.prior = MixturePrior(spec.latent, spec.K, INITIAL_SPREAD)
         self.width = max(self.decoder.width, spec.K * spec.latent, 2 * spec.K)
 
     def posterior(self, x: Tensor) -> Posterior:
