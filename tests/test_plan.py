@@ -15,6 +15,7 @@ import yaml
 from conftest import ROOT, run_script, small_spec
 
 from mixvae import costs
+from mixvae.costs.operations import operations
 from mixvae.errors import UserError
 from mixvae.models import build
 from mixvae.results import RULES
@@ -131,7 +132,7 @@ def test_operations_counted_without_data_are_those_with_data(name):
     spec = parse_run({**base, **networks, **MODELS[name]})
     counts = costs.count(spec, DIGITS)
     model = build(spec, torch.rand(1297, 64), (1, 8, 8))
-    step, encode, sample, _ = costs._operations(model, 10, spec, 64)
+    step, encode, sample, _ = operations(model, 10, spec, 64)
     # dHSIC is quadratic in the batch
     assert counts.step == pytest.approx(step, rel=0.05 if name == "mvae" else 0)
     assert (counts.encode, counts.sample) == (encode, sample)

@@ -22,7 +22,7 @@ GRID_EXTENT, GRID_STEP = 4.0, 0.01
 """The grid covers [-4, 4]^2, six standard deviations beyond the means of the bivariate target. Sums over a grid of Gaussians
 with a standard deviation above the step are exact to 1e-8; the ring's is 0.022."""
 MASS_TOLERANCE = 1e-3
-GRID_CHUNK = 1 << 22
+GRID_CHUNK = 1 << 19
 """Numbers in the widest array of a chunk of the grid."""
 
 
