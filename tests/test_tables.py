@@ -227,7 +227,8 @@ def test_no_two_settings_share_a_name():
         "latent": [2, 3],
         "likelihood": [{"name": "gaussian", "std": 0.1}, {"name": "gaussian", "std": 0.10000001}],
         "encoder": [{"hidden": [8, 8]}, {"hidden": [8]}, "conv"],
-        "training": [{}, {"samples": 2}, {"points": 10}, {"learning_rate": 1e-3}],
+        "training": [{}, {"samples": 2}, {"points": 10}, {"flip": True}],
+        "flow": ["none", "iaf", {"name": "iaf", "order": "alternating"}],
         "threads": [1, 2],
         "prior": ["standard", {"name": "mog", "components": 3}, {"name": "mog", "components": 4}],
     }

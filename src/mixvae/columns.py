@@ -31,7 +31,7 @@ def flat(value: Any, prefix: str = "") -> Flat:
 def flat_specs(study: StudyRuns, dataset: str) -> dict[str, Flat]:
     """Return the flattened spec of every run on `dataset` but the controls."""
     specs = {run: spec for run, spec in study.runs.items() if spec.dataset == dataset and spec.model != "constant"}
-    return {run: flat(spec.model_dump(mode="json")) for run, spec in specs.items()}
+    return {run: flat(spec.spelt_out()) for run, spec in specs.items()}
 
 
 def column_names(study: StudyRuns, dataset: str) -> dict[str, str]:

@@ -115,9 +115,7 @@ def compare(study: StudyRuns, metrics: pd.DataFrame, dataset: str, published: li
     rows, used = [], set()
     for (K, column), runs in sorted(grouped(study, names).items(), key=lambda cell: (order[cell[0][1]], cell[0][0])):
         spec = study.runs[runs[0]]
-        counterparts = [
-            i for i, row in enumerate(there) if matches(parse_match(row["match"]), flat(spec.model_dump(mode="json")))
-        ]
+        counterparts = [i for i, row in enumerate(there) if matches(parse_match(row["match"]), flat(spec.spelt_out()))]
         used |= set(counterparts)
         found = [(row["metric"], row) for row in (there[i] for i in counterparts)]
         headlines = headline_metrics(spec, info)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 _SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
@@ -18,10 +26,14 @@ class Frozen(BaseModel):
     """Options that came after results had been made: left out of the canonical form at their default, so that ids stay."""
 
     @model_serializer(mode="wrap")
-    def _without_later_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_later_defaults(self, serialise: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
         fields = type(self).model_fields
-        unset = {name for name in self.later if getattr(self, name) == fields[name].default}
+        unset = set() if info.context else {name for name in self.later if getattr(self, name) == fields[name].default}
         return {name: value for name, value in serialise(self).items() if name not in unset}
+
+    def spelt_out(self) -> dict[str, Any]:
+        """Return every option with its value, as JSON types: for comparing settings, not for ids."""
+        return self.model_dump(mode="json", context={"later": True})
 
 
 def _number(value: Any) -> Any:
