@@ -13,7 +13,7 @@ from pathlib import Path
 from mixvae import cli
 from mixvae.data.prepared import verify
 from mixvae.errors import UserError
-from mixvae.spec import find_config, load
+from mixvae.spec import Expansion, find_config, load, outputs
 from mixvae.spec.study import describe
 
 LOCKS = Path(".snakemake/locks")
@@ -51,7 +51,7 @@ def main() -> int:
         return cli.INTERRUPTED
     folder = Path("results") / expansion.study.study
     if folder.is_dir() and set(further).isdisjoint({"-n", "--dry-run", "--lint"}):
-        show(folder)
+        show(folder, expansion)
     return code
 
 
@@ -76,25 +76,39 @@ def release_stale_lock(snakemake: list[str]) -> None:
     subprocess.run([*snakemake, "--unlock", "--quiet", "all"], check=True)
 
 
-def show(folder: Path) -> None:
-    """Print the headline table and where everything lies."""
+def show(folder: Path, expansion: Expansion) -> None:
+    """Print the headline tables, the controls and where everything lies."""
     import pandas as pd
 
     from mixvae.rendering import HEADLINES, MARKS_NOTE, headline
 
     seen = ""
+    names = outputs.tables(expansion.runs.values(), expansion.datasets)
     for kind, (_, what) in HEADLINES.items():
-        for path in sorted(folder.glob(f"tables/{kind}_*.csv")):
-            if text := headline(pd.read_csv(path), kind):
-                name = path.stem.removeprefix(f"{kind}_")
-                print(f"\n{name}: {what}\n\n{text}")
+        for path in (folder / f"tables/{name}.csv" for name in names if name.split("_", 1)[0] == kind):
+            if path.is_file() and (text := headline(pd.read_csv(path), kind)):
+                dataset = path.stem.removeprefix(f"{kind}_")
+                print(f"\n{dataset}: {what}\n\n{text}")
                 seen += text
+                if kind == "ablation":
+                    print_controls(folder, expansion, dataset)
     print("".join(f"\n{line}" for line in MARKS_NOTE.splitlines() if line[0] in seen))
     if (folder / "failures.csv").is_file() and len(failed := pd.read_csv(folder / "failures.csv")):
         print(
             f"\n{len(failed)} runs are missing, the first is {failed.run[0]} at rule {failed.rule[0]}: {folder / 'failures.csv'}"
         )
     print(f"\nresults: {folder}/ (tables/, figures/, metrics.csv, skipped.csv, failures.csv), runs: {folder.parent}/runs/")
+
+
+def print_controls(folder: Path, expansion: Expansion, dataset: str) -> None:
+    """Print what a constant predictor reaches on a data set, under each likelihood."""
+    import pandas as pd
+
+    metrics = pd.read_csv(folder / "metrics.csv")
+    values = metrics[metrics.metric == "nll"].set_index("run")["value"]
+    for run, spec in expansion.runs.items():
+        if spec.model == "constant" and spec.dataset == dataset and run in values.index:
+            print(f"a constant predictor ({spec.likelihood.name}): {values[run]:.3f}")
 
 
 cli.run(main)

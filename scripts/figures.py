@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mixvae import cli
+from mixvae.files import keep_only
 from mixvae.provenance import record
 
 
@@ -30,7 +31,9 @@ def main() -> None:
     with record("figures", folder / "provenance/figures.json", inputs=inputs, outputs=made) as facts:
         facts["runs"] = sorted(set(study.runs) - missing)
         view = None
-        for name in outputs.figures(study.runs.values(), study.datasets):
+        names = outputs.figures(study.runs.values(), study.datasets)
+        keep_only(folder / "figures", names)
+        for name in names:
             kind, dataset = name.split("_", 1)
             if view is None or view.dataset != dataset:
                 # one at a time: a view keeps its data set and models

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mixvae import cli
 from mixvae.errors import UserError
-from mixvae.files import atomic
+from mixvae.files import atomic, keep_only
 from mixvae.provenance import record, verify_outputs
 
 
@@ -55,6 +55,7 @@ def main() -> None:
         write_csv(metrics, folder / "metrics.csv")
         write_csv(pd.DataFrame(study.skipped, columns=["combination", "reason"]), folder / "skipped.csv")
         write_csv(failed, folder / "failures.csv")
+        keep_only(folder / "tables", made)
         for table in made:
             kind, dataset = table.split("_", 1)
             if kind == "published":

@@ -52,3 +52,13 @@ def test_scripts_end_with_one_line(script, arguments, expected):
     assert result.returncode == 1
     assert result.stderr.startswith(expected)
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_files_of_an_earlier_version_of_a_study_are_removed(tmp_path):
+    from mixvae.files import keep_only
+
+    for name in ("ablation_a.md", "ablation_a.csv", "components_a.md"):
+        (tmp_path / name).touch()
+    keep_only(tmp_path, ["ablation_a"])
+    assert {path.name for path in tmp_path.iterdir()} == {"ablation_a.md", "ablation_a.csv"}
+    keep_only(tmp_path / "gone", [])

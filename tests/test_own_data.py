@@ -401,3 +401,13 @@ def test_download_names_an_unknown_data_set(tmp_path):
     )
     assert result.returncode == 1
     assert result.stderr == "error: --dataset: unknown data set 'mnits' (did you mean 'mnist'?)\n"
+
+
+def test_keys_choose_between_a_whole_array_and_parts(tmp_path):
+    np.savez(tmp_path / "both.npz", x=GREY, x_train=GREY[:-10], x_test=GREY[-10:])
+    sizes = []
+    for keys in ({"x": "x"}, {"x_train": "x_train"}):
+        _, _, info = resolve({"path": str(tmp_path / "both.npz"), "keys": keys}, None, tmp_path / "cache.json")
+        sizes.append(info.splits)
+    assert sum(sizes[0].model_dump().values()) == len(GREY)
+    assert sizes[1].test == 10

@@ -93,14 +93,14 @@ def test_every_cell_has_a_row_for_its_headline_metric():
     frame, rows = compare(found, [row(), *purities])
     shown = [(r["column"], r["K"], r["metric"], r["status"]) for r in rows]
     assert shown == [
-        ("vae standard+none", 1, "nll_miselbo", "compared"),
-        ("vae standard+none", 2, "nll_miselbo", "not at hand"),
-        ("cpvae", 10, "-elbo", "not at hand"),
-        ("cpvae", 10, "cluster_accuracy", "not at hand"),
-        ("gmvae", 10, "cluster_accuracy", "not at hand"),
-        ("gmvae_shu", 16, "cluster_purity", "compared"),
-        ("gmvae_shu", 16, "cluster_purity", "compared"),
-        ("mvae", 4, "mse", "not at hand"),
+        ("vae standard+none (bernoulli)", 1, "nll_miselbo", "compared"),
+        ("vae standard+none (bernoulli)", 2, "nll_miselbo", "not at hand"),
+        ("cpvae (bernoulli)", 10, "-elbo", "not at hand"),
+        ("cpvae (bernoulli)", 10, "cluster_accuracy", "not at hand"),
+        ("gmvae (bernoulli)", 10, "cluster_accuracy", "not at hand"),
+        ("gmvae_shu (bernoulli)", 16, "cluster_purity", "compared"),
+        ("gmvae_shu (bernoulli)", 16, "cluster_purity", "compared"),
+        ("mvae (gaussian)", 4, "mse", "not at hand"),
     ]
     assert [r["difference"] for r in rows[-3:-1]] == pytest.approx([0.7 - 0.908, 0.7 - 0.783])
     assert rows[3]["ours"] == pytest.approx(0.9)

@@ -291,3 +291,17 @@ def test_configuration_needs_neither_torch_nor_numpy(tmp_path):
 
     code = "import sys; import mixvae.spec; sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'pandas')))"
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "src")}, cwd=Path("/")).returncode == 0
+
+
+def test_studies_that_include_each_other_or_nothing_are_named(tmp_path, monkeypatch):
+    import mixvae.spec.study as module
+
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    for name, content in {"ping": "include: [pong]", "pong": "include: [ping]", "empty": None}.items():
+        (tmp_path / f"{name}.yaml").write_text(f"study: {name}\n{content}\n" if content else "")
+    with pytest.raises(UserError, match="include: ping includes pong includes ping; remove one"):
+        expand({"study": "x", "include": ["ping"]}, "x.yaml")
+    with pytest.raises(UserError, match=r"x.yaml: include: .*empty.yaml is empty"):
+        expand({"study": "x", "include": ["empty"]}, "x.yaml")
+    with pytest.raises(UserError, match=r"x.yaml: include: .*no study 'pingg' \(did you mean 'ping'"):
+        expand({"study": "x", "include": ["pingg"]}, "x.yaml")

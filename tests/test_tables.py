@@ -271,14 +271,14 @@ def test_colours_are_also_in_bits_per_dimension_when_levels_are_counted(tmp_path
     frame = tables.likelihood_table(study, metrics, tmp_path, missing, "cifar10").set_index(["metric", "K", "column"])
     bits = 3072 * np.log(2)
     for block, nats in {"-elbo bpd": 6901, "nll_miselbo bpd": 6900.5, "nll_matched bpd": 6900.25}.items():
-        row = frame.loc[block, 2, "vae standard+none"]
+        row = frame.loc[block, 2, "vae standard+none (logistics)"]
         assert row["mean"] == pytest.approx(nats / bits)
         assert row["delta"] == pytest.approx(-100 / bits)
         assert row["delta_low"] < row["delta"] < row["delta_high"]
         assert row["best"]
         # a Gaussian's density counts no levels
-        assert (block, 1, "mvae") not in frame.index
-    assert frame.loc["-elbo", 1, "mvae"]["mean"] == pytest.approx(11)
+        assert (block, 1, "mvae (gaussian)") not in frame.index
+    assert frame.loc["-elbo", 1, "mvae (gaussian)"]["mean"] == pytest.approx(11)
     metrics.loc[(metrics.K == 2) & (metrics.metric == "pareto_k_above_0.7"), "value"] = 0.5
     plain = tables.likelihood_table(study, metrics, tmp_path, missing, "cifar10")
     assert set(plain.metric[plain.unreliable]) == {"nll", "nll_miselbo", "nll_miselbo bpd"}
@@ -334,13 +334,17 @@ def reconstructions():
 def test_a_score_that_could_not_be_measured_says_so_and_why():
     frame = tables.reconstruction_table(*reconstructions(), "cifar10")
     text = rendering.text(frame, "**{}**").set_index(["metric", "K"])
-    assert list(text.columns) == ["mvae"]
-    assert text.loc[("inception_score", 1), "mvae"] == text.loc[("inception_score", 4), "mvae"] == "not measured"
-    assert text.loc[("mse", 4), "mvae"] == "**100.000**"
+    assert list(text.columns) == ["mvae (gaussian)"]
+    assert (
+        text.loc[("inception_score", 1), "mvae (gaussian)"]
+        == text.loc[("inception_score", 4), "mvae (gaussian)"]
+        == "not measured"
+    )
+    assert text.loc[("mse", 4), "mvae (gaussian)"] == "**100.000**"
     assert '"not measured": no weights.' in rendering.note(frame, "reconstruction")
     csv = tables.wide(frame).set_index(["metric", "K"])
-    assert csv.loc[("inception_score", 1), "mvae unmeasured"] == "not measured: no weights"
-    assert np.isnan(csv.loc[("inception_score", 1), "mvae"])
+    assert csv.loc[("inception_score", 1), "mvae (gaussian) unmeasured"] == "not measured: no weights"
+    assert np.isnan(csv.loc[("inception_score", 1), "mvae (gaussian)"])
     assert rendering.headline(tables.wide(frame), "reconstruction").split()[-3:] == ["mse", "4", "100.000"]
 
 

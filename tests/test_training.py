@@ -206,3 +206,14 @@ def test_more_samples_train_the_iwae_bound(prepared, monkeypatch):
     np.testing.assert_allclose(value, (w.logsumexp(0) - np.log(5)).mean(0), atol=1e-4)
     one, five, many = (np.mean([validate(model, x, L, seed) for seed in range(3)]) for L in (1, 5, 100))
     assert one < five < many
+
+
+def test_a_model_starts_from_the_points_it_is_trained_on_and_from_no_other_data_set(prepared):
+    data = prepared("digits")
+    spec = small_spec(prior={"name": "vamp", "components": 10}, training={"epochs": 2, "warmup": 1, "points": 60})
+    free = build_for(spec, data).prior.free.detach()
+    used = torch.from_numpy(training.subset(data.points("train", binary=False), 60)).clamp(0.01, 0.99)
+    assert len(free) == 6  # one per ten of 60
+    assert all((used == pseudo).all(1).any() for pseudo in free)
+    with pytest.raises(UserError, match="the data are of pbmc68k_reduced, but the run is on digits"):
+        build_for(spec, prepared("pbmc68k_reduced"))

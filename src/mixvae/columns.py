@@ -42,6 +42,7 @@ def column_names(study: StudyRuns, dataset: str) -> dict[str, str]:
     """
     specs = flat_specs(study, dataset)
     several = len({spec["model"] for spec in specs.values()}) > 1
+    likelihoods = {spec["likelihood.name"] for spec in specs.values()}
     groups: dict[tuple[str, ...], dict[str, Flat]] = defaultdict(dict)
     for run, spec in specs.items():
         groups[spec["model"], spec["prior.name"], spec["flow.name"]][run] = spec | _networks(spec)
@@ -53,7 +54,10 @@ def column_names(study: StudyRuns, dataset: str) -> dict[str, str]:
         variants = _variants(runs)
         for run, spec in runs.items():
             # named for all columns of a model or for none, so that a bare name does not hide a PixelCNN
-            texts = ({"networks": spec["networks"]} if len(networks[model]) > 1 else {}) | variants[run]
+            texts = {"networks": spec["networks"]} if len(networks[model]) > 1 else {}
+            # densities and probabilities do not compare, so no column leaves open which it is
+            texts |= {"likelihood.name": spec["likelihood.name"]} if len(likelihoods) > 1 else {}
+            texts |= variants[run]
             components = texts.pop("prior.components", None)
             head = _head(model, f"{prior}({components})" if components else prior, flow, several)
             variant = ", ".join(dict.fromkeys(texts.values()))

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,14 @@ def sha256(path: str | Path) -> str:
     """Return the hexadecimal sha256 of a file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def keep_only(folder: Path, stems: Iterable[str]) -> None:
+    """Remove the files of a folder whose names without ending are not among `stems`: what an earlier version of it held."""
+    stems = set(stems)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.stem not in stems:
+            path.unlink()
 
 
 def canonical_json(value: Any) -> str:

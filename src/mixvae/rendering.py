@@ -30,7 +30,8 @@ NOTES = {
     "ablation": """\
 Nats per test point, lower is better; mean over seeds [{spread} over seeds]. Δ is the paired difference to K = 1 of the same
 column, on the same seeds, with its 95 % interval over test points. Bold: best of its column. "control" is a constant predictor
-with the column's likelihood.
+with the column's likelihood (nb for zinb), fitted on all training points. Where columns name their likelihoods, only those of
+the same one compare.
 {columns}
 {marks}
 

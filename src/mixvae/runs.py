@@ -15,7 +15,7 @@ from mixvae.errors import UserError
 from mixvae.files import atomic, write_json
 from mixvae.models import build
 from mixvae.spec import AnyRun
-from mixvae.training import HISTORY_COLUMNS, Trained
+from mixvae.training import HISTORY_COLUMNS, Trained, subset
 
 
 def save_run(folder: Path, spec: AnyRun, model: nn.Module, trained: Trained) -> None:
@@ -39,8 +39,17 @@ def save_run(folder: Path, spec: AnyRun, model: nn.Module, trained: Trained) -> 
 
 
 def build_for(spec: AnyRun, data: Prepared) -> nn.Module:
-    """Return the model of `spec` for its data set, with its initial weights."""
-    return build(spec, torch.from_numpy(data.points("train", binary=False)), tuple(data.meta["shape"]))
+    """Return the model of `spec` for its data set, with its initial weights.
+
+    It starts from the points that it is trained on, and no others. Raises UserError when the data are of another data set.
+    """
+    if data.meta["name"] != spec.dataset:
+        raise UserError(
+            f"the data are of {data.meta['name']}, but the run is on {spec.dataset}; give results/datasets/{spec.dataset}"
+        )
+    x = data.points("train", binary=False)
+    points = None if spec.model == "constant" else spec.training.points
+    return build(spec, torch.from_numpy(subset(x, points)), tuple(data.meta["shape"]))
 
 
 def load_run(folder: Path, spec: AnyRun, data: Prepared) -> nn.Module:

@@ -37,7 +37,9 @@ def read(path: Path, options: ReaderOptions) -> Arrays:
     """
     arrays = _open(path, options.keys)
     if "x" in arrays and any(f"x_{part}" in arrays for part in PARTS):
-        raise UserError(f"{path}: holds x and x_train, x_valid or x_test; which is it? Choose with keys")
+        raise UserError(
+            f"{path}: holds x and x_train, x_valid or x_test; which is it? Choose with keys: {{x: x}} or keys: {{x_train: x_train}}"
+        )
     whole = {part: _images(path, name, arrays[name]) for part, name in _named(arrays, "x") if name in arrays}
     labels = {part: arrays[name] for part, name in _named(arrays, "y") if name in arrays}
     if labels and set(labels) != set(whole):
@@ -72,7 +74,10 @@ def _open(path: Path, keys: dict[str, str]) -> dict[str, np.ndarray]:
                 if theirs not in file.files:
                     raise UserError(f"{path}: keys.{ours}: no array {theirs!r} in the file{did_you_mean(theirs, file.files)}")
             names = {name: keys.get(name, name) for name in NAMES if name in keys or name not in keys.values()}
-            others = [name for name in file.files if name not in names.values()]
+            if keys and len(chosen := {name in ("x", "y") for name in keys}) == 1:
+                # keys that name one whole array, or parts, leave the other kind alone
+                names = {ours: theirs for ours, theirs in names.items() if (ours in ("x", "y")) in chosen}
+            others = [name for name in file.files if name not in names.values() and name not in NAMES]
             for ours, theirs in names.items():
                 if theirs in file.files:
                     arrays[ours] = _array(path, theirs, file)

@@ -28,6 +28,8 @@ LEGEND_CHARACTERS, LEGEND_HANDLE = 14, 6
 sns.set_theme(style="whitegrid", context="paper")
 # text in a PDF as text, and with the fonts' digests left out of their names
 plt.rcParams["pdf.fonttype"] = 42
+# numbers on an axis are read as they stand
+plt.rcParams["axes.formatter.useoffset"] = False
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -98,6 +98,7 @@ def explain(error: ValidationError, models: list[type[BaseModel]], prefix: tuple
             text += f"; found {_short(found)}" if _scalar(found) else ""
         case _:
             text = f"{where}: found {_short(found)}; {_plain(first['msg'])}"
+    text = text.removeprefix(": ")
     more = error.error_count() - 1
     return text + (f" (and {more} more)" if more else "")
 

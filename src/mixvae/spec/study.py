@@ -152,9 +152,14 @@ def _blocks(study: Study, source: str, above: tuple[str, ...] = ()):
     """Yield (file, number, block) of every block of `runs`, those of the included studies first."""
     for name in study.include:
         if name in above:
-            raise UserError(f"{source}: include: {name} includes itself; remove it")
-        path = find_config(name, FOLDER)
-        content = read_yaml(path)
+            raise UserError(f"{source}: include: {' includes '.join((*above[above.index(name) :], name))}; remove one")
+        try:
+            path = find_config(name, FOLDER)
+            content = read_yaml(path)
+        except UserError as error:
+            raise UserError(f"{source}: include: {error}") from None
+        if content is None:
+            raise UserError(f"{source}: include: {path} is empty")
         try:
             included = Study.model_validate(content)
         except ValidationError as error:
