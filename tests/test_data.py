@@ -578,3 +578,32 @@ def test_torchvision_datasets_import_with_and_without_compiled_operators():
         "assert d.MNIST and d.FashionMNIST and d.CIFAR10"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(ROOT / "src")})
+
+
+def test_an_archive_cannot_write_outside_of_its_folder(tmp_path):
+    import io
+    import tarfile
+
+    from mixvae.data.archives import unpack
+
+    def archive(*names):
+        path = tmp_path / "a.tar.gz"
+        with tarfile.open(path, "w:gz") as file:
+            for name in names:
+                member = tarfile.TarInfo(name)
+                member.size = 2
+                file.addfile(member, io.BytesIO(b"ok"))
+            link = tarfile.TarInfo("link")
+            link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            file.addfile(link)
+        return path
+
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    unpack(archive("a/b", "c"), folder)
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*")} == {"a", "a/b", "c"}
+    assert (folder / "a/b").read_bytes() == b"ok"
+    for hostile in ("../out", "/tmp/out-of-the-folder", "a/../../out"):
+        with pytest.raises(UserError, match="would be unpacked outside of its folder"):
+            unpack(archive(hostile), folder)
+    assert not (tmp_path / "out").exists()

@@ -333,7 +333,7 @@ def test_an_interrupt_ends_all_processes_and_releases_the_lock(tmp_path, number)
             time.sleep(0.2)
             family = psutil.Process(child.pid).children(recursive=True)
         child.send_signal(number)  # to this process alone, as `kill` does
-        _, message = child.communicate(timeout=60)
+        _, message = child.communicate(timeout=180)
         assert child.returncode == 130
         assert message.splitlines()[-1] == "interrupted; the same command goes on from here"
         assert not psutil.wait_procs(family, timeout=10)[1]

@@ -122,7 +122,11 @@ def study_json():
     """What the study consists of, for the rules that look at it as a whole."""
     skipped = [{"combination": json.dumps(combination), "reason": reason} for combination, reason in EXPANSION.skipped]
     runs = {run: spec.model_dump(mode="json") for run, spec in RUNS.items()}
-    datasets = {name: info.model_dump(mode="json") for name, info in EXPANSION.datasets.items()}
+    # without the place of the user's own files: moving one makes no new tables
+    datasets = {
+        name: json.loads(without_source(info)) if name in EXPANSION.own else info.model_dump(mode="json")
+        for name, info in EXPANSION.datasets.items()
+    }
     return json.dumps({"study": EXPANSION.study.study, "runs": runs, "skipped": skipped, "datasets": datasets}, indent=1)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tarfile
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from mixvae.data.archives import unpack
 from mixvae.data.arrays import Arrays
 from mixvae.data.splits import consecutive
 from mixvae.data.torchvision_import import datasets
@@ -23,8 +23,7 @@ def load(raw: Path) -> Arrays:
     """
     build = datasets().CIFAR10
     with tempfile.TemporaryDirectory() as root:
-        with tarfile.open(raw / build.filename) as archive:
-            archive.extractall(root, filter="data")
+        unpack(raw / build.filename, Path(root))
         train, test = build(root, train=True), build(root, train=False)
     x = np.concatenate([train.data, test.data]).transpose(0, 3, 1, 2)
     y = np.array([*train.targets, *test.targets], dtype=np.int64)

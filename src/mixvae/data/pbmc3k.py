@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tarfile
 import tempfile
 import warnings
 from pathlib import Path
 
 import numpy as np
 
+from mixvae.data.archives import unpack
 from mixvae.data.arrays import Arrays
 
 
@@ -24,8 +24,7 @@ def load(raw: Path) -> Arrays:
 
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the processed file is of an old format version
-        with tarfile.open(raw / "pbmc3k_filtered_gene_bc_matrices.tar.gz") as archive:
-            archive.extractall(folder, filter="data")
+        unpack(raw / "pbmc3k_filtered_gene_bc_matrices.tar.gz", Path(folder))
         cells = scanpy.read_10x_mtx(Path(folder, "filtered_gene_bc_matrices/hg19"))
         kept = anndata.read_h5ad(raw / "pbmc3k.h5ad").obs["louvain"].astype("category")
     cells = cells[kept.index]
