@@ -39,6 +39,8 @@ def main() -> int:
     snakemake = [sys.executable, "-m", "snakemake", "--configfile", str(path)]
     release_stale_lock(snakemake)
     command = [*snakemake, "--cores", arguments.cores, "--workflow-profile", str(profile), *further]
+    # a shell's background jobs ignore SIGINT, and Snakemake, which is ended by it, would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # in a process group of its own, which gets one signal, whether a terminal interrupted everything or somebody only this process
     child = subprocess.Popen(command, start_new_session=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
