@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +11,18 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mixvae.errors import UserError
+from mixvae.interruption import Interrupted, ask_for_requeue
 from mixvae.spec import AnyRun, parse_run_json
 
 # A script is named after its rule; its folder, which python puts first, must not shadow a library of that name (tabulate).
 sys.path[:] = [entry for entry in sys.path if Path(entry) != Path(sys.argv[0]).resolve().parent]
 
 USER_ERROR = 1
+RESUMABLE = 75
+"""What was done is saved and the job asks to be started again; EX_TEMPFAIL of sysexits.h."""
 INTERRUPTED = 130
+OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""A full disk, quota or broken device meets a file that is open, so that the error does not know its name."""
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -25,10 +32,14 @@ def run(main: Callable[[], int | None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USER_ERROR)
+    except Interrupted as stop:
+        print(f"stopped: {stop}", file=sys.stderr, flush=True)
+        ask_for_requeue(stop)
+        sys.exit(INTERRUPTED if stop.signal == signal.SIGINT else RESUMABLE)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in OF_THE_MACHINE:
             raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"error: {error.filename or Path.cwd()}: {error.strerror}", file=sys.stderr)
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

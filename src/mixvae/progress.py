@@ -16,11 +16,12 @@ class Progress:
     Arguments:
         total: How many steps there will be.
         label: What is counted.
+        done: How many were done before.
     """
 
-    def __init__(self, total: int, label: str) -> None:
-        self.total, self.label, self.done = total, label, 0
-        self.bar = tqdm(total=total, desc=label) if sys.stderr.isatty() else None
+    def __init__(self, total: int, label: str, done: int = 0) -> None:
+        self.total, self.label, self.done = total, label, done
+        self.bar = tqdm(total=total, desc=label, initial=done) if sys.stderr.isatty() else None
         self.start = time.monotonic()
         self.interval = FIRST_LINE
         self.next_line = self.start + FIRST_LINE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mixvae.checkpoint import Checkpoint, State
 from mixvae.data.prepared import Prepared
 from mixvae.errors import UserError
 from mixvae.objectives import bound
 from mixvae.progress import Progress
 from mixvae.seeds import derive
 from mixvae.spec import AnyRun
+from mixvae.spec.parts import Training
 
 VALIDATION_ELEMENTS = 1 << 22
 """Numbers in the widest array of one validation chunk."""
@@ -24,6 +27,7 @@ SUBSET_SEED = 777
 """Of the training points that are used when not all are."""
 
 HISTORY_COLUMNS = ("epoch", "beta", "train_objective", "train_reconstruction", "train_kl", "valid_bound", "seconds")
+DIVERGED = "training diverged, lower training.learning_rate"
 
 
 class Trained(NamedTuple):
@@ -41,16 +45,89 @@ class Trained(NamedTuple):
     stopped_by: str
 
 
+class Loop:
+    """What a training loop changes as it goes, so that it can be saved after any step.
+
+    epoch, batch, steps: The epoch being trained, its finished batches, and all finished batches.
+    permutation: The epoch's data order, (N,).
+    terms: The epoch's objective, reconstruction and KL of every batch, summed over its points, (batches, 3).
+    seconds: How long training has taken so far, in all processes together.
+    """
+
+    FACTS = ("epoch", "batch", "steps", "history", "best", "best_epoch", "seconds")
+
+    def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer, order: torch.Generator) -> None:
+        self.model, self.optimiser, self.order = model, optimiser, order
+        self.epoch = self.batch = self.steps = 0
+        self.permutation, self.terms = torch.empty(0), torch.empty(0)
+        self.history: list[dict[str, Any]] = []
+        self.best, self.best_epoch = -float("inf"), -1
+        self.weights: dict[str, Tensor] = {}
+        self.seconds = 0.0
+
+    def end_epoch(self, row: dict[str, Any]) -> None:
+        """Add an epoch to the history and keep its weights if it is the best."""
+        self.history.append(row)
+        if row["valid_bound"] > self.best:
+            self.best, self.best_epoch = row["valid_bound"], self.epoch
+            self.weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        self.epoch, self.batch = self.epoch + 1, 0
+
+    def patience_ended(self, settings: Training) -> bool:
+        """Return whether the validation objective has not improved for too long; the warm-up does not count."""
+        return self.epoch - 1 - max(self.best_epoch, settings.warmup - 1) >= settings.patience
+
+    def state(self) -> State:
+        """Return everything that the rest of the training depends on."""
+        tensors = {"permutation": self.permutation, "terms": self.terms, "random.order": self.order.get_state()}
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.order.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.order.device)
+        # clones, since a file cannot hold tensors that share memory
+        tensors |= {f"model.{name}": tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.weights.items()}
+        for index, entry in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": tensor for name, tensor in entry.items()}
+        facts = {name: getattr(self, name) for name in self.FACTS}
+        return State(tensors, facts)
+
+    def resume(self, state: State) -> None:
+        """Go on from a state of `state`."""
+        for name in self.FACTS:
+            setattr(self, name, state.facts[name])
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}, "random": {}}
+        for name, tensor in state.tensors.items():
+            part, _, rest = name.partition(".")
+            if rest:
+                parts[part][rest] = tensor
+        device = self.order.device
+        self.permutation, self.terms = (state.tensors[name].to(device) for name in ("permutation", "terms"))
+        self.weights = {name: tensor.to(device) for name, tensor in parts["best"].items()}
+        self.model.load_state_dict(parts["model"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in parts["optimiser"].items():
+            index, key = name.split(".")
+            moments.setdefault(int(index), {})[key] = tensor
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
+        self.order.set_state(parts["random"]["order"])
+        torch.set_rng_state(parts["random"]["cpu"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(parts["random"]["cuda"], device)
+
+
 def beta_at(epoch: int, warmup: int) -> float:
     """Return the KL's weight: linear from 0 at epoch 0 to 1 at epoch warmup - 1, then 1."""
     return 1.0 if warmup <= 1 else min(1.0, epoch / (warmup - 1))
 
 
-def train(model: nn.Module, data: Prepared, spec: AnyRun, device: torch.device) -> Trained:
+def train(
+    model: nn.Module, data: Prepared, spec: AnyRun, device: torch.device, checkpoint: Checkpoint | None = None
+) -> Trained:
     """Fit `model` to the training part and choose the epoch by the validation part.
 
-    Grey images are binarised anew for every batch under a Bernoulli likelihood.
-    Raises UserError when the objective stops being finite, naming the epoch and the term.
+    Grey images are binarised anew for every batch under a Bernoulli likelihood. With a `checkpoint`, training goes on from its
+    state if it has one, and saves its own from time to time; on a CPU the result is the same bits as without an interruption.
+    Raises UserError when the objective stops being finite, naming the step and the term, and Interrupted after a signal.
     """
     settings, seed = spec.training, spec.seed
     model.to(device)
@@ -62,16 +139,20 @@ def train(model: nn.Module, data: Prepared, spec: AnyRun, device: torch.device) 
     torch.manual_seed(derive(seed, "sampling"))
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
 
-    history: list[dict[str, Any]] = []
-    best, best_epoch, weights = -float("inf"), -1, {}
-    stopped_by, start = "budget", time.monotonic()
-    progress = Progress(settings.epochs, "epoch")
-    for epoch in range(settings.epochs):
-        beta = beta_at(epoch, settings.warmup)
+    loop = Loop(model, optimiser, order)
+    if checkpoint is not None and (state := checkpoint.load()) is not None:
+        loop.resume(state)
+        print(f"going on from epoch {loop.epoch}, step {loop.batch} of {len(loop.terms)}", file=sys.stderr)
+    start, steps_before = time.monotonic() - loop.seconds, loop.steps
+    progress = Progress(settings.epochs, "epoch", done=loop.epoch)
+    while loop.epoch < settings.epochs and not loop.patience_ended(settings):
+        epoch, beta = loop.epoch, beta_at(loop.epoch, settings.warmup)
         model.train()
-        # sums stay on the device, so that nothing waits for it within an epoch
-        totals = torch.zeros(3, device=device, dtype=torch.float64)
-        for indices in torch.randperm(len(x), generator=order, device=device).split(settings.batch_size):
+        if loop.batch == 0:
+            loop.permutation = torch.randperm(len(x), generator=order, device=device)
+            # sums over points stay on the device, so that nothing waits for it within an epoch
+            loop.terms = torch.zeros(math.ceil(len(x) / settings.batch_size), 3, device=device, dtype=torch.float64)
+        for indices in loop.permutation.split(settings.batch_size)[loop.batch :]:
             batch = x[indices]
             if binary:
                 batch = (torch.rand(batch.shape, generator=order, device=device) < batch).float()
@@ -80,26 +161,29 @@ def train(model: nn.Module, data: Prepared, spec: AnyRun, device: torch.device) 
                 batch = torch.where(turn, batch[:, flipped], batch)
             noise = torch.randn(settings.samples, model.K, len(batch), model.noise_size, device=device)
             objective = model.objective(batch, beta, noise)
+            with torch.no_grad():
+                loop.terms[loop.batch] = torch.stack(objective).sum(1)
+            if device.type == "cpu":  # where looking costs nothing; a GPU is asked at the end of the epoch
+                _refuse_nonfinite(epoch, loop.terms, loop.batch)
             optimiser.zero_grad(set_to_none=True)
             (-objective.value.mean()).backward()
             optimiser.step()
-            with torch.no_grad():
-                totals += torch.stack(objective).sum(1)
-        objective, reconstruction, kl = (totals / len(x)).tolist()
+            loop.batch, loop.steps = loop.batch + 1, loop.steps + 1
+            if checkpoint is not None and checkpoint.due():
+                loop.seconds = time.monotonic() - start
+                where = f"epoch {epoch}, step {loop.batch} of {len(loop.terms)}"
+                checkpoint.save(loop.state(), where, loop.steps > steps_before)
+        _refuse_nonfinite(epoch, loop.terms)
+        objective, reconstruction, kl = (loop.terms.sum(0) / len(x)).tolist()
         held_out = validate(model, valid, settings.samples, seed)
+        if not math.isfinite(held_out):
+            raise UserError(f"epoch {epoch}: valid_bound is {held_out}; {DIVERGED}")
         values = (epoch, beta, objective, reconstruction, kl, held_out, time.monotonic() - start)
-        row = dict(zip(HISTORY_COLUMNS, values, strict=True))
-        _refuse_nonfinite(row)
-        history.append(row)
-        if held_out > best:
-            best, best_epoch = held_out, epoch
-            weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        progress.step(f"objective {objective:.4f}, valid bound {held_out:.4f}, best {best:.4f} at epoch {best_epoch}")
-        if epoch - max(best_epoch, settings.warmup - 1) >= settings.patience:
-            stopped_by = "patience"
-            break
-    progress.close(f"stopped by {stopped_by}, best valid bound {best:.4f} at epoch {best_epoch}")
-    return Trained(weights, history, best_epoch, stopped_by)
+        loop.end_epoch(dict(zip(HISTORY_COLUMNS, values, strict=True)))
+        progress.step(f"objective {objective:.4f}, valid bound {held_out:.4f}, best {loop.best:.4f} at epoch {loop.best_epoch}")
+    stopped_by = "patience" if loop.patience_ended(settings) else "budget"
+    progress.close(f"stopped by {stopped_by}, best valid bound {loop.best:.4f} at epoch {loop.best_epoch}")
+    return Trained(loop.weights, loop.history, loop.best_epoch, stopped_by)
 
 
 def subset(points: np.ndarray, most: int | None) -> np.ndarray:
@@ -134,8 +218,13 @@ def validate(model: nn.Module, x: Tensor, samples: int, seed: int) -> float:
     return (total / len(x)).item()
 
 
-def _refuse_nonfinite(row: dict[str, Any]) -> None:
+def _refuse_nonfinite(epoch: int, terms: Tensor, first: int = 0) -> None:
+    """Raise UserError for the first step from `first` on whose terms, summed over points, are not all finite: (steps, 3)."""
+    wrong = (~terms[first:].isfinite()).nonzero()
+    if not len(wrong):
+        return
+    step = first + int(wrong[0, 0])
     # the parts before their sum, so that the culprit is named
-    for term in ("train_reconstruction", "train_kl", "train_objective", "valid_bound"):
-        if not abs(row[term]) < float("inf"):
-            raise UserError(f"epoch {row['epoch']}: {term} is {row[term]}; training diverged, lower training.learning_rate")
+    for column, term in ((1, "reconstruction"), (2, "kl"), (0, "objective")):
+        if not math.isfinite(value := terms[step, column].item()):
+            raise UserError(f"epoch {epoch}, step {step} of {len(terms)}: train_{term} is {value}; {DIVERGED}")
