@@ -28,6 +28,9 @@ def main() -> None:
     metrics = pd.read_parquet(folder / "metrics.parquet")
     made: list[Path] = []
     inputs = [arguments.study, folder / "metrics.parquet", folder / "failures.csv"]
+    shown = sorted(run for run, spec in study.runs.items() if spec.model != "constant" and run not in missing)
+    inputs += [arguments.results / "runs" / run / name for run in shown for name in ("model.safetensors", "history.csv")]
+    inputs += [arguments.results / "runs" / run / "latents.h5ad" for run in shown if outputs.has_codes(study.runs[run])]
     with record("figures", folder / "provenance/figures.json", inputs=inputs, outputs=made) as facts:
         facts["runs"] = sorted(set(study.runs) - missing)
         view = None

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mixvae import cli
 from mixvae.errors import UserError
-from mixvae.spec import Expansion, find_config, load, outputs
+from mixvae.spec import Expansion, find_config, load
+from mixvae.spec.steps import steps
 from mixvae.spec.study import describe
 
 RESULTS = Path("results")
@@ -54,13 +55,12 @@ def plan(name: str, cores: int | None, jobs: int | None) -> None:
     path = find_config(name, Path("config"))
     expansion = load(path)
     print(f"{path}: {describe(expansion)}\n", flush=True)
-    todo = waiting(expansion)
+    total, todo = waiting(expansion)
 
     import pandas as pd
 
     runs = pd.DataFrame([(spec.dataset, spec.model) for spec in expansion.runs.values()], columns=["dataset", "model"])
     print(pd.crosstab(runs.dataset, runs.model, margins=True, margins_name="total").to_string() + "\n", flush=True)
-    total = totals(expansion)
     counts = pd.DataFrame(
         [(rule, total[rule], total[rule] - len(todo[rule]), len(todo[rule])) for rule in total],
         columns=["rule", "jobs", "finished", "to do"],
@@ -79,48 +79,22 @@ def plan(name: str, cores: int | None, jobs: int | None) -> None:
     print_summary(table, expansion, len(todo["train"]), int(counts["to do"].iloc[-1]), cores, jobs)
 
 
-def totals(expansion: Expansion) -> dict[str, int]:
-    """Return the number of jobs of every rule."""
-    runs, datasets = expansion.runs, len(expansion.datasets)
-    with_codes = sum(map(outputs.has_codes, runs.values()))
-    return {
-        "download": datasets, "prepare": datasets, "train": len(runs), "evaluate": len(runs), "latents": with_codes,
-        "study": 1, "tabulate": 1, "figures": 1, "all": 1,
-    }  # fmt: skip
-
-
-def waiting(expansion: Expansion) -> dict[str, list[str]]:
-    """Return by rule whatever jobs are not done: a file of theirs is not there, or a job before them is not done.
+def waiting(expansion: Expansion) -> tuple[dict[str, int], dict[str, list[str]]]:
+    """Return the number of jobs of every rule, and by rule what is not done: a file is not there, or a job before is not done.
 
     Snakemake also does again what was made from other inputs or parameters.
     """
-    from mixvae.results import RULES
-
-    study = RESULTS / expansion.study.study
-
-    def missing(folder: Path, *files: str) -> bool:
-        return any(not (folder / file).is_file() for file in files)
-
-    datasets = {name: RESULTS / "datasets" / name for name in expansion.datasets}
-    download = [name for name, folder in datasets.items() if missing(folder, "raw.json", "provenance/download.json")]
-    files = ("data.npz", "dataset.json", "provenance/prepare.json")
-    prepare = [name for name, folder in datasets.items() if name in download or missing(folder, *files)]
-    more = {"train": ("spec.json", "history.csv"), "evaluate": (), "latents": ()}
-    todo: dict[str, list[str]] = {"download": download, "prepare": prepare, "train": [], "evaluate": [], "latents": []}
-    for run, spec in expansion.runs.items():
-        for rule in ("train", "evaluate", *(["latents"] if outputs.has_codes(spec) else [])):
-            before = spec.dataset in prepare or run in todo["train"]
-            if before or missing(RESULTS / "runs" / run, *RULES[rule], *more[rule]):
-                todo[rule].append(run)
-    todo["study"] = ["study"] if missing(study, "study.json", "provenance/study.json") else []
-    runs_wait = bool(todo["train"] or todo["evaluate"] or todo["latents"] or todo["study"])
-    names = [f"tables/{table}.csv" for table in outputs.tables(expansion.runs.values(), expansion.datasets)]
-    tabulate = runs_wait or missing(study, "metrics.parquet", "provenance/tabulate.json", *names)
-    names = [f"figures/{figure}.png" for figure in outputs.figures(expansion.runs.values(), expansion.datasets)]
-    figures = tabulate or missing(study, "provenance/figures.json", *names)
-    todo["tabulate"], todo["figures"] = ["study"] * tabulate, ["study"] * figures
-    todo["all"] = ["study"] * any(todo.values())
-    return todo
+    total: dict[str, int] = {}
+    todo: dict[str, list[str]] = {}
+    made: set[Path] = set()  # by jobs that are to do
+    for step in steps(expansion.study.study, expansion.runs, expansion.datasets, RESULTS):
+        total[step.rule] = total.get(step.rule, 0) + 1
+        todo.setdefault(step.rule, [])
+        if not made.isdisjoint(step.inputs) or not all(file.is_file() for file in step.files):
+            todo[step.rule].append(step.name)
+            made.update(step.files)
+    total["all"], todo["all"] = 1, [expansion.study.study] * any(todo.values())
+    return total, todo
 
 
 def estimates(expansion: Expansion, todo: Mapping[str, list[str]]):

@@ -25,6 +25,7 @@ def main() -> None:
     from mixvae import results
     from mixvae.published import PATH, read
     from mixvae.spec import outputs
+    from mixvae.spec.steps import RUN_FILES, rules_of
 
     study, published = results.read_study(arguments.study), read(PATH)
     failed = results.failures(study, arguments.runs)
@@ -44,8 +45,8 @@ def main() -> None:
         arguments.runs / run / file
         for run, spec in study.runs.items()
         if run not in missing
-        for rule in results.rules_of(spec)
-        for file in results.RULES[rule]
+        for rule in rules_of(spec)
+        for file in (*RUN_FILES[rule], f"provenance/{rule}.json")
         if not file.endswith(".h5ad")
     ]
     with record("tabulate", folder / "provenance/tabulate.json", inputs=inputs, outputs=[folder / name for name in names]):
@@ -68,7 +69,7 @@ def main() -> None:
 
 def changed_runs(study, runs: Path, missing: set[str]) -> list[dict[str, str]]:
     """Return the complete runs of which a file is not what its provenance says, like `results.failures`."""
-    from mixvae.results import rules_of
+    from mixvae.spec.steps import rules_of
 
     changed = []
     for run in study.runs.keys() - missing:

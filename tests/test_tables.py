@@ -13,8 +13,9 @@ from conftest import run_script, small_spec
 from mixvae import rendering, tables
 from mixvae.columns import column_names
 from mixvae.files import sha256
-from mixvae.results import COLUMNS, StudyRuns, failures, last_lines
+from mixvae.results import COLUMNS, StudyRuns, failures
 from mixvae.spec import catalogue, parse_run
+from mixvae.spec.steps import RUN_FILES
 
 N = 40
 
@@ -427,21 +428,31 @@ def test_latex_escapes_what_it_must(tmp_path):
 
 def test_failures_name_the_first_missing_rule_and_the_end_of_its_log(tmp_path):
     spec = small_spec()
-    study = study_of([spec])
-    assert failures(study, tmp_path).to_dict("records") == [
-        {"run": spec.id, "rule": "train", "log": "no log: the rule was not started"}
-    ]
-    folder = tmp_path / spec.id
-    (folder / "provenance").mkdir(parents=True)
-    (folder / "logs").mkdir()
-    for name in ("model.safetensors", "training.json", "provenance/train.json"):
-        (folder / name).write_text(json.dumps({}))
-    (folder / "logs/evaluate.log").write_text("\n".join(map(str, range(20))) + "\nerror: boom\n")
-    [row] = failures(study, tmp_path).to_dict("records")
+    study, runs = study_of([spec]), tmp_path / "runs"
+    nothing = {"run": spec.id, "rule": "download", "log": "no log: the rule was not started"}
+    assert failures(study, runs).to_dict("records") == [nothing]
+    data, folder = tmp_path / "datasets" / spec.dataset, runs / spec.id
+    touch(data / "raw.json", data / "logs/prepare.attempts.log")
+    (data / "logs/prepare.attempts.log").write_text("--- somewhere\nerror: no such split\n")
+    [row] = failures(study, runs).to_dict("records")
+    assert (row["rule"], row["log"]) == ("prepare", "--- somewhere\nerror: no such split")
+    touch(data / "data.npz", data / "dataset.json")
+    assert failures(study, runs).rule.tolist() == ["train"]
+    touch(*(folder / name for name in (*RUN_FILES["train"], "provenance/train.json", "logs/evaluate.attempts.log")))
+    (folder / "logs/evaluate.attempts.log").write_text("\n".join(map(str, range(20))) + "\nerror: boom\n")
+    [row] = failures(study, runs).to_dict("records")
     assert row["rule"] == "evaluate"
     assert row["log"].splitlines() == ["16", "17", "18", "19", "error: boom"]
-    (folder / "logs/evaluate.log").write_text("")
-    assert last_lines(folder / "logs/evaluate.log") == "the log is empty: the process was killed"
+    for rule in ("evaluate", "latents"):
+        touch(*(folder / name for name in (*RUN_FILES[rule], f"provenance/{rule}.json")))
+    (data / "data.npz").unlink()  # to save space; the run is complete
+    assert failures(study, runs).empty
+
+
+def touch(*files) -> None:
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("{}")
 
 
 def fabricate(root, specs):
@@ -478,7 +489,7 @@ def fabricate(root, specs):
             (folder / f"provenance/{rule}.json").write_text(
                 json.dumps({"outputs": {}, "train_seconds": 1, "peak_memory_mb": 1})
             )
-        for name in ("model.safetensors", "latents.h5ad"):
+        for name in ("model.safetensors", "latents.h5ad", "history.csv", "spec.json"):
             (folder / name).touch()
 
 

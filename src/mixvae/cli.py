@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from mixvae import gpus
 from mixvae.errors import UserError
 from mixvae.interruption import Interrupted, ask_for_requeue
 from mixvae.spec import AnyRun, parse_run_json
@@ -64,16 +66,28 @@ def run_spec(folder: Path) -> AnyRun:
 
 
 def torch_device(gpu: int, threads: int):
-    """Return the CPU or, with `gpu`, the GPU as a torch device, with torch limited to `threads`.
+    """Return the CPU or, with `gpu`, the least busy GPU as a torch device, with torch limited to `threads`.
 
     Raises UserError when a GPU is asked for and torch sees none.
     """
     import torch
 
     torch.set_num_threads(threads)
-    if gpu and not torch.cuda.is_available():
-        raise UserError("gpu: torch sees no GPU here; set gpu: 0 in the config or run where there is one")
-    return torch.device("cuda" if gpu else "cpu")
+    if not gpu:
+        return torch.device("cpu")
+    rehearsal = bool(os.environ.get(gpus.REHEARSAL))
+    if not rehearsal and not torch.cuda.is_available():
+        given = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
+        raise UserError(
+            f"gpu: torch {torch.__version__} sees no GPU here (CUDA_VISIBLE_DEVICES is {given}); set gpu: 0 in the config, or run "
+            "where there is one with a torch built for it"
+        )
+    names = gpus.visible()
+    index = gpus.claim(names) if names else 0
+    if rehearsal:
+        print(f"rehearsal: on the CPU in place of GPU {names[index] if names else 'none'}", file=sys.stderr, flush=True)
+        return torch.device("cpu")
+    return torch.device("cuda", index)
 
 
 def device_name(device) -> str | None:

@@ -10,16 +10,10 @@ import pandas as pd
 from mixvae.errors import UserError
 from mixvae.files import read_json
 from mixvae.spec import AnyRun, DatasetInfo, parse_run
-from mixvae.spec.outputs import has_codes
+from mixvae.spec.steps import DATA_FILES, RUN_FILES, rules_of
 
 COLUMNS = ("run", "dataset", "model", "K", "prior", "flow", "seed", "metric", "value", "stderr", "unit")
 LOG_LINES = 5
-RULES = {
-    "train": ("model.safetensors", "training.json", "provenance/train.json"),
-    "evaluate": ("likelihood.json", "pointwise.npz", "provenance/evaluate.json"),
-    "latents": ("latent_metrics.json", "latents.h5ad", "provenance/latents.json"),
-}
-"""By rule, the files of a run that must be there for its numbers to count."""
 
 
 class StudyRuns(NamedTuple):
@@ -40,28 +34,36 @@ def read_study(path: Path) -> StudyRuns:
     return StudyRuns(content["study"], runs, content["skipped"], datasets)
 
 
-def rules_of(spec: AnyRun) -> list[str]:
-    """Return the rules a run goes through; the control and a posterior without data have no codes of points."""
-    return ["train", "evaluate"] + (["latents"] if has_codes(spec) else [])
-
-
 def failures(study: StudyRuns, runs: Path) -> pd.DataFrame:
-    """Return the runs that are not complete: run, the first rule that is missing, and the last lines of its log."""
+    """Return the runs that are not complete: run, the first rule that is missing, and the last lines of its log.
+
+    What kept a run from being trained may be its data.
+    """
     rows = []
     for run, spec in study.runs.items():
-        for rule in rules_of(spec):
-            if not all((runs / run / file).is_file() for file in RULES[rule]):
-                rows.append({"run": run, "rule": rule, "log": last_lines(runs / run / "logs" / f"{rule}.log")})
-                break
+        rules = rules_of(spec)
+        missing = [rule for rule in rules if not _all_there(runs / run, *RUN_FILES[rule], f"provenance/{rule}.json")]
+        if not missing:
+            continue
+        folder, rule, dataset = runs / run, missing[0], runs.parent / "datasets" / spec.dataset
+        if rule == "train":
+            for of_data, files in DATA_FILES.items():
+                if not _all_there(dataset, *files):
+                    folder, rule = dataset, of_data
+                    break
+        rows.append({"run": run, "rule": rule, "log": last_lines(folder / "logs" / f"{rule}.attempts.log")})
     return pd.DataFrame(rows, columns=["run", "rule", "log"])
+
+
+def _all_there(folder: Path, *files: str) -> bool:
+    return all((folder / file).is_file() for file in files)
 
 
 def last_lines(log: Path) -> str:
     """Return the end of a log, or that there is none."""
     if not log.is_file():
         return "no log: the rule was not started"
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return "\n".join(lines[-LOG_LINES:]) or "the log is empty: the process was killed"
+    return "\n".join(log.read_text(errors="replace").strip().splitlines()[-LOG_LINES:])
 
 
 def tidy(study: StudyRuns, runs: Path, missing: set[str]) -> pd.DataFrame:

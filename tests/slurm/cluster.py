@@ -109,9 +109,9 @@ def up(state: Path = STATE, **options: int) -> None:
     if not ETC.exists():
         _note(state, ETC)
         ETC.mkdir()
+    CONF.write_text(text)
     _note(state, GRES)
     GRES.write_text(f"{MARK}\nNodeName={NODE} Name=gpu File={GPUS[0].with_name('mixvaegpu')}[0-{len(GPUS) - 1}]\n")
-    CONF.write_text(text)
     for gpu in GPUS:
         if not gpu.exists():
             _note(state, gpu)
@@ -139,7 +139,7 @@ def down() -> None:
     CONF.unlink()
     for path in map(Path, reversed(made)):
         path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
-    shutil.rmtree(state)
+    shutil.rmtree(state, ignore_errors=True)
 
 
 def kill_slurmd(with_jobs: bool = False) -> None:
@@ -153,11 +153,13 @@ def kill_slurmd(with_jobs: bool = False) -> None:
                     _end(process, signal.SIGKILL)
 
 
-def start_slurmd() -> None:
-    """Start the node's daemon and return when the node takes jobs."""
+def start_slurmd(*within: str) -> None:
+    """Start the node's daemon, `within` another command such as unshare, and return when the node takes jobs."""
     if _process("slurmd") is None:
-        subprocess.run(["slurmd"], env=_env(), check=True, stdout=subprocess.DEVNULL)
-    wait_until(lambda: _process("slurmd") and _answers("scontrol", "show", "slurmd"), 30, f"no slurmd; see {_state()}/slurmd.log")
+        subprocess.run([*within, "slurmd"], env=_env(), check=True, stdout=subprocess.DEVNULL)
+    wait_until(
+        lambda: _process("slurmd") and _answers("scontrol", "show", "slurmd"), 30, f"no slurmd; see {_state()}/slurmd.log"
+    )
     wait_for_node()
 
 

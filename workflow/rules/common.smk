@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,10 @@ sys.path.insert(0, SRC)
 from mixvae import spec as specs
 from mixvae.spec import outputs
 from mixvae.spec.own_data import SOURCES_VARIABLE, source_of, without_source
+
+# SLURM warns every process of a job of its time limit. Training saves its state then; anything else, Snakemake inside the job
+# among it, must not die of the warning.
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def expand_config():
@@ -71,7 +76,10 @@ def threads_of(wildcards):
 
 
 def gpu(wildcards):
-    """A resource and not a parameter: where a run was trained does not make it another run."""
+    """A resource and not a parameter: where a run was trained does not make it another run.
+
+    `gpu` is what the scheduler is asked for, and a profile may ask in another way (gres); `on_gpu` is what the script is told.
+    """
     return EXPANSION.study.gpu if spec_of(wildcards).model != "constant" else 0
 
 

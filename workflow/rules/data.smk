@@ -19,8 +19,8 @@ rule download:
         folder=output_folder,
         info=info_option,
     shell:
-        "python scripts/download.py --dataset {wildcards.dataset} --folder {params.folder} --info={params.info:q}"
-        " > {log} 2>&1"
+        "exec bash workflow/logged.sh {log} python scripts/download.py --dataset {wildcards.dataset} --folder {params.folder}"
+        " --info={params.info:q}"
 
 
 rule prepare:
@@ -43,4 +43,4 @@ rule prepare:
     params:
         folder=output_folder,
     shell:
-        "python scripts/prepare.py --dataset {wildcards.dataset} --folder {params.folder} > {log} 2>&1"
+        "exec bash workflow/logged.sh {log} python scripts/prepare.py --dataset {wildcards.dataset}" " --folder {params.folder}"

@@ -21,11 +21,13 @@ rule evaluate:
         mem_mb=mem_mb,
         runtime=evaluate_minutes,
         gpu=gpu,
+        on_gpu=gpu,
     params:
         data=data_folder,
         folder=output_folder,
     shell:
-        "python scripts/evaluate.py --run {params.folder} --data {params.data} --gpu {resources.gpu} > {log} 2>&1"
+        "exec bash workflow/logged.sh {log} python scripts/evaluate.py --run {params.folder} --data {params.data}"
+        " --gpu {resources.on_gpu}"
 
 
 rule latents:
@@ -51,4 +53,4 @@ rule latents:
         data=data_folder,
         folder=output_folder,
     shell:
-        "python scripts/latents.py --run {params.folder} --data {params.data} > {log} 2>&1"
+        "exec bash workflow/logged.sh {log} python scripts/latents.py --run {params.folder} --data {params.data}"

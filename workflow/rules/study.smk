@@ -31,7 +31,7 @@ rule tabulate:
         mem_mb=4000,
         runtime=60,
     shell:
-        "python scripts/tabulate.py --study {input.study} --runs results/runs > {log} 2>&1"
+        "exec bash workflow/logged.sh {log} python scripts/tabulate.py --study {input.study} --runs results/runs"
 
 
 rule figures:
@@ -52,4 +52,4 @@ rule figures:
         mem_mb=4000,
         runtime=60,
     shell:
-        "python scripts/figures.py --study {input.study} --results results > {log} 2>&1"
+        "exec bash workflow/logged.sh {log} python scripts/figures.py --study {input.study} --results results"

@@ -21,10 +21,12 @@ rule train:
         mem_mb=mem_mb,
         runtime=train_minutes,
         gpu=gpu,
+        on_gpu=gpu,
+        checkpoint_minutes=10,
     params:
         spec=spec_json,
         data=data_folder,
         folder=output_folder,
     shell:
-        "python scripts/train.py --spec {params.spec:q} --data {params.data} --run {params.folder}"
-        " --gpu {resources.gpu} > {log} 2>&1"
+        "exec bash workflow/logged.sh {log} python scripts/train.py --spec {params.spec:q} --data {params.data}"
+        " --run {params.folder} --gpu {resources.on_gpu} --checkpoint-minutes {resources.checkpoint_minutes}"

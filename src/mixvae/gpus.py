@@ -1,0 +1,47 @@
+"""Which GPU a process computes on, when several processes share the GPUs of a node."""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import itertools
+import os
+import tempfile
+from pathlib import Path
+from typing import IO
+
+REHEARSAL = "MIXVAE_REHEARSAL"
+"""When set, what asks for a GPU takes its turn as if it had one but computes on the CPU: a study's scheduling tried without GPUs."""
+
+_held: list[IO[str]] = []
+"""Locks last as long as the process: the kernel takes them back even from one that was killed."""
+
+
+def visible() -> list[str]:
+    """Return the names of the GPUs that this process may use, in the order in which torch counts them."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [name for name in given.split(",") if name.strip()]
+    import torch
+
+    return [str(index) for index in range(torch.cuda.device_count())]
+
+
+def claim(names: list[str]) -> int:
+    """Return the index of the GPU that the fewest other processes of this user have claimed, and claim it until the process ends.
+
+    How many may run at a time is Snakemake's affair (`resources: gpu=...` in a profile); they are only spread evenly here.
+    """
+    folder = Path(tempfile.gettempdir()) / f"mixvae-gpus-{getpass.getuser()}"
+    folder.mkdir(exist_ok=True)
+    for place in itertools.count():
+        for index, name in enumerate(names):
+            lock = (folder / f"{name.replace('/', '-')}.{place}").open("w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                continue
+            _held.append(lock)
+            return index
+    raise AssertionError("unreachable: there is always a further place")

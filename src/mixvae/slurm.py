@@ -1,0 +1,184 @@
+"""What the project asks a SLURM cluster: thin functions around its commands, each with a time limit. Imports no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mixvae.errors import UserError
+
+TIMEOUT = 60
+"""Seconds that a command may take. An overloaded controller needs many; SLURM's own limit is about ten."""
+FINAL = frozenset(
+    [
+        "BOOT_FAIL",
+        "CANCELLED",
+        "COMPLETED",
+        "DEADLINE",
+        "FAILED",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "PREEMPTED",
+        "REVOKED",
+        "TIMEOUT",
+    ]
+)
+CHUNK = 500
+"""Job ids on one command line."""
+SEPARATOR = "\x1f"
+FIELDS = {"id": "%i", "name": "%j", "state": "%T", "reason": "%r", "node": "%N", "workdir": "%Z", "comment": "%k"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as squeue shows it; Snakemake's comment is `rule_<rule>_wildcards_<values>`."""
+
+    id: str
+    name: str
+    state: str
+    reason: str
+    node: str
+    workdir: str
+    comment: str
+
+
+def call(*command: str, timeout: float = TIMEOUT) -> str:
+    """Run a command of SLURM's and return what it prints; raises UserError."""
+    # a user's own preferences must not change what is listed
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("SQUEUE_", "SCANCEL_"))}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=env, check=False)
+    except FileNotFoundError:
+        raise UserError(f"{command[0]}: no such command on this machine; work on a login node of a SLURM cluster") from None
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"{command[0]}: no answer in {timeout:g} s; SLURM's controller is overloaded, try again later"
+        ) from None
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        raise UserError(explain(command[0], said[-1] if said else f"exit code {done.returncode}"))
+    return done.stdout
+
+
+def explain(command: str, said: str) -> str:
+    """Return one line: what a command said and, when nobody answered it, what to do."""
+    said = re.sub(r"^\w+: (error|fatal): ", "", said.strip()).removeprefix("Batch job submission failed: ")
+    unreachable = any(
+        word in said.lower() for word in ("unable to contact", "timed out", "connect failure", "connection refused")
+    )
+    return f"{command}: {said}" + "; SLURM's controller does not answer, try again later" * unreachable
+
+
+def cluster_config() -> dict[str, str]:
+    """Return the cluster's configuration as `scontrol show config` prints it."""
+    pairs = (line.partition("=") for line in call("scontrol", "show", "config").splitlines())
+    return {key.strip(): value.strip() for key, equals, value in pairs if equals}
+
+
+def seconds(text: str) -> int | None:
+    """Return the number in e.g. `300 sec`, or None."""
+    found = re.match(r"\d+", text)
+    return int(found[0]) if found else None
+
+
+def has_accounting(config: dict[str, str]) -> bool:
+    """Return whether the cluster keeps a record of its jobs, so that sacct works."""
+    return config.get("AccountingStorageType", "").removeprefix("accounting_storage/") not in ("", "none", "(null)")
+
+
+def partitions() -> dict[str, dict[str, str]]:
+    """Return the properties of every partition: State, Default, MaxTime, ..."""
+    lines = call("scontrol", "--oneliner", "show", "partition").splitlines()
+    rows = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
+    return {row["PartitionName"]: row for row in rows if "PartitionName" in row}
+
+
+def accounts() -> list[str]:
+    """Return the accounts that this user may charge; needs accounting."""
+    user = f"user={getpass.getuser()}"
+    return sorted(set(call("sacctmgr", "--noheader", "--parsable2", "show", "associations", user, "format=account").split()))
+
+
+def status_trouble(wanted: str, first_check: int, config: dict[str, str], sacct: bool) -> tuple[str, str] | None:
+    """Return ("error" or "warning", what is wrong with how Snakemake would ask for the state of jobs), or None.
+
+    Arguments:
+        wanted: The profile's slurm-status-command, squeue or sacct.
+        first_check: Its slurm-init-seconds-before-status-checks.
+        sacct: Whether there is such a command, whether or not it works.
+    """
+    accounting, age = has_accounting(config), seconds(config.get("MinJobAge", ""))
+    too_young = age is None or age < 3 * first_check
+    forgets = f"SLURM forgets a finished job after MinJobAge = {config.get('MinJobAge', 'unknown')}"
+    remedy = f"set slurm-init-seconds-before-status-checks: {(age or 0) // 3} or less (now {first_check})"
+    if (age or 0) < 3:
+        remedy = "have an administrator raise MinJobAge or switch accounting on"
+    if wanted == "sacct":
+        if not sacct:
+            return "error", "there is no sacct here; set slurm-status-command: squeue"
+        if not accounting:
+            return (
+                "error",
+                "sacct knows no jobs without accounting and Snakemake would wait for ever; set slurm-status-command: squeue",
+            )
+    elif too_young and not accounting:
+        # with a sacct command Snakemake falls back to it, and it knows nothing; without one squeue misses the end of jobs
+        return "error", f"{forgets}, and without accounting Snakemake would wait for ever; {remedy}"
+    elif too_young and not sacct:
+        return "error", f"{forgets}, and Snakemake would wait for it for ever; {remedy}"
+    elif too_young:
+        return "warning", f"{forgets}, so Snakemake uses sacct instead; set slurm-status-command: sacct"
+    return None
+
+
+def queue(*options: str) -> list[Job]:
+    """Return this user's jobs in the queue, every element of an array by itself; `--states=all` adds finished ones."""
+    form = SEPARATOR.join(FIELDS.values())
+    rows = call("squeue", "--me", "--array", "--noheader", f"--format={form}", *options).splitlines()
+    values = (["" if value == "(null)" else value for value in row.split(SEPARATOR)] for row in rows)
+    return [Job(**dict(zip(FIELDS, row, strict=True))) for row in values if len(row) == len(FIELDS)]
+
+
+def jobs_of(workdir: Path, prefix: str = "") -> list[Job]:
+    """Return this user's unfinished jobs that work in the folder and whose names start with the prefix."""
+    here = workdir.resolve()
+    return [job for job in queue() if job.name.startswith(prefix) and Path(job.workdir).resolve() == here]
+
+
+def cancel(jobs: Iterable[Job], timeout: float = 120) -> None:
+    """Cancel jobs and return when all have ended; raises UserError when some have not in time.
+
+    A job may take KillWait (30 s) to end after SIGTERM.
+    """
+    ids, end = {job.id for job in jobs}, time.monotonic() + timeout
+    while ids and (left := [job for job in queue() if job.id in ids]):
+        if time.monotonic() > end:
+            raise UserError(
+                f"job {', '.join(job.id for job in left)}: still in the queue {timeout:g} s after scancel; see squeue --me"
+            )
+        # again and again: one that was about to be requeued is back in the queue a moment later
+        pending = [job.id for job in left if job.state != "COMPLETING"]
+        for start in range(0, len(pending), CHUNK):
+            with contextlib.suppress(
+                UserError
+            ):  # what has ended meanwhile is no mistake; what could not be cancelled stays in the queue
+                call("scancel", "--quiet", *pending[start : start + CHUNK])
+        time.sleep(1)
+
+
+def submit(command: str, *options: str) -> str:
+    """Submit a shell command as a job and return the job's id; raises UserError with SLURM's reason for refusing it."""
+    return call("sbatch", "--parsable", *options, f"--wrap={command}").strip().split(";")[0]
+
+
+def find_job(number: str) -> Job | None:
+    """Return a job of this user's, finished or not; None when SLURM has forgotten it."""
+    # not by --jobs, which is an error for a job that is forgotten
+    return next((job for job in queue("--states=all") if job.id == number), None)

@@ -1,0 +1,19 @@
+"""The cluster that these tests run on."""
+
+from __future__ import annotations
+
+import pytest
+
+from slurm import cluster
+
+
+@pytest.fixture(scope="session")
+def slurm():
+    """A SLURM cluster with short delays; one that was started by hand stays."""
+    if reason := cluster.unavailable():
+        pytest.skip(reason)
+    by_hand = cluster.CONF.exists()
+    cluster.up(KillWait=3, RequeueDelay=5, SlurmdTimeout=5, CPUs=16)
+    yield cluster
+    if not by_hand:
+        cluster.down()
