@@ -30,6 +30,15 @@ rule all:
         figure_files(),
 
 
+onstart:
+    take_the_lead()
+
+
+onsuccess:
+    head.leave()
+
+
 onerror:
     # Snakemake makes no table from missing inputs; this one shows the holes.
     tabulate_what_is_there()
+    head.leave()

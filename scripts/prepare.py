@@ -23,7 +23,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.folder
     raw, info = folder / "raw", verified(arguments.dataset, folder)
-    inputs = [raw / name for name in info.files]
+    inputs = [folder / "raw.json", *(raw / name for name in info.files)]
     outputs = [folder / "data.npz", folder / "dataset.json"]
     with record("prepare", folder / "provenance/prepare.json", inputs=inputs, outputs=outputs):
         save(prepare(arguments.dataset, info, load_raw(arguments.dataset, raw, info)), folder)

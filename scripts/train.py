@@ -27,7 +27,9 @@ def main() -> None:
         device = cli.torch_device(arguments.gpu, spec.threads)
 
         from mixvae.checkpoint import Checkpoint, alone
+        from mixvae.data import prepared
 
+        data = prepared.load(arguments.data)
         inputs = [arguments.data / "data.npz", arguments.data / "dataset.json"]
         outputs = [run / name for name in ("spec.json", "model.safetensors", "history.csv", "training.json")]
         described = spec.model_dump(mode="json")
@@ -37,7 +39,6 @@ def main() -> None:
                 print("the other process has finished this run", file=sys.stderr)
                 return
             with record("train", path, inputs=inputs, outputs=outputs, spec=described) as facts:
-                from mixvae.data import prepared
                 from mixvae.runs import build_for, save_run
                 from mixvae.training import Trained, train
 
@@ -46,7 +47,6 @@ def main() -> None:
                 identity |= {"torch": facts["packages"]["torch"], "device": device.type}
                 attempt = {name: facts[name] for name in ("host", "device", "slurm_job_id", "start")}
                 checkpoint = Checkpoint(run, identity, 60 * arguments.checkpoint_minutes, stop, attempt)
-                data = prepared.load(arguments.data)
                 model = build_for(spec, data)
                 if spec.model == "constant":
                     trained = Trained(model.state_dict(), [], 0, "closed form")

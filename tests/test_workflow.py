@@ -368,23 +368,6 @@ def test_a_failed_run_leaves_a_hole_and_its_log_and_fails_the_study(study, tmp_p
     assert ablation(tmp_path, tmp_path / "tiny.yaml").returncode != 0
 
 
-def test_a_second_head_process_is_refused(study, tmp_path):
-    folder, _ = study
-    locks = folder / ".snakemake/locks"
-    locks.mkdir(exist_ok=True)
-    (locks / "0.output.lock").write_text("results/tiny/metrics.csv\n")
-    stand_in = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "snakemake"], cwd=folder)
-    try:
-        time.sleep(0.5)
-        result = ablation(folder, folder / "tiny.yaml")
-    finally:
-        stand_in.kill()
-        stand_in.wait()
-        (locks / "0.output.lock").unlink()
-    assert result.returncode == 1
-    assert f"error: another Snakemake, process {stand_in.pid}, works in this folder" in result.stderr
-
-
 def test_changed_prepared_data_is_named_and_never_trained_on(study, tmp_path):
     folder, _ = study
     make_workspace(tmp_path)

@@ -1,7 +1,8 @@
-"""A real SLURM cluster of one node, this machine: `python tests/slurm/cluster.py up|down|restart-slurmd|status [KillWait=5 ...]`.
+"""A real SLURM cluster of one node, this machine.
 
-It needs root and Debian's packages, and keeps away from a machine that has a SLURM of its own. Two fake GPUs are as good as real
-ones for the scheduler. The configuration lies where SLURM looks by itself, since Snakemake's jobs drop the variable SLURM_CONF.
+By hand: `python tests/slurm/cluster.py up [KillWait=5 ...] | down | restart-slurmd | status`. It needs root and Debian's
+packages, and keeps away from a machine that has a SLURM of its own. To the scheduler two fake GPUs are as good as real ones.
+The configuration lies where SLURM looks by itself, since Snakemake's jobs drop the variable SLURM_CONF.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def unavailable() -> str | None:
 
 
 def up(state: Path = STATE, **options: int) -> None:
-    """Start the cluster and return when its node takes jobs; OPTIONS has the options. One that runs as asked for stays as it is."""
+    """Start the cluster, with OPTIONS, and return when its node takes jobs; one that runs like that stays as it is."""
     if unknown := set(options) - set(OPTIONS):
         raise SystemExit(f"unknown option {min(unknown)}; there are {', '.join(OPTIONS)}")
     if reason := unavailable():
@@ -143,7 +144,7 @@ def down() -> None:
 
 
 def kill_slurmd(with_jobs: bool = False) -> None:
-    """Kill the node's daemon as a crash does, with_jobs: as a power failure does; SlurmdTimeout seconds later the node is down."""
+    """Kill the node's daemon as a crash does, `with_jobs` as a power failure does; SLURM then takes some time to see it."""
     _end(_process("slurmd"), signal.SIGKILL)
     if with_jobs:
         for step in [process for process in psutil.process_iter() if process.name() == "slurmstepd"]:

@@ -21,6 +21,13 @@ STUDY = {"study": "s", "runs": [{"dataset": "digits", "likelihood": {"name": "be
 
 
 @pytest.fixture
+def empty_queue(slurm):
+    """Leave no job behind, whatever a test found."""
+    yield
+    commands.cancel(commands.queue(), timeout=30)
+
+
+@pytest.fixture
 def preflight(tmp_path):
     """Return a function that runs the preflight of a profile in a project of its own."""
 
@@ -62,8 +69,8 @@ def test_wrong_partition(slurm, preflight, resources):
     assert done.stdout.splitlines()[-1] == "preflight of try: not ready; errors: 2, warnings: 0"
 
 
-def test_pending_for_ever(slurm, preflight):
-    done = preflight({"set-resources": {"train": {"slurm_partition": "closed"}}}, "--wait", "2", gpu=0)
+def test_pending_for_ever(slurm, empty_queue, preflight):
+    done = preflight({"set-resources": {"train": {"slurm_partition": "closed"}}}, "--wait", "2", gpu=0, timeout=60)
     assert done.returncode == 1
     about_partition, about_job = errors(done)
     assert "closed is DOWN" in about_partition
@@ -163,7 +170,7 @@ def test_a_command_that_hangs():
         commands.call("sleep", "9", timeout=0.1)
 
 
-def test_jobs_are_found_and_cancelled(slurm, tmp_path):
+def test_jobs_are_found_and_cancelled(slurm, empty_queue, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "link").symlink_to(tmp_path)
     stubborn = "trap '' TERM; while :; do sleep 1; done"
@@ -183,7 +190,6 @@ def test_jobs_are_found_and_cancelled(slurm, tmp_path):
     commands.cancel(found, timeout=30)
     assert {job.id for job in commands.queue()} == set(others)
     assert commands.find_job(mine).state == "CANCELLED"
-    commands.cancel(commands.queue(), timeout=30)
     assert commands.find_job("999999") is None
 
 

@@ -12,6 +12,7 @@ from snakemake.exceptions import WorkflowError
 SRC = str(Path(workflow.basedir) / "src")
 sys.path.insert(0, SRC)
 
+from mixvae import head
 from mixvae import spec as specs
 from mixvae.spec import outputs
 from mixvae.spec.own_data import SOURCES_VARIABLE, source_of, without_source
@@ -169,6 +170,14 @@ def figure_files():
     names = outputs.figures(RUNS.values(), EXPANSION.datasets)
     figures = [f"{STUDY}/figures/{name}.{end}" for name in names for end in ("png", "pdf")]
     return [*figures, f"{STUDY}/provenance/figures.json"]
+
+
+def take_the_lead():
+    """Refuse to start beside another Snakemake, also where its lock was removed by hand."""
+    try:
+        head.take()
+    except specs.UserError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def tabulate_what_is_there():

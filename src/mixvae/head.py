@@ -1,0 +1,67 @@
+"""The head process of a study: the Snakemake that hands out the jobs. There is one at a time in a folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from mixvae.errors import UserError
+
+RECORD = Path(".snakemake/head.json")
+INHERITED = "MIXVAE_HEAD"
+"""Set for a Snakemake whose parent has taken the place for it."""
+
+_held: list[IO[str]] = []
+
+
+def take() -> int | None:
+    """Become the head, until this process and whoever inherits the lock have ended; return the lock's file descriptor.
+
+    The kernel gives the lock back when the head is killed, and the record, emptied at a clean end, then says who was killed.
+    Raises UserError when there is another head, or was one on a host whose processes cannot be seen from here.
+    """
+    if INHERITED in os.environ:
+        return None
+    RECORD.parent.mkdir(exist_ok=True)
+    file = RECORD.open("a+")
+    file.seek(0)
+    text = file.read()
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"another Snakemake works in this folder, {_describe(text)}; wait for it or stop it") from None
+    except OSError:
+        pass  # a file system without locks; Snakemake's own lock file is left
+    if text and (host := _read(text).get("host")) != platform.node():
+        raise UserError(
+            f"{RECORD}: {_describe(text)} did not end by itself, or still works; look there, and if it is gone: rm {RECORD}"
+            + f" (it cannot be seen from {platform.node()})" * bool(host)
+        )
+    file.truncate(0)
+    json.dump({"host": platform.node(), "pid": os.getpid(), "start": datetime.now(UTC).isoformat(timespec="seconds")}, file)
+    file.flush()
+    _held.append(file)
+    return file.fileno()
+
+
+def leave() -> None:
+    """Say that the head has ended by itself."""
+    for file in _held:
+        file.truncate(0)
+
+
+def _read(text: str) -> dict[str, str]:
+    try:
+        return dict(json.loads(text))
+    except ValueError:  # being written, or cut off
+        return {}
+
+
+def _describe(text: str) -> str:
+    found = _read(text)
+    return f"process {found.get('pid', '?')} on {found.get('host', '?')}, since {found.get('start', '?')}"
