@@ -127,30 +127,27 @@ def wait(child: subprocess.Popen, prefix: str | None, silence: float) -> int | N
     Snakemake waits for ever for a job that SLURM has forgotten, e.g. since the controller was away for longer than it remembers
     finished jobs: there is no job in the queue then, and Snakemake says nothing.
     """
-    since = time.monotonic()
+    since = time.time()
     while True:
         try:
             return child.wait(None if prefix is None else min(60.0, silence / 3))
         except subprocess.TimeoutExpired:
-            pass
-        if waits_for_jobs(prefix):
-            since = time.monotonic()
-        elif time.monotonic() - since > silence:
+            since = max(since, last_sign_of_life(prefix))
+        if time.time() - since > silence:
             print("SLURM has forgotten jobs that Snakemake waits for: starting Snakemake again", flush=True)
             os.killpg(child.pid, signal.SIGINT)
             child.wait()
             return None
 
 
-def waits_for_jobs(prefix: str) -> bool:
-    """Return whether jobs are in the queue, or Snakemake has said something of late; also where that cannot be known."""
+def last_sign_of_life(prefix: str) -> float:
+    """Return when Snakemake last said something, or now while jobs are in the queue and where that cannot be known."""
     try:
         if slurm.jobs_of(Path.cwd(), prefix):
-            return True
+            return time.time()
     except UserError:
-        return True
-    newest = max((path.stat().st_mtime for path in LOGS.glob("*.log")), default=0.0)
-    return time.time() - newest < 60
+        return time.time()
+    return max((path.stat().st_mtime for path in LOGS.glob("*.log")), default=0.0)
 
 
 def show(folder: Path, expansion: Expansion) -> None:

@@ -52,10 +52,11 @@ def run(line: list[str], cwd: Path) -> subprocess.CompletedProcess:
 
 
 @contextlib.contextmanager
-def running(line: list[str], cwd: Path):
+def running(line: list[str], cwd: Path, **environment: str):
     """A head in the background, ended with everything below it."""
     with (cwd / "head.log").open("w") as log:
-        child = subprocess.Popen(line, cwd=cwd, stdout=log, stderr=log, start_new_session=True)
+        variables = os.environ | {"PATH": os.defpath} | environment
+        child = subprocess.Popen(line, cwd=cwd, env=variables, stdout=log, stderr=log, start_new_session=True)
     try:
         yield child
     finally:

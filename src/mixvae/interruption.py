@@ -62,6 +62,7 @@ def ask_for_requeue(stop: Interrupted) -> None:
     if not stop.progressed:
         print("not requeued: the time limit left no time for a single training step; raise runtime", file=sys.stderr)
         return
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which the requeue sends to this very process
     try:
         subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True, timeout=60)
         print(f"job {job} is requeued", file=sys.stderr)

@@ -39,6 +39,9 @@ OPTIONS = {
     "CPUs": os.cpu_count(),  # may be more than there are, for many jobs that only wait
 }
 
+SHORT_DELAYS = {"KillWait": 3, "RequeueDelay": 5, "SlurmdTimeout": 5, "CPUs": 16}
+"""For tests."""
+
 TEXT = """\
 {mark}
 # state: {state}
@@ -61,6 +64,10 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
+# a job that takes more memory than it asked for is killed, as it is by cgroups on most clusters
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+JobAcctGatherParams=OverMemoryKill
 # jobs start at once, and not with the next regular round of the scheduler
 SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2
 ReturnToService=2

@@ -13,7 +13,7 @@ def slurm():
     if reason := cluster.unavailable():
         pytest.skip(reason)
     by_hand = cluster.CONF.exists()
-    cluster.up(KillWait=3, RequeueDelay=5, SlurmdTimeout=5, CPUs=16)
+    cluster.up(**cluster.SHORT_DELAYS)
     yield cluster
     if not by_hand:
         cluster.down()

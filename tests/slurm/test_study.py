@@ -1,0 +1,200 @@
+"""Studies through the SLURM profile on a real cluster: the results of a local run, whatever happens to the jobs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+import yaml
+from test_heads import digests, running, until, without_clock
+from test_workflow import make_workspace
+
+from mixvae import slurm as queues
+from mixvae.files import read_json
+from mixvae.spec import load
+from slurm.cluster import SHORT_DELAYS
+
+BLOCK = {
+    "dataset": "digits", "likelihood": "bernoulli", "latent": 3, "encoder": {"hidden": [12]}, "decoder": {"hidden": [12]},
+    "training": {"epochs": 3, "warmup": 2, "batch_size": 200}, "evaluation": {"samples": 50, "probe_points": 200},
+}  # fmt: skip
+LONG = {"epochs": 200, "warmup": 2, "batch_size": 20, "patience": 200}
+QUICK = ["--slurm-init-seconds-before-status-checks", "2", "--max-jobs-per-timespan", "100/1s", "--latency-wait", "5"]
+
+
+def write_config(folder: Path, *blocks: dict, **keys) -> Path:
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump({"study": "small", "runs": [{**BLOCK, **block} for block in blocks], **keys}))
+    return path
+
+
+def command(config: Path, profile: str, *further: str) -> list[str]:
+    return [sys.executable, "scripts/ablation.py", str(config), "--cores", "2", "--profile", profile, *further]
+
+
+def run(line: list[str], cwd: Path, **environment: str) -> subprocess.CompletedProcess:
+    variables = os.environ | {"PATH": os.defpath} | environment
+    return subprocess.run(line, cwd=cwd, env=variables, capture_output=True, text=True, check=False)
+
+
+SMALL = {"K": 1}, {"K": 2, "prior": {"name": "vamp", "components": 10}}
+
+
+def locally(folder: Path, *blocks: dict) -> Path:
+    """Run a study without SLURM and return its folder."""
+    make_workspace(folder)
+    result = run(command(write_config(folder, *blocks), "default"), folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """The results of SMALL without SLURM."""
+    return locally(tmp_path_factory.mktemp("small"), *SMALL)
+
+
+def same_results(ours: Path, theirs: Path) -> None:
+    assert without_clock(digests(ours / "results")) == without_clock(digests(theirs / "results"))
+    tables = sorted(path.name for path in (theirs / "results/small/tables").glob("*.csv"))
+    assert tables
+    for name in tables:
+        a, b = (pd.read_csv(folder / "results/small/tables" / name) for folder in (ours, theirs))
+        pd.testing.assert_frame_equal(a, b, check_exact=True)
+
+
+def test_a_study_with_gpu_jobs_equals_a_local_one(slurm, workspace, small):
+    config = write_config(workspace, *SMALL, gpu=1)
+    result = run(command(config, "slurm", *QUICK), workspace, MIXVAE_REHEARSAL="1")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "digits: nats per test point" in result.stdout
+    same_results(workspace, small)
+    said = [path.read_text() for path in workspace.glob("results/runs/*vae*/logs/train.log")]
+    given = {re.search(r"rehearsal: on the CPU in place of GPU (\S+)", text)[1] for text in said}
+    assert given == {"0", "1"}  # at the same time, and so given by SLURM
+    jobs = [read_json(path)["slurm_job_id"] for path in workspace.glob("results/[dr]*/*/provenance/*.json")]
+    assert None not in jobs
+    assert len(set(jobs)) == len(jobs) == 10
+
+
+def test_a_killed_head_leaves_jobs_that_the_next_one_ends_and_results_that_it_keeps(slurm, workspace, tmp_path_factory):
+    block = {"K": [1, 2], "training": LONG}
+    config = write_config(workspace, block, gpu=1)
+    # the control is soon fitted, while the other two are still training
+    ended = "results/runs/*constant*/provenance/train.json"
+    with running(command(config, "slurm", *QUICK), workspace, MIXVAE_REHEARSAL="1"):
+        until(lambda: list(workspace.glob(ended)) and len(list(workspace.glob("results/runs/*vae*/checkpoints"))) == 2)
+    left = queues.jobs_of(workspace, "mixvae")
+    assert len(left) >= 2
+    kept = {path: path.stat().st_mtime_ns for path in workspace.glob("results/runs/*constant*/*.*")}
+    result = run(command(config, "slurm", *QUICK), workspace, MIXVAE_REHEARSAL="1")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"cancelling {len(left)} jobs that an earlier Snakemake has left" in result.stdout
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+    logs = [path.read_text() for path in workspace.glob("results/runs/*vae*/logs/train.log")]
+    assert sum("stopped: SIGTERM at epoch" in text and "going on from epoch" in text for text in logs) == 2
+    same_results(workspace, locally(tmp_path_factory.mktemp("local"), block))
+
+
+def test_jobs_that_slurm_forgets_do_not_hang_the_study(slurm, workspace, small):
+    """Finished jobs leave the queue after two seconds here, and without accounting nothing knows of them."""
+    shutil.copytree(small / "results", workspace / "results", symlinks=True)
+    removed = next(workspace.glob("results/runs/*-K2-*/likelihood.json"))
+    removed.unlink()
+    slurm.up(**SHORT_DELAYS, MinJobAge=2)
+    try:
+        result = run(command(write_config(workspace, *SMALL), "slurm", *QUICK, "--forgotten-after", "0.3"), workspace)
+    finally:
+        slurm.up(**SHORT_DELAYS)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "SLURM has forgotten jobs that Snakemake waits for: starting Snakemake again" in result.stdout
+    same_results(workspace, small)
+    text = (removed.parent / "logs/evaluate.attempts.log").read_text()
+    assert text.count("SLURM job") == 1  # what ended was taken over
+
+
+def test_failed_runs_are_tried_again_then_listed_and_the_others_go_on(slurm, workspace):
+    blocks = {"K": 1}, {"K": 2, "training": {"epochs": 3, "warmup": 2, "learning_rate": 1e30}}
+    config = write_config(workspace, *blocks)
+    # python with torch needs more than 250 MB and less than 750 MB, and gets more with every attempt
+    memory = ["--set-resources", "train:mem_mb=attempt * 250", "--retries", "2"]
+    result = run(command(config, "slurm", *QUICK, *memory), workspace)
+    assert result.returncode == 1
+    logs = {path.parents[1].name: path.read_text() for path in workspace.glob("results/runs/*/logs/train.attempts.log")}
+    for name, text in logs.items():
+        assert text.count("SLURM job") == 3 if "K2" in name else 2 <= text.count("SLURM job") <= 3, text
+    failed = pd.read_csv(workspace / "results/small/failures.csv")
+    assert failed.rule.tolist() == ["train"]
+    assert "-K2-" in failed.run[0]
+    assert "epoch 0, step 1 of 7: train_reconstruction is nan; training diverged" in failed.log[0]
+    assert failed.run[0] in result.stdout
+    table = (workspace / "results/small/tables/ablation_digits.md").read_text()
+    assert "missing" in table
+    metrics = pd.read_csv(workspace / "results/small/metrics.csv")
+    assert set(metrics.model) == {"vae", "constant"}
+
+
+def training_job(folder: Path, seed: int) -> queues.Job | None:
+    """The job that trains the run of a seed, once it has saved its state."""
+    for job in queues.jobs_of(folder, "mixvae"):
+        if job.state == "RUNNING" and job.comment == f"rule_train_wildcards_{run_of(folder, seed)}":
+            saved = folder / "results/runs" / run_of(folder, seed) / "checkpoints"
+            return job if list(saved.glob("[!.]*.safetensors")) else None
+    return None
+
+
+def trainer(folder: Path, seed: int) -> psutil.Process:
+    """The process that trains the run of a seed."""
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        words = process.info["cmdline"] or []
+        if (
+            process.info["cwd"] == str(folder)
+            and words[1:2] == ["scripts/train.py"]
+            and run_of(folder, seed) in " ".join(words)
+        ):
+            return process
+    raise AssertionError(f"seed {seed} is not training")
+
+
+def run_of(folder: Path, seed: int) -> str:
+    return next(run for run, spec in load(folder / "small.yaml").runs.items() if spec.seed == seed and spec.model == "vae")
+
+
+def test_training_survives_requeue_warning_kill_time_limit_and_a_dead_node(slurm, workspace, tmp_path_factory):
+    """Jobs of two minutes that are warned 50 s before their end, or up to a minute earlier, as SLURM looks once a minute."""
+    block = {"K": 2, "seed": [0, 1, 2], "training": LONG}
+    config = write_config(workspace, block)
+    limits = ["--set-resources", "train:runtime=2", "train:checkpoint_minutes=0", "train:slurm_extra=--signal=USR1@50"]
+
+    def log(seed: int) -> str:
+        return (workspace / "results/runs" / run_of(workspace, seed) / "logs/train.attempts.log").read_text()
+
+    with running(command(config, "slurm", *QUICK, "--retries", "3", *limits), workspace) as head:
+        until(lambda: training_job(workspace, 2))
+        trainer(workspace, 2).send_signal(signal.SIGSTOP)  # it hears no warning, and runs into its time limit
+        until(lambda: training_job(workspace, 0))
+        subprocess.run(["scontrol", "requeue", training_job(workspace, 0).id], check=True)
+        until(lambda: training_job(workspace, 1))
+        trainer(workspace, 1).kill()
+        until(lambda: log(2).count("SLURM job") == 2, 240)
+        until(lambda: training_job(workspace, 2))
+        slurm.kill_slurmd(with_jobs=True)
+        slurm.wait_for_node("down*", 90)
+        slurm.start_slurmd()
+        assert head.wait(400) == 0, (workspace / "head.log").read_text()
+    assert "stopped: SIGTERM at epoch" in log(0)
+    assert "killed (SIGKILL)" in log(1)
+    assert log(2).count("SLURM job") >= 3
+    together = log(0) + log(1) + log(2)
+    print(together)
+    assert re.search(r"stopped: SIGUSR1 at epoch .*\njob \d+ is requeued", together)
+    assert together.count("going on from epoch") >= 4
+    same_results(workspace, locally(tmp_path_factory.mktemp("local"), block))
