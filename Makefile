@@ -10,13 +10,14 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/src"
 
-.PHONY: help ablation test check plan
+.PHONY: help ablation test check plan preflight
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make ablation [STUDY=demo] [CORES=2]   run a study of config/ (or a path) and print its headline table"
 	@echo "make check    [STUDY=demo]             validate its config and list its runs"
 	@echo "make plan     [STUDY=demo] [CORES=2]   say what it will take: jobs, hours, memory; starts nothing"
+	@echo "make preflight PROFILE=slurm [STUDY=]    try what a profile needs of this cluster or machine, and say what to change"
 	@echo "make test                              run the tests"
 
 ablation: $(INSTALLED)
@@ -27,6 +28,10 @@ check: $(INSTALLED)
 
 plan: $(INSTALLED)
 	@$(ACTIVE) python scripts/plan.py "$(STUDY)" --cores "$(CORES)" $(ARGS)
+
+# a study only where one is named: a cluster is tried before there is one
+preflight: $(INSTALLED)
+	@$(ACTIVE) python scripts/preflight.py "$(PROFILE)" $(if $(filter command line environment,$(origin STUDY)),--study "$(STUDY)") $(ARGS)
 
 test: $(INSTALLED)
 	@$(ACTIVE) python -m pytest $(ARGS)

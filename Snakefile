@@ -16,9 +16,11 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/study.smk"
 
 
+# by the head process itself: compute nodes often have no internet
 localrules:
     all,
     study,
+    download,
 
 
 rule all:
@@ -35,10 +37,10 @@ onstart:
 
 
 onsuccess:
-    head.leave()
+    give_up_the_lead()
 
 
 onerror:
     # Snakemake makes no table from missing inputs; this one shows the holes.
     tabulate_what_is_there()
-    head.leave()
+    give_up_the_lead()

@@ -19,8 +19,10 @@ CHECKS = {
 }
 # data flows downwards: a module imports from rows above, or is one of its row's that stand side by side
 ROOMS = [
-    ("errors", "files", "seeds", "progress"),
+    ("errors", "files", "seeds", "progress", "interruption", "gpus"),
+    ("head", "slurm", "node", "checkpoint"),
     ("spec",),
+    ("profiles", "adoption"),
     ("data",),
     ("nets", "objectives", "likelihoods", "dependence", "categorical", "clustering", "targets", "inception"),
     ("flows",),

@@ -433,16 +433,21 @@ def test_failures_name_the_first_missing_rule_and_the_end_of_its_log(tmp_path):
     assert failures(study, runs).to_dict("records") == [nothing]
     data, folder = tmp_path / "datasets" / spec.dataset, runs / spec.id
     touch(data / "raw.json", data / "logs/prepare.attempts.log")
-    (data / "logs/prepare.attempts.log").write_text("--- somewhere\nerror: no such split\n")
+    attempts = "--- 2026-01-01T00:00:00Z on a\nerror: something else\n--- 2026-01-02T00:00:00Z on b, SLURM job 7\nerror: no such split\n"
+    (data / "logs/prepare.attempts.log").write_text(attempts)
     [row] = failures(study, runs).to_dict("records")
-    assert (row["rule"], row["log"]) == ("prepare", "--- somewhere\nerror: no such split")
+    assert (row["rule"], row["log"]) == (
+        "prepare",
+        "attempt 2: 2026-01-02T00:00:00Z on b, SLURM job 7\nerror: no such split",
+    )
     touch(data / "data.npz", data / "dataset.json")
     assert failures(study, runs).rule.tolist() == ["train"]
     touch(*(folder / name for name in (*RUN_FILES["train"], "provenance/train.json", "logs/evaluate.attempts.log")))
-    (folder / "logs/evaluate.attempts.log").write_text("\n".join(map(str, range(20))) + "\nerror: boom\n")
+    start = "--- 2026-01-01T00:00:00Z on a\n"
+    (folder / "logs/evaluate.attempts.log").write_text(start + "\n".join(map(str, range(20))) + "\nerror: boom\n")
     [row] = failures(study, runs).to_dict("records")
     assert row["rule"] == "evaluate"
-    assert row["log"].splitlines() == ["16", "17", "18", "19", "error: boom"]
+    assert row["log"].splitlines()[1:] == ["16", "17", "18", "19", "error: boom"]
     for rule in ("evaluate", "latents"):
         touch(*(folder / name for name in (*RUN_FILES[rule], f"provenance/{rule}.json")))
     (data / "data.npz").unlink()  # to save space; the run is complete

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from mixvae.spec.steps import DATA_FILES, RUN_FILES, rules_of
 
 COLUMNS = ("run", "dataset", "model", "K", "prior", "flow", "seed", "metric", "value", "stderr", "unit")
 LOG_LINES = 5
+ATTEMPT = re.compile(r"--- \d{4}-\S+Z on ")
+"""How workflow/logged.sh begins every attempt."""
 
 
 class StudyRuns(NamedTuple):
@@ -60,10 +63,15 @@ def _all_there(folder: Path, *files: str) -> bool:
 
 
 def last_lines(log: Path) -> str:
-    """Return the end of a log, or that there is none."""
+    """Return when and where the last attempt in a log was made, and its last lines; or that there is none."""
     if not log.is_file():
         return "no log: the rule was not started"
-    return "\n".join(log.read_text(errors="replace").strip().splitlines()[-LOG_LINES:])
+    lines = log.read_text(errors="replace").strip().splitlines()
+    starts = [number for number, line in enumerate(lines) if ATTEMPT.match(line)]
+    attempt = lines[starts[-1] :] if starts else lines
+    return "\n".join(
+        [f"attempt {len(starts)}: {attempt[0].removeprefix('--- ')}", *attempt[1:][-LOG_LINES:]] if starts else attempt
+    )
 
 
 def tidy(study: StudyRuns, runs: Path, missing: set[str]) -> pd.DataFrame:

@@ -60,10 +60,11 @@ SlurmctldLogFile={state}/slurmctld.log
 SlurmdLogFile={state}/slurmd.log
 SlurmdParameters=config_overrides
 SlurmdTimeout={SlurmdTimeout}
-ProctrackType=proctrack/linuxproc
+# by process groups, since what has lost its parent must end with its job, too
+ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
+SelectTypeParameters=CR_Core_Memory
 # a job that takes more memory than it asked for is killed, as it is by cgroups on most clusters
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1

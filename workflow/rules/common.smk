@@ -12,7 +12,6 @@ from snakemake.exceptions import WorkflowError
 SRC = str(Path(workflow.basedir) / "src")
 sys.path.insert(0, SRC)
 
-from mixvae import head
 from mixvae import spec as specs
 from mixvae.spec import outputs
 from mixvae.spec.own_data import SOURCES_VARIABLE, source_of, without_source
@@ -85,12 +84,14 @@ def gpu(wildcards):
 
 
 def mem_mb(wildcards, attempt):
-    """Process, data and activations; a retry gets more."""
-    info = EXPANSION.datasets[spec_of(wildcards).dataset]
+    """Process, data and activations, above what `make plan` expects of every study here; a retry gets more."""
+    spec = spec_of(wildcards)
+    info = EXPANSION.datasets[spec.dataset]
     numbers = sum(info.splits.model_dump().values())
     for size in info.shape:
         numbers *= size
-    return int(attempt * (2000 + 24 * numbers / 1e6))
+    layers = 500 * spec.K if getattr(getattr(spec, "decoder", None), "name", "") == "pixelcnn" else 0
+    return int(attempt * (3000 + 24 * numbers / 1e6 + layers))
 
 
 NETWORK_COST = {"mlp": 1, "conv": 10, "deconv": 10, "pixelcnn": 60}
@@ -174,10 +175,18 @@ def figure_files():
 
 def take_the_lead():
     """Refuse to start beside another Snakemake, also where its lock was removed by hand."""
+    from mixvae import head
+
     try:
         head.take()
     except specs.UserError as error:
         raise WorkflowError(str(error)) from None
+
+
+def give_up_the_lead():
+    from mixvae import head
+
+    head.leave()
 
 
 def tabulate_what_is_there():

@@ -1,0 +1,87 @@
+"""Several runs sharing the GPUs of a node, rehearsed where there is none."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+import yaml
+from conftest import ROOT
+from test_heads import BLOCK
+
+from mixvae import cli, gpus
+from mixvae.errors import UserError
+
+CLAIM = "import sys\nfrom mixvae import gpus\nprint(gpus.claim(gpus.visible()), flush=True)\nsys.stdin.read()"
+
+
+@pytest.fixture
+def claims(tmp_path):
+    """Return a function that starts a process which claims a GPU until it is ended, and gives it and the GPU's index."""
+    started = []
+
+    def claim(visible: str = "0,1"):
+        environment = os.environ | {"CUDA_VISIBLE_DEVICES": visible, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT / "src")}
+        command = [sys.executable, "-c", CLAIM]
+        child = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        started.append(child)
+        return child, int(child.stdout.readline())
+
+    yield claim
+    for child in started:
+        child.kill()
+        child.wait()
+
+
+def test_processes_are_spread_evenly_and_a_killed_one_makes_room(claims):
+    children = [claims() for _ in range(6)]
+    assert Counter(index for _, index in children) == {0: 3, 1: 3}
+    killed, freed = next((child, index) for child, index in children if index == 1)
+    killed.kill()
+    killed.wait()
+    assert claims()[1] == freed
+    assert Counter(claims()[1] for _ in range(2)) == {0: 1, 1: 1}
+
+
+def test_gpus_are_told_apart_by_name_and_not_by_place(claims):
+    """One job sees GPUs 2 and 3 as its first and second, another one 3 alone."""
+    assert claims("2,3")[1] == 0
+    assert claims("3")[1] == 0
+    assert claims("2,3")[1] == 0 != claims("2,3")[1]
+
+
+def test_a_gpu_that_torch_does_not_see_is_one_line(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match=r"^gpu: torch .* sees no GPU here \(CUDA_VISIBLE_DEVICES is 0\); set gpu: 0"):
+        cli.torch_device(1, 1)
+    assert cli.torch_device(0, 1).type == "cpu"
+
+
+def test_a_study_on_a_node_with_two_gpus(workspace, tmp_path_factory):
+    """The gpu-node profile: local jobs, at most so many at a time, spread over both."""
+    block = BLOCK | {"seed": [0, 1]}
+    (workspace / "small.yaml").write_text(yaml.safe_dump({"study": "small", "gpu": 1, "runs": [block]}))
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "0,1", gpus.REHEARSAL: "1", "PATH": os.defpath}
+    environment["TMPDIR"] = str(tmp_path_factory.mktemp("locks"))
+    command = [
+        sys.executable,
+        "scripts/ablation.py",
+        "small.yaml",
+        "--cores",
+        "4",
+        "--profile",
+        "gpu-node",
+        "--resources",
+        "gpu=2",
+    ]
+    result = subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    logs = [path.read_text() for path in workspace.glob("results/runs/*vae*/logs/*.log") if path.stem in ("train", "evaluate")]
+    used = Counter(re.search(r"in place of GPU (\d)", text)[1] for text in logs)
+    assert used.total() == 8
+    assert set(used) == {"0", "1"}
