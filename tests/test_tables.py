@@ -428,10 +428,10 @@ def test_latex_escapes_what_it_must(tmp_path):
 
 def test_failures_name_the_first_missing_rule_and_the_end_of_its_log(tmp_path):
     spec = small_spec()
-    study, runs = study_of([spec]), tmp_path / "runs"
+    study, runs = study_of([spec]), tmp_path / "results/runs"
     nothing = {"run": spec.id, "rule": "download", "log": "no log: the rule was not started"}
     assert failures(study, runs).to_dict("records") == [nothing]
-    data, folder = tmp_path / "datasets" / spec.dataset, runs / spec.id
+    data, folder = tmp_path / "results/datasets" / spec.dataset, runs / spec.id
     touch(data / "raw.json", data / "logs/prepare.attempts.log")
     attempts = "--- 2026-01-01T00:00:00Z on a\nerror: something else\n--- 2026-01-02T00:00:00Z on b, SLURM job 7\nerror: no such split\n"
     (data / "logs/prepare.attempts.log").write_text(attempts)
@@ -440,6 +440,12 @@ def test_failures_name_the_first_missing_rule_and_the_end_of_its_log(tmp_path):
         "prepare",
         "attempt 2: 2026-01-02T00:00:00Z on b, SLURM job 7\nerror: no such split",
     )
+    of_slurm = tmp_path / ".snakemake/slurm_logs/rule_prepare" / spec.dataset / "7.log"
+    touch(of_slurm)
+    of_slurm.write_text(
+        "Building DAG\nslurmstepd: error: StepId=7.0 exceeded memory limit\nWorkflowError: error: of Snakemake's\n"
+    )
+    assert failures(study, runs).log[0].endswith("split\nslurmstepd: error: StepId=7.0 exceeded memory limit")
     touch(data / "data.npz", data / "dataset.json")
     assert failures(study, runs).rule.tolist() == ["train"]
     touch(*(folder / name for name in (*RUN_FILES["train"], "provenance/train.json", "logs/evaluate.attempts.log")))

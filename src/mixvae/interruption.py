@@ -41,13 +41,14 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:
-        """Remember signals instead of dying of them, as long as the block lasts."""
+        """Remember signals instead of dying of them, as long as the block lasts; after an error for good.
+
+        Whoever ends a job sends several signals, and the later ones must not cut short what the first has begun.
+        """
         before = {signum: signal.signal(signum, self._remember) for signum in WARNINGS}
-        try:
-            yield self
-        finally:
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
+        yield self
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def ask_for_requeue(stop: Interrupted) -> None:
@@ -62,7 +63,6 @@ def ask_for_requeue(stop: Interrupted) -> None:
     if not stop.progressed:
         print("not requeued: the time limit left no time for a single training step; raise runtime", file=sys.stderr)
         return
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which the requeue sends to this very process
     try:
         subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True, timeout=60)
         print(f"job {job} is requeued", file=sys.stderr)

@@ -17,6 +17,8 @@ COLUMNS = ("run", "dataset", "model", "K", "prior", "flow", "seed", "metric", "v
 LOG_LINES = 5
 ATTEMPT = re.compile(r"--- \d{4}-\S+Z on ")
 """How workflow/logged.sh begins every attempt."""
+SLURM_LOGS = Path(".snakemake/slurm_logs")
+"""Where SLURM says why it ended a job: slurm-logdir of the profile."""
 
 
 class StudyRuns(NamedTuple):
@@ -54,7 +56,7 @@ def failures(study: StudyRuns, runs: Path) -> pd.DataFrame:
                 if not _all_there(dataset, *files):
                     folder, rule = dataset, of_data
                     break
-        rows.append({"run": run, "rule": rule, "log": last_lines(folder / "logs" / f"{rule}.attempts.log")})
+        rows.append({"run": run, "rule": rule, "log": last_lines(folder, rule)})
     return pd.DataFrame(rows, columns=["run", "rule", "log"])
 
 
@@ -62,16 +64,22 @@ def _all_there(folder: Path, *files: str) -> bool:
     return all((folder / file).is_file() for file in files)
 
 
-def last_lines(log: Path) -> str:
-    """Return when and where the last attempt in a log was made, and its last lines; or that there is none."""
+def last_lines(folder: Path, rule: str) -> str:
+    """Return when and where a rule's last attempt was made, its last lines, and what SLURM said; or that there was none."""
+    log = folder / "logs" / f"{rule}.attempts.log"
     if not log.is_file():
         return "no log: the rule was not started"
     lines = log.read_text(errors="replace").strip().splitlines()
     starts = [number for number, line in enumerate(lines) if ATTEMPT.match(line)]
-    attempt = lines[starts[-1] :] if starts else lines
-    return "\n".join(
-        [f"attempt {len(starts)}: {attempt[0].removeprefix('--- ')}", *attempt[1:][-LOG_LINES:]] if starts else attempt
-    )
+    if not starts:
+        return "\n".join(lines[-LOG_LINES:])
+    first, *said = lines[starts[-1] :]
+    said = said[-LOG_LINES:]
+    if job := re.search(r"SLURM job (\d+)", first):
+        own = folder.parents[2] / SLURM_LOGS / f"rule_{rule}" / folder.name / f"{job[1]}.log"
+        errors = [line for line in own.read_text(errors="replace").splitlines() if "error: " in line] if own.is_file() else []
+        said += [line for line in dict.fromkeys(errors) if line.startswith(("slurm", "srun"))][:LOG_LINES]
+    return "\n".join([f"attempt {len(starts)}: {first.removeprefix('--- ')}", *said])
 
 
 def tidy(study: StudyRuns, runs: Path, missing: set[str]) -> pd.DataFrame:
