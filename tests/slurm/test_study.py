@@ -115,7 +115,7 @@ def test_jobs_that_slurm_forgets_do_not_hang_the_study(slurm, workspace, small):
     finally:
         slurm.up(**SHORT_DELAYS)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "SLURM has forgotten jobs that Snakemake waits for: starting Snakemake again" in result.stdout
+    assert "SLURM had forgotten jobs that Snakemake waited for: starting Snakemake again" in result.stdout
     same_results(workspace, small)
     text = (removed.parent / "logs/evaluate.attempts.log").read_text()
     assert text.count("SLURM job") == 1  # what ended was taken over
