@@ -126,10 +126,7 @@ def clear_up(snakemake: list[str], expansion: Expansion) -> None:
         print("the last run was cut off: releasing its lock", flush=True)
         subprocess.run([*snakemake, "--unlock", "--quiet", "all"], check=True)
     name = expansion.study.study
-    listed = RESULTS / name / "study.json"
-    if listed.is_file() and listed.read_text() != listing(expansion):
-        listed.unlink()  # Snakemake knows of a changed config by notes of its own, which results that were copied come without
-    found = adopt(steps(name, expansion.runs, expansion.datasets, RESULTS))
+    found = adopt(steps(name, expansion.runs, expansion.datasets, RESULTS), listing(expansion))
     if found.steps:
         print(f"{len(found.steps)} finished jobs taken over: their files are what their provenance says", flush=True)
     for step in found.outdated:

@@ -129,7 +129,7 @@ def test_a_second_head_is_refused_however_the_two_were_started(workspace):
             if process.info["cwd"] == str(workspace):
                 process.kill()
     until(lambda: not [p for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(workspace)])
-    with running(plain(write_config(workspace, LONG)), workspace) as first:
+    with running(plain(config, "--rerun-incomplete"), workspace) as first:
         until(lambda: (workspace / head.RECORD).exists() and str(first.pid) in (workspace / head.RECORD).read_text())
         second = run(command(config), workspace)
         assert second.returncode == 1
@@ -261,7 +261,7 @@ def test_only_what_is_as_recorded_is_taken_over(finished, workspace, monkeypatch
     # what is missing an input, or a file, is not there to be taken over
     os.utime(chosen.files[0], (0, 0))
     chosen.files[1].unlink()
-    assert chosen not in adoption.adopt(every).steps
+    assert chosen not in adoption.adopt(every, "").steps
 
 
 def test_what_was_made_from_other_files_is_not_current(finished, workspace):

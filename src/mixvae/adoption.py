@@ -7,6 +7,7 @@ the other hand it takes by its times for current what was made from a file that 
 
 from __future__ import annotations
 
+import hashlib
 import os
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Mapping
@@ -33,21 +34,29 @@ class Adopted(NamedTuple):
     outdated: list[Step]
 
 
-def adopt(steps: Iterable[Step]) -> Adopted:
+def adopt(steps: Iterable[Step], listing: str) -> Adopted:
     """Find what is finished and what only looks so, and set the times right. Whoever runs Snakemake removes the marks.
 
     Every record is read, but only files that look wrong: a finished study of 700 runs takes a second.
+
+    Arguments:
+        listing: What study.json says by the config as it is now. Snakemake knows of a changed config by notes of its own, and
+            results that were copied come without them.
     """
     marks, known = _marked(), {}
     adopted, current = Adopted([], [], []), []
     for step in steps:
-        # what a study consists of is in its config; a copy may be cut off, so that the record, written last, is not enough
-        facts = _facts(step) if step.rule != "study" and all(file.is_file() for file in step.files) else None
+        if step.rule == "study":
+            known[str(step.files[0])] = hashlib.sha256(listing.encode()).hexdigest()
+            continue
+        # a copy may be cut off, so that the record, written last, is not enough
+        facts = _facts(step) if all(file.is_file() for file in step.files) else None
         if facts is None:
             continue
         if other_input(facts, known):
-            for file in step.files:  # all, since Snakemake makes again only what another job reads
-                file.unlink()
+            # all, since Snakemake makes again only what another job reads; and study.json, if that is what is old
+            for file in (*step.files, *(file for file in step.inputs if file.name == "study.json")):
+                file.unlink(missing_ok=True)
             adopted.outdated.append(step)
             continue
         known |= facts["outputs"]
