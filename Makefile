@@ -17,7 +17,7 @@ help:
 	@echo "make ablation [STUDY=demo] [CORES=2]   run a study of config/ (or a path) and print its headline table"
 	@echo "make check    [STUDY=demo]             validate its config and list its runs"
 	@echo "make plan     [STUDY=demo] [CORES=2]   say what it will take: jobs, hours, memory; starts nothing"
-	@echo "make preflight PROFILE=slurm [STUDY=]    try what a profile needs of this cluster or machine, and say what to change"
+	@echo "make preflight [PROFILE=slurm]          try what a profile needs of this cluster or machine, and say what to change"
 	@echo "make test                              run the tests"
 
 ablation: $(INSTALLED)
