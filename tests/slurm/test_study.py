@@ -87,7 +87,7 @@ def test_a_study_with_gpu_jobs_equals_a_local_one(slurm, workspace, small):
 
 
 def test_a_killed_head_leaves_jobs_that_the_next_one_ends_and_results_that_it_keeps(slurm, workspace, tmp_path_factory):
-    block = {"K": [1, 2], "training": LONG}
+    block = {"K": [1, 2], "training": {**LONG, "epochs": 250, "patience": 250}}
     config = write_config(workspace, block, gpu=1)
     # the control is soon fitted, while the other two are still training
     ended = "results/runs/*constant*/provenance/train.json"
