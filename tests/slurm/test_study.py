@@ -133,9 +133,9 @@ def test_failed_runs_are_tried_again_then_listed_and_the_others_go_on(slurm, wor
         trainer(workspace, 0, K=1).send_signal(signal.SIGSTOP)
         assert head.wait(400) == 1
     said = (workspace / "head.log").read_text()
-    assert "SLURM status is: 'TIMEOUT'" in said
     of_slurm = [path.read_text() for path in (workspace / ".snakemake/slurm_logs/rule_train").rglob("*.log")]
     assert sum("exceeded memory limit" in text for text in of_slurm) >= 1
+    assert sum("DUE TO TIME LIMIT" in text for text in of_slurm) == 1
     assert log(workspace, 0, K=1).count("SLURM job") == 3
     assert "going on from epoch" in log(workspace, 0, K=1)
     assert log(workspace, 0, K=2).count("SLURM job") == 3
