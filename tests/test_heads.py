@@ -171,7 +171,8 @@ def test_without_locks_a_record_is_enough_to_refuse(tmp_path, monkeypatch):
 
 def test_a_closed_terminal_ends_the_study_and_it_goes_on_later(workspace):
     config = write_config(workspace, LONG)
-    with running(command(config), workspace) as first:
+    # these tests may run under nohup themselves, and ignoring SIGHUP is inherited
+    with running(["env", "--default-signal=HUP", *command(config)], workspace) as first:
         until(lambda: len(list(workspace.glob("results/runs/*vae*/checkpoints"))) == 2)
         first.send_signal(signal.SIGHUP)
         assert first.wait(60) == 130
