@@ -8,7 +8,7 @@ log=$1
 shift
 kept=${log%.log}.attempts.log
 ln -sfn "$(basename "$kept")" "$log"
-echo "--- $(date -u +%FT%TZ) on $(hostname)${SLURM_JOB_ID:+, SLURM job $SLURM_JOB_ID}" >> "$kept"
+echo "--- $(date -u +%FT%TZ) on $HOSTNAME${SLURM_JOB_ID:+, SLURM job $SLURM_JOB_ID}" >> "$kept"
 trap : TERM INT USR1 # the command acts on signals; this shell waits until it has
 "$@" >> "$kept" 2>&1
 code=$?
