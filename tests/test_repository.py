@@ -22,7 +22,7 @@ ROOMS = [
     ("errors", "files", "seeds", "progress", "interruption", "gpus"),
     ("head", "slurm", "node", "checkpoint"),
     ("spec",),
-    ("profiles", "adoption"),
+    ("profiles", "adoption", "manifest"),
     ("data",),
     ("nets", "objectives", "likelihoods", "dependence", "categorical", "clustering", "targets", "inception"),
     ("flows",),
@@ -37,7 +37,8 @@ ROOMS = [
     ("tables",),
     ("rendering",),
     ("figures", "published"),
-    ("costs", "provenance", "cli"),
+    ("costs", "provenance", "cli", "tabulation"),
+    ("audit", "lineage"),
 ]
 
 

@@ -163,7 +163,7 @@ FOR_FIGURES = run_files(trained(), "model.safetensors", "history.csv") + run_fil
 
 def table_files():
     names = [f"{table}.{end}" for table in outputs.tables(RUNS.values(), EXPANSION.datasets) for end in ("csv", "md", "tex")]
-    files = ["metrics.parquet", "metrics.csv", "skipped.csv", "failures.csv", "provenance/tabulate.json"]
+    files = ["metrics.parquet", "metrics.csv", "skipped.csv", "failures.csv", "manifest.json", "provenance/tabulate.json"]
     return [f"{STUDY}/{file}" for file in files] + [f"{STUDY}/tables/{name}" for name in names]
 
 
