@@ -101,5 +101,5 @@ def _rows(subject: Subject, findings: Findings) -> None:
         findings.fail("tabulate", name, path, f"has values of {run}, which is no run of the study")
     for run in sorted(found & subject.missing.keys()):
         findings.fail("tabulate", name, path, f"has values of run {run}, which failures.csv lists")
-    for run in sorted(subject.present().keys() - found):
+    for run in sorted(subject.present.keys() - found):
         findings.fail("tabulate", name, path, f"has no value of run {run}")

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from mixvae.audit.findings import Findings
-from mixvae.audit.intact import by_file
 from mixvae.audit.reading import Unreadable, parse_mapping, read_text
 from mixvae.audit.subject import Job, Subject
 from mixvae.provenance import code_digest
@@ -82,11 +81,11 @@ def _one_data(subject: Subject, findings: Findings) -> None:
     for dataset in subject.study.datasets:
         path = subject.results / "datasets" / dataset / "data.npz"
         used = {}
-        for job, facts in subject.facts.items():
+        for job in subject.facts:
             spec = subject.study.runs.get(job[1])
             if spec and spec.dataset == dataset:
                 with findings.guarded(*job, path):
-                    used[job] = str(by_file(facts.get("inputs"), subject).get(path))
+                    used[job] = str(subject.recorded("inputs", *job).get(path))
         _compare(f"data of {dataset}", {digest[:12]: jobs for digest, jobs in _groups(used).items()}, subject, findings)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from mixvae.latents import POINTS_PER_CLASS
 from mixvae.spec import AnyRun, DatasetInfo
-from mixvae.spec.outputs import CLUSTERING, has_codes
+from mixvae.spec.outputs import CLUSTERING, POINTS_PER_CLASS, has_codes
 
 BOUNDS = {"elbo", "nll", "nll_miselbo"}
 WEIGHTED = {"nll_matched", "reconstruction", "kl", "jsd", "ess", "pareto_k", "pareto_k_matched"}

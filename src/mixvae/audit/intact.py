@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from mixvae import manifest
 from mixvae.audit.findings import Findings
@@ -43,9 +42,8 @@ def _record(step: Step, subject: Subject, findings: Findings) -> None:
         findings.fail(step.rule, step.name, step.provenance, "the record was edited: its content is not what its seal says")
     if facts.get("rule") != step.rule:
         findings.fail(step.rule, step.name, step.provenance, f"the record is of rule {facts.get('rule')!r}")
-    recorded = {kind: by_file(facts.get(kind), subject) for kind in ("inputs", "outputs")}
-    _outputs(step, recorded["outputs"], subject, findings)
-    _inputs(step, recorded["inputs"], subject, findings)
+    _outputs(step, subject.recorded("outputs", step.rule, step.name), subject, findings)
+    _inputs(step, subject.recorded("inputs", step.rule, step.name), subject, findings)
     _age(step, subject, findings)
 
 
@@ -65,7 +63,7 @@ def _outputs(step: Step, recorded: Mapping[Path, str], subject: Subject, finding
                 file,
                 f"changed since it was made: sha256 expected {recorded[file]} found {found}; {remedy}",
             )
-    for file in recorded.keys() - subject.makers.keys():
+    for file in (file for file in recorded if file not in subject.makers):
         findings.warn(step.rule, step.name, file, "recorded, but no file that the rule makes for this study")
 
 
@@ -78,9 +76,10 @@ def _inputs(step: Step, recorded: Mapping[Path, str], subject: Subject, findings
     for file, digest in recorded.items():
         if file in subject.makers:
             maker = subject.makers[file]
-            facts = subject.facts.get((maker.rule, maker.name))
-            made = by_file(facts.get("outputs"), subject).get(file) if facts else None
-            if facts and digest != made:
+            if (maker.rule, maker.name) not in subject.facts:
+                continue
+            made = subject.recorded("outputs", maker.rule, maker.name).get(file)
+            if digest != made:
                 message = f"not what rule {maker.rule} has made: sha256 {made} made, {digest} read"
                 findings.fail(step.rule, step.name, file, message)
         elif file in subject.digests:
@@ -91,21 +90,6 @@ def _inputs(step: Step, recorded: Mapping[Path, str], subject: Subject, findings
                 findings.warn(step.rule, step.name, file, "another version of the published values than this checkout's")
         else:
             findings.warn(step.rule, step.name, file, "read by the rule, but made by none of the study's")
-
-
-def by_file(recorded: Any, subject: Subject) -> dict[Path, str]:
-    """Return the digests of a record by where the files lie now: records name them as from where Snakemake ran."""
-    if not isinstance(recorded, dict):
-        raise TypeError("inputs and outputs must be mappings of file to sha256")
-    return {_here(name, subject): digest for name, digest in recorded.items()}
-
-
-def _here(name: str, subject: Subject) -> Path:
-    parts = Path(name).parts
-    for number, part in enumerate(parts[:-1]):
-        if part == "results" and parts[number + 1] in ("runs", "datasets", subject.study.name):
-            return subject.results.joinpath(*parts[number + 1 :])
-    return Path(name)
 
 
 def _age(step: Step, subject: Subject, findings: Findings) -> None:

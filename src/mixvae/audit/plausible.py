@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ Metrics = dict[str, dict[str, Any]]
 def check(subject: Subject, findings: Findings) -> None:
     """Look at every run's metrics and values of test points."""
     values: dict[str, Metrics] = {}
-    for run, spec in subject.present().items():
+    for run, spec in subject.present.items():
         folder, values[run] = subject.results / "runs" / run, {}
         for file, rule in FOUND_IN.items():
             if subject.there(folder / file):
@@ -48,9 +49,10 @@ def check(subject: Subject, findings: Findings) -> None:
             _ranges(run, spec, values[run], folder / "likelihood.json", findings)
         with findings.guarded("train", run, folder / "training.json"):
             _training(run, spec, folder / "training.json", subject, findings)
-    for run, spec in subject.present().items():
+    controls = {run: spec for run, spec in subject.present.items() if spec.model == "constant"}
+    for run, spec in subject.present.items():
         with findings.guarded("evaluate", run, subject.folder):
-            _control(run, spec, values, subject, findings)
+            _control(run, spec, controls, values, subject, findings)
     for dataset in subject.study.datasets:
         with findings.guarded("study", subject.study.name, subject.folder):
             _monotone(dataset, subject, findings)
@@ -166,22 +168,24 @@ def _training(run: str, spec: AnyRun, path: Path, subject: Subject, findings: Fi
         findings.warn("train", run, path, f"stopped by its {spec.training.epochs} epochs, while it still improved")
 
 
-def _control(run: str, spec: AnyRun, values: dict[str, Metrics], subject: Subject, findings: Findings) -> None:
+def _control(
+    run: str, spec: AnyRun, controls: Mapping[str, AnyRun], values: dict[str, Metrics], subject: Subject, findings: Findings
+) -> None:
     """A model that has learnt something is better than a constant."""
-    controls = [
-        other
-        for other, theirs in subject.present().items()
-        if theirs.model == "constant" and theirs.dataset == spec.dataset
+    names = [
+        name
+        for name, control in controls.items()
+        if control.dataset == spec.dataset
         # that of zero-inflated counts is not inflated
-        if theirs.likelihood == spec.likelihood or (theirs.likelihood.name, spec.likelihood.name) == ("nb", "zinb")
+        and (control.likelihood == spec.likelihood or (control.likelihood.name, spec.likelihood.name) == ("nb", "zinb"))
     ]
-    if spec.model == "constant" or not controls or "nll" not in values[run] or "nll" not in values[controls[0]]:
+    if spec.model == "constant" or not names or "nll" not in values[run] or "nll" not in values[names[0]]:
         return
-    ours, theirs = values[run]["nll"]["value"], values[controls[0]]["nll"]["value"]
+    ours, theirs = values[run]["nll"]["value"], values[names[0]]["nll"]["value"]
     if ours < theirs:
         return
     path = subject.results / "runs" / run
-    message = f"nll {ours:.3f} is no better than the constant predictor's {theirs:.3f} ({controls[0]})"
+    message = f"nll {ours:.3f} is no better than the constant predictor's {theirs:.3f} ({names[0]})"
     stopped = read_mapping(path / "training.json", subject.results).get("stopped_by") == "budget"
     if stopped or spec.training.epochs < FEW_EPOCHS:
         findings.warn("evaluate", run, path / "likelihood.json", f"{message}; it was not trained to the end")
@@ -191,7 +195,7 @@ def _control(run: str, spec: AnyRun, values: dict[str, Metrics], subject: Subjec
 
 def _monotone(dataset: str, subject: Subject, findings: Findings) -> None:
     """Say how each likelihood changes from one K to the next, paired over test points as in the tables."""
-    present = subject.present()
+    present = subject.present
     cells: dict[str, dict[int, dict[int, str]]] = {}
     for (K, column), runs in grouped(subject.study, column_names(subject.study, dataset)).items():
         there = {

@@ -26,7 +26,7 @@ FROM_ELSEWHERE = {"toy": {"kl"}}
 
 def check(subject: Subject, findings: Findings) -> None:
     """Compute again what can be computed from the runs' files."""
-    for run in subject.present():
+    for run in subject.present:
         path = subject.results / "runs" / run / "likelihood.json"
         if subject.there(path) and subject.there(path.with_name("pointwise.npz")):
             with findings.guarded("evaluate", run, path):
@@ -64,7 +64,7 @@ def _tables(subject: Subject, findings: Findings) -> None:
     needed = [
         file
         for step in subject.steps
-        if step.name in subject.present() and step.rule in rules_of(subject.study.runs[step.name])
+        if step.name in subject.present and step.rule in rules_of(subject.study.runs[step.name])
         for file in step.files
     ]
     if not all(subject.there(file) for file in needed):

@@ -43,6 +43,7 @@ class Subject:
     expansion: Expansion | None = None
     facts: dict[Job, dict[str, Any]] = field(default_factory=dict)
     edited: set[Job] = field(default_factory=set)
+    _recorded: dict[tuple[str, str, str], dict[Path, str]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -72,8 +73,29 @@ class Subject:
         """The job that each file comes from."""
         return {file: step for step in self.steps for file in self.made_by(step)}
 
+    def recorded(self, kind: str, rule: str, name: str) -> dict[Path, str]:
+        """Return the digests of the "inputs" or "outputs" in a job's record by where the files lie now; raises TypeError.
+
+        Records name files as from where Snakemake ran.
+        """
+        key = (kind, rule, name)
+        if key not in self._recorded:
+            files = self.facts[rule, name].get(kind)
+            if not isinstance(files, dict):
+                raise TypeError(f"{kind} must be a mapping of file to sha256")
+            self._recorded[key] = {self._here(file): digest for file, digest in files.items()}
+        return self._recorded[key]
+
+    def _here(self, name: str) -> Path:
+        parts = name.split("/")
+        for number, part in enumerate(parts[:-1]):
+            if part == "results" and parts[number + 1] in ("runs", "datasets", self.study.name):
+                return self.results.joinpath(*parts[number + 1 :])
+        return Path(name)
+
+    @cached_property
     def present(self) -> dict[str, AnyRun]:
-        """Return the runs that failures.csv does not list."""
+        """The runs that failures.csv does not list."""
         return {run: spec for run, spec in self.study.runs.items() if run not in self.missing}
 
 
