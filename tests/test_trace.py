@@ -78,13 +78,21 @@ def test_a_cell_that_its_runs_do_not_give_is_said(small_study, tmp_path):
         (TABLE, "nll,K=3", "standard+none", "no row with K=3 (valid: 1, 2)"),
         (TABLE, "nll,settings=x", "standard+none", "rows are not named by 'settings'"),
         (TABLE, "nll,K=2", "standard+non", "no column 'standard+non' (did you mean 'standard+none'?)"),
-        (TABLE, "nll,K=2", "", "COLUMN is empty"),
-        ("", "nll,K=2", "x", "TABLE is empty"),
         (TABLE.replace("digits", "digit"), "nll,K=2", "x", "no such table (did you mean 'ablation_digits.csv'?)"),
     ],
 )
 def test_mistakes_are_named(small_study, table, row, column, message):
-    result = run_script("trace", table, f"--row={row}", f"--column={column}", cwd=small_study)
+    with pytest.raises(UserError) as caught:
+        trace(small_study / table, row, column)
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "message"), [(TABLE, "", "COLUMN is empty"), ("", "x", "TABLE is empty"), (TABLE, "y", "no column 'y'")]
+)
+def test_mistakes_are_one_line(small_study, table, column, message):
+    result = run_script("trace", table, "--row=nll,K=2", f"--column={column}", cwd=small_study)
     assert result.returncode == 1
     assert result.stderr.startswith("error: ")
     assert message in result.stderr

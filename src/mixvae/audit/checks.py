@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from mixvae.audit import complete, consistent, intact, plausible, recomputed, subject
 from mixvae.audit.findings import Findings
 from mixvae.spec import Expansion
@@ -27,6 +29,7 @@ def audit(folder: Path, expansion: Expansion | None = None) -> Findings:
     study, findings = subject.read(folder, expansion)
     for name, check in CHECKS.items():
         findings.check = name
-        with findings.guarded("study", study.study.name, folder):
+        # numbers that are not finite are findings, not warnings of numpy
+        with findings.guarded("study", study.study.name, folder), np.errstate(all="ignore"):
             check(study, findings)
     return findings

@@ -31,6 +31,12 @@ class Finding(NamedTuple):
     message: str
 
 
+def printable(text: object) -> str:
+    """Return one line without what a terminal would obey or a file could not hold."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(text).split()))
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
+
+
 class Findings:
     """Collects findings about the jobs of a study.
 
@@ -56,9 +62,8 @@ class Findings:
         self._add(NOTE, rule, run, file, message)
 
     def _add(self, level: str, rule: str, run: str, file: Path | str, message: object) -> None:
-        text = " ".join(str(message).split())
-        text = text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
-        self.all.append(Finding(level, self.check, rule, run, str(file), text))
+        texts = (printable(text) for text in (rule, run, file, message))
+        self.all.append(Finding(level, self.check, *texts))
 
     @contextmanager
     def guarded(self, rule: str, run: str, file: Path | str) -> Iterator[None]:

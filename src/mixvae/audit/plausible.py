@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,8 @@ def _metrics(rule: str, run: str, path: Path, subject: Subject, findings: Findin
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+    # a JSON integer may be larger than any real number
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _points(run: str, spec: AnyRun, path: Path, subject: Subject, findings: Findings) -> None:
@@ -218,7 +220,7 @@ def _monotone(dataset: str, subject: Subject, findings: Findings) -> None:
                 delta = paired(a, b)
                 verdict = "better" if delta.high < 0 else "worse" if delta.low > 0 else "no difference shown"
                 message = f"{column}: {block} from K = {K} to {more}: {delta.mean:+.4f} [{delta.low:+.4f}, {delta.high:+.4f}], {verdict}"
-                findings.note("tabulate", subject.study.name, subject.folder / f"tables/ablation_{dataset}.csv", message)
+                findings.note("tabulate", subject.study.name, subject.folder, message)
 
 
 def _values(run: str, subject: Subject) -> dict[str, np.ndarray]:

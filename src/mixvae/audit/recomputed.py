@@ -26,21 +26,23 @@ FROM_ELSEWHERE = {"toy": {"kl"}}
 
 def check(subject: Subject, findings: Findings) -> None:
     """Compute again what can be computed from the runs' files."""
+    readable = True
     for run in subject.present:
         path = subject.results / "runs" / run / "likelihood.json"
         if subject.there(path) and subject.there(path.with_name("pointwise.npz")):
             with findings.guarded("evaluate", run, path):
-                _likelihoods(run, path, subject, findings)
-    _tables(subject, findings)
+                readable &= _likelihoods(run, path, subject, findings)
+    _tables(subject, readable, findings)
 
 
-def _likelihoods(run: str, path: Path, subject: Subject, findings: Findings) -> None:
+def _likelihoods(run: str, path: Path, subject: Subject, findings: Findings) -> bool:
+    """Compare a run's likelihoods with the values of its test points; return whether these can be read."""
     spec = subject.study.runs[run]
     try:
         found = read_mapping(path, subject.results)["metrics"]
         arrays = read_arrays(path.with_name("pointwise.npz"), subject.results)
     except Unreadable:
-        return  # reported by the checks of either file
+        return False  # reported by the checks of either file
     dimensions = math.prod(subject.study.datasets[spec.dataset].shape)
     for metric, entry in metrics(arrays, spec.likelihood.name, dimensions).items():
         if metric in FROM_ELSEWHERE.get(spec.model, ()) or metric not in found:
@@ -49,6 +51,7 @@ def _likelihoods(run: str, path: Path, subject: Subject, findings: Findings) -> 
             if not same(found[metric][part], entry[part]):
                 message = f"{metric}: {part} {found[metric][part]}, but {entry[part]} by pointwise.npz"
                 findings.fail("evaluate", run, path, message)
+    return True
 
 
 def same(one: object, other: object) -> bool:
@@ -59,7 +62,7 @@ def same(one: object, other: object) -> bool:
         return one == other
 
 
-def _tables(subject: Subject, findings: Findings) -> None:
+def _tables(subject: Subject, readable: bool, findings: Findings) -> None:
     name = subject.study.name
     needed = [
         file
@@ -67,8 +70,10 @@ def _tables(subject: Subject, findings: Findings) -> None:
         if step.name in subject.present and step.rule in rules_of(subject.study.runs[step.name])
         for file in step.files
     ]
-    if not all(subject.there(file) for file in needed):
-        findings.note("tabulate", name, subject.folder, "the tables cannot be computed again, since files are missing")
+    if not readable or not all(subject.there(file) for file in needed):
+        findings.note(
+            "tabulate", name, subject.folder, "the tables cannot be computed again, since files are missing or cannot be read"
+        )
         return
     with findings.guarded("tabulate", name, subject.folder / "metrics.csv"):
         content = tabulation.content(
