@@ -20,6 +20,6 @@ rule audit:
         mem_mb=4000,
         runtime=60,
     params:
-        folder=STUDY,
+        folder=output_folder,
     shell:
         "exec bash workflow/logged.sh {log} python scripts/audit.py {params.folder}"
