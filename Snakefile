@@ -29,8 +29,8 @@ rule all:
     input:
         FOR_TABLES,
         FOR_FIGURES,
-        table_files(),
-        figure_files(),
+        files_of("tabulate"),
+        files_of("figures"),
 
 
 onstart:

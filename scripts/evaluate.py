@@ -50,7 +50,7 @@ def main() -> None:
         with atomic(run / "pointwise.npz") as temporary:
             np.savez(temporary, **pointwise)
         write_json(run / "likelihood.json", result)
-        facts["device"] = cli.device_name(device) or facts["device"]
+        facts |= {"device": cli.device_name(device) or facts["device"], "gpu": device.type == "cuda"}
 
 
 cli.run(main)

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from mixvae import cli
+from mixvae.adoption import other_input
 from mixvae.errors import UserError
-from mixvae.files import atomic, keep_only
+from mixvae.files import atomic, keep_only, read_json
 from mixvae.provenance import record, verify_outputs
 
 
@@ -59,18 +60,29 @@ def main() -> None:
 
 
 def changed_runs(study, runs: Path, missing: set[str]) -> list[dict[str, str]]:
-    """Return the complete runs of which a file is not what its provenance says, like `results.failures`."""
+    """Return the complete runs whose files are not what their provenance says or do not belong together, like `results.failures`."""
     from mixvae.spec.steps import rules_of
 
     changed = []
     for run in study.runs.keys() - missing:
+        known: dict[str, str] = {}
         for rule in rules_of(study.runs[run]):
+            path = runs / run / f"provenance/{rule}.json"
             try:
-                verify_outputs(runs / run / f"provenance/{rule}.json")
+                verify_outputs(path)
+                facts = by_file_name(read_json(path))
+                if name := other_input(facts, known):
+                    raise UserError(f"{runs / run}: {rule} was made from another {name}; delete the folder and run again")
+                known |= facts["inputs"] | facts["outputs"]
             except UserError as error:
                 changed.append({"run": run, "rule": rule, "log": str(error)})
                 break
     return sorted(changed, key=lambda row: row["run"])
+
+
+def by_file_name(facts: dict) -> dict[str, dict[str, str]]:
+    """Return the digests of a run's record by the files' names: a rule run by hand names other folders."""
+    return {part: {Path(name).name: digest for name, digest in facts[part].items()} for part in ("inputs", "outputs")}
 
 
 def write(what, path: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import hashlib
+import platform
+from importlib.metadata import version
 from pathlib import Path
 
 from mixvae import cli
 from mixvae.errors import UserError
-from mixvae.files import read_json
+from mixvae.files import read_json, sha256
 from mixvae.interruption import StopRequest
+from mixvae.progress import say
 from mixvae.provenance import code_digest, record, verify_outputs
 
 
@@ -26,25 +29,24 @@ def main() -> None:
     with stop.listening():
         device = cli.torch_device(arguments.gpu, spec.threads)
 
-        from mixvae.checkpoint import Checkpoint, alone
+        from mixvae.checkpoint import Checkpoint, alone, discard
         from mixvae.data import prepared
+        from mixvae.runs import build_for, save_run
+        from mixvae.training import Trained, train
 
         data = prepared.load(arguments.data)
+        path = run / "provenance/train.json"
         inputs = [arguments.data / "data.npz", arguments.data / "dataset.json"]
         outputs = [run / name for name in ("spec.json", "model.safetensors", "history.csv", "training.json")]
-        described = spec.model_dump(mode="json")
-        path = run / "provenance/train.json"
+        described, identity = spec.model_dump(mode="json"), identity_of(spec.canonical(), inputs, device.type)
         with alone(run, stop) as waited:
-            if waited and finished(path, described):
-                print("the other process has finished this run", file=sys.stderr)
+            if waited and finished(path, identity):
+                say("the other process has finished this run")
+                discard(run)
                 return
             with record("train", path, inputs=inputs, outputs=outputs, spec=described) as facts:
-                from mixvae.runs import build_for, save_run
-                from mixvae.training import Trained, train
-
-                facts["device"] = cli.device_name(device) or facts["device"]
-                identity = {"spec": described, "inputs": sorted(facts["inputs"].values()), "code": facts["code_sha256"]}
-                identity |= {"torch": facts["packages"]["torch"], "device": device.type}
+                facts |= {"device": cli.device_name(device) or facts["device"], "gpu": device.type == "cuda"}
+                facts["identity"] = identity
                 attempt = {name: facts[name] for name in ("host", "device", "slurm_job_id", "start")}
                 checkpoint = Checkpoint(run, identity, 60 * arguments.checkpoint_minutes, stop, attempt)
                 model = build_for(spec, data)
@@ -55,17 +57,23 @@ def main() -> None:
                 save_run(run, spec, model, trained)
                 facts["train_seconds"] = trained.history[-1]["seconds"] if trained.history else 0.0
                 facts["attempts"] = checkpoint.attempts
-            checkpoint.discard()
+            discard(run)
 
 
-def finished(path: Path, spec: dict) -> bool:
-    """Return whether a record says that this run was trained with this code, and its files agree."""
+def identity_of(spec: str, inputs: list[Path], device: str) -> str:
+    """Return a digest of all that the bits of a training depend on, on one kind of machine."""
+    text = [spec, *map(sha256, inputs), code_digest(), platform.python_version(), version("torch"), version("numpy"), device]
+    return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
+
+
+def finished(path: Path, identity: str) -> bool:
+    """Return whether a record says that just this was trained, and its files agree."""
     try:
         facts = read_json(path)
         verify_outputs(path)
     except (OSError, ValueError, UserError):
         return False
-    return facts["spec"] == spec and facts["code_sha256"] == code_digest()
+    return facts.get("identity") == identity
 
 
 cli.run(main)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -36,8 +37,8 @@ SPECS = {
 }
 
 
-def store(folder: Path, stop: StopRequest | None = None, seconds: float = 1e9, **identity) -> Checkpoint:
-    return Checkpoint(folder, identity, seconds, stop or StopRequest(), {"host": "here"})
+def store(folder: Path, stop: StopRequest | None = None, identity: str = "this") -> Checkpoint:
+    return Checkpoint(folder, identity, 1e9, stop or StopRequest(), {"host": "here"})
 
 
 class StopAfter(StopRequest):
@@ -118,8 +119,12 @@ def start(command: list[str], log: Path) -> subprocess.Popen:
 
 
 def saved(run: Path) -> int:
-    """The time of the newest checkpoint."""
-    return max((path.stat().st_mtime_ns for path in (run / FOLDER).glob("[!.]*.safetensors")), default=0)
+    """The time of the newest checkpoint; one that is just being replaced has none."""
+    newest = 0
+    for path in (run / FOLDER).glob("[!.]*.safetensors"):
+        with contextlib.suppress(FileNotFoundError):
+            newest = max(newest, path.stat().st_mtime_ns)
+    return newest
 
 
 def test_killed_at_random_points_and_resumed_gives_the_same_bytes(digits, uninterrupted, tmp_path):
@@ -185,23 +190,29 @@ def state(number: int) -> State:
 
 
 @pytest.mark.parametrize("how", ["cut off", "zeroed", "emptied", *(f"bit {n}" for n in range(40))])
-def test_a_damaged_checkpoint_is_never_read_and_the_one_before_is(tmp_path, capsys, how):
+def test_a_damaged_checkpoint_is_never_read_and_the_one_before_is(tmp_path, capfd, how):
     kept = store(tmp_path)
-    kept.save(state(1), "here", True)
-    kept.save(state(2), "here", True)
+    kept.save(state(1), "here")
+    kept.save(state(2), "here")
     assert store(tmp_path).load().facts == {"epoch": 2}
     damage(kept.current, how)
     found = store(tmp_path).load()
     assert found.facts == {"epoch": 1}
     assert torch.equal(found.tensors["x"], state(1).tensors["x"])
-    assert "damaged, so the state before it is used" in capsys.readouterr().err
+    assert f"{kept.current.name}: damaged (" in capfd.readouterr().err
+    # which is not pushed out by the next, should that be cut off
+    kept.next.mkdir()
+    kept.save(state(3), "here")
+    assert "no checkpoint could be written (Is a directory)" in capfd.readouterr().err
+    assert store(tmp_path).load().facts == {"epoch": 1}
     damage(kept.previous, how)
     assert store(tmp_path).load() is None
+    assert capfd.readouterr().err.endswith("no state is left; training starts anew\n")
 
 
 def test_a_kill_between_the_two_renamings_leaves_the_state_before(tmp_path, monkeypatch):
     kept = store(tmp_path)
-    kept.save(state(1), "here", True)
+    kept.save(state(1), "here")
     replace = Path.replace
 
     def killed(self, target):
@@ -211,29 +222,47 @@ def test_a_kill_between_the_two_renamings_leaves_the_state_before(tmp_path, monk
 
     monkeypatch.setattr(Path, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        kept.save(state(2), "here", True)
+        kept.save(state(2), "here")
     assert store(tmp_path).load().facts == {"epoch": 1}
 
 
-def test_a_state_of_other_code_or_data_is_not_continued(tmp_path, capsys):
-    store(tmp_path, code="old").save(state(1), "here", True)
-    assert store(tmp_path, code="new").load() is None
-    assert "of other code, data, versions or device; training starts anew" in capsys.readouterr().err
-    assert store(tmp_path, code="old").load().facts == {"epoch": 1}
+def test_a_state_of_other_code_or_data_is_not_continued(tmp_path, capfd):
+    store(tmp_path, identity="old").save(state(1), "here")
+    assert store(tmp_path, identity="new").load() is None
+    assert "of other code, data, versions or device; training starts anew" in capfd.readouterr().err
+    assert store(tmp_path, identity="old").load().facts == {"epoch": 1}
 
 
-def test_a_full_disk_costs_the_checkpoint_and_not_the_training(digits, uninterrupted, tmp_path):
+@pytest.mark.parametrize("log", ["a pipe", "/dev/full"])  # the log is often on the same disk
+def test_a_full_disk_costs_the_checkpoint_and_not_the_training(digits, uninterrupted, tmp_path, log):
     run = tmp_path / "run"
     command = training_command(small_spec(**SLOW), digits, run, "--checkpoint-minutes", "0")
     weights = 25_000  # bytes: more than the results need, less than a checkpoint
-    limit = subprocess.run(
-        command, capture_output=True, text=True, check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (weights, weights)),
-    )  # fmt: skip
-    assert "no checkpoint could be written" in limit.stderr
-    assert not saved(run)
-    assert limit.returncode == 0, limit.stderr
+
+    def limited(**options):
+        limit = (weights, weights)
+        return subprocess.run(
+            command, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit), check=False, **options
+        )
+
+    if log == "/dev/full":
+        with Path(log).open("w") as full:
+            result = limited(stdout=full, stderr=full)
+    else:
+        result = limited(capture_output=True, text=True)
+        assert "no checkpoint could be written (File too large)" in result.stderr
+    assert result.returncode == 0
     assert results(run) == uninterrupted
+
+
+def test_a_signal_on_a_full_disk_says_that_nothing_was_saved(tmp_path, capfd):
+    stop = StopRequest()
+    stop.signal = signal.SIGUSR1
+    kept = store(tmp_path, stop)
+    kept.next.mkdir(parents=True)
+    with pytest.raises(Interrupted, match="SIGUSR1 at here; its state could not be saved") as caught:
+        kept.save(state(1), "here")
+    assert not caught.value.saved
 
 
 def test_a_full_disk_at_the_end_is_one_line_and_nothing_half_written(digits, tmp_path):
@@ -277,19 +306,31 @@ def test_file_systems_without_locks_do_not_stop_anything(tmp_path, monkeypatch):
         assert not waited
 
 
-def test_a_job_without_progress_is_not_requeued(tmp_path):
-    """Otherwise a time limit too short for one step would requeue for ever."""
+def test_many_processes_and_one_lock(tmp_path):
+    """Also when the one that has it removes it with its folder, as at the end of a training."""
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom mixvae.checkpoint import alone, discard\n"
+        "from mixvae.interruption import StopRequest\nimport mixvae.checkpoint as c\nc.time.sleep = lambda _: None\n"
+        "run = Path(sys.argv[1])\nfor _ in range(300):\n    with alone(run, StopRequest()):\n"
+        "        os.mkdir(run / 'inside')\n        os.rmdir(run / 'inside')\n        discard(run)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    children = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [(child.communicate()[1].count("Error"), child.returncode) for child in children] == [(0, 0)] * 3
+
+
+def test_only_a_saved_state_before_a_time_limit_is_requeued(tmp_path):
     scontrol = tmp_path / "bin/scontrol"
     scontrol.parent.mkdir()
     scontrol.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
     scontrol.chmod(0o755)
     code = (
         "import signal\nfrom mixvae.interruption import Interrupted, ask_for_requeue\n"
-        "for signum in (signal.SIGUSR1, signal.SIGTERM):\n    for progressed in (True, False):\n"
-        "        ask_for_requeue(Interrupted('here', signum, progressed))\n"
+        "for signum in (signal.SIGUSR1, signal.SIGTERM):\n    for saved in (True, False):\n"
+        "        ask_for_requeue(Interrupted('here', signum, saved))\n"
     )
     environment = os.environ | {"PATH": f"{scontrol.parent}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
     environment["PYTHONPATH"] = str(ROOT / "src")
-    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert (tmp_path / "asked").read_text() == "requeue 7\n"  # by the time limit, with progress, and by nothing else
-    assert "raise runtime" in result.stderr
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert (tmp_path / "asked").read_text() == "requeue 7\n"

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -108,28 +109,27 @@ def test_a_second_head_is_refused_however_the_two_were_started(workspace):
     config = write_config(workspace, LONG)
     with running(command(config), workspace) as first:
         until(lambda: list(workspace.glob("results/runs/*/checkpoints")))
+        child = next(process for process in family_of(first.pid) if process.ppid() == first.pid)
         second = run(command(config), workspace)
         assert second.returncode == 1
-        assert second.stderr.splitlines()[-1].startswith(
-            f"error: another Snakemake works in this folder, process {first.pid} on "
-        )
+        assert f"error: another Snakemake works in this folder, process {child.pid} on " in second.stderr.splitlines()[-1]
         theirs = run(plain(config), workspace)
         assert theirs.returncode == 1
         assert "--unlock" in theirs.stderr
         # somebody believes Snakemake's advice
         assert run(plain(config, "--unlock"), workspace).returncode == 0
-        ours = run(plain(config), workspace)
+        ours = run(plain(config, "--rerun-incomplete"), workspace)
         assert ours.returncode == 1
-        assert f"another Snakemake works in this folder, process {first.pid} on " in ours.stderr
+        assert f"another Snakemake works in this folder, process {child.pid} on " in ours.stderr
         # the process that was called is killed, and its Snakemake lives on
         first.kill()
         first.wait()
-        assert run(command(config), workspace).returncode == 1
+        assert f"process {child.pid} on " in run(command(config), workspace).stderr
         for process in psutil.process_iter(["cmdline", "cwd"]):
             if process.info["cwd"] == str(workspace):
                 process.kill()
     until(lambda: not [p for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(workspace)])
-    with running(plain(write_config(workspace, LONG)), workspace) as first:
+    with running(plain(config, "--rerun-incomplete"), workspace) as first:
         until(lambda: (workspace / head.RECORD).exists() and str(first.pid) in (workspace / head.RECORD).read_text())
         second = run(command(config), workspace)
         assert second.returncode == 1
@@ -151,6 +151,42 @@ def test_a_head_on_another_host_is_not_taken_for_dead(workspace, monkeypatch):
     assert head.RECORD.read_text() == ""
 
 
+def test_without_locks_a_record_is_enough_to_refuse(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(head.fcntl, "flock", no_locks)
+    assert head.take() is not None
+    with pytest.raises(UserError, match=r"did not end by itself, or still works.*; look there, and if it is gone: rm "):
+        head.take()
+    head.leave()
+    assert head.take() is not None
+    head.leave()
+    for odd in ("null", "5", "[1, 2]", "{"):
+        head.RECORD.write_text(odd)
+        with pytest.raises(UserError, match="process \\? on \\?"):
+            head.take()
+
+
+def test_a_closed_terminal_ends_the_study_and_it_goes_on_later(workspace):
+    config = write_config(workspace, LONG)
+    with running(command(config), workspace) as first:
+        until(lambda: len(list(workspace.glob("results/runs/*vae*/checkpoints"))) == 2)
+        first.send_signal(signal.SIGHUP)
+        assert first.wait(60) == 130
+        assert "interrupted; the same command goes on from here" in (workspace / "head.log").read_text()
+    assert not [p for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(workspace)]
+    assert head.RECORD.name == "head.json"
+    assert (workspace / head.RECORD).read_text() == ""
+    assert len(list(workspace.glob("results/runs/*/checkpoints/[!.]*.safetensors"))) == 2
+
+
+def go_on_once_waited_for(process: psutil.Process, log: Path) -> None:
+    until(lambda: log.exists() and "another process trains this run; waiting for its end" in log.read_text())
+    process.send_signal(signal.SIGCONT)
+
+
 def test_jobs_of_a_killed_head_are_taken_over_whether_they_have_ended_or_not(workspace, tmp_path_factory):
     config = write_config(workspace, LONG)
     with running(command(config), workspace) as first:
@@ -168,14 +204,13 @@ def test_jobs_of_a_killed_head_are_taken_over_whether_they_have_ended_or_not(wor
         done = [path for path in workspace.glob("results/runs/*vae*") if path.name in " ".join(trainers[1].cmdline())]
         until(lambda: (done[0] / "provenance/train.json").exists())
         kept = {name: (done[0] / name).stat().st_mtime_ns for name in MADE_BY_TRAINING}
-        stopped.send_signal(signal.SIGCONT)
+        waiting = next(path for path in workspace.glob("results/runs/*vae*/logs/train.log") if path.parents[1] != done[0])
+        threading.Thread(target=go_on_once_waited_for, args=(stopped, waiting)).start()
         result = run(command(config), workspace)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "releasing its lock" in result.stdout
     assert "finished jobs taken over" in result.stdout
     assert kept == {name: (done[0] / name).stat().st_mtime_ns for name in MADE_BY_TRAINING}
-    logs = [(path / "logs/train.log").read_text() for path in workspace.glob("results/runs/*vae*")]
-    assert sum("another process trains this run; waiting for its end" in text for text in logs) == 1
     whole = tmp_path_factory.mktemp("whole")
     from test_workflow import make_workspace
 
@@ -226,7 +261,44 @@ def test_only_what_is_as_recorded_is_taken_over(finished, workspace, monkeypatch
     # what is missing an input, or a file, is not there to be taken over
     os.utime(chosen.files[0], (0, 0))
     chosen.files[1].unlink()
-    assert chosen not in adoption.adopt(every).steps
+    assert chosen not in adoption.adopt(every, "").steps
+
+
+def test_what_was_made_from_other_files_is_not_current(finished, workspace):
+    """However young it is: the weights of one run were trained anew, and its evaluation and the tables are of those before."""
+    shutil.copytree(finished / "results", workspace / "results", symlinks=True)
+    trained = next(workspace.glob("results/runs/*-K2-*"))
+    record = json.loads((trained / "provenance/train.json").read_text())
+    weights = trained / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    record["outputs"][str(weights.relative_to(workspace))] = sha256(weights)
+    (trained / "provenance/train.json").write_text(json.dumps(record))
+    for path in workspace.glob("results/**/*"):
+        os.utime(path, (1e9, 1e9), follow_symlinks=False)
+    tabulate = [sys.executable, "scripts/tabulate.py", "--study", "results/small/study.json", "--runs", "results/runs"]
+    refused = run(tabulate, workspace)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"error: results/runs/{trained.name}: evaluate was made from another model.safetensors; ")
+    config = write_config(workspace, BLOCK)
+    result = run(command(config), workspace)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"evaluate of {trained.name} is done again: it was made from other files than are there now" in result.stdout
+    assert weights.read_bytes() == content
+    evaluated = json.loads((trained / "provenance/evaluate.json").read_text())
+    assert evaluated["inputs"][str(weights.relative_to(workspace))] == sha256(weights)
+    assert "Nothing to be done" in run(command(config), workspace).stderr
+
+
+def test_a_copied_study_with_another_config_gets_other_tables(finished, workspace):
+    shutil.copytree(finished / "results", workspace / "results", symlinks=True)
+    models = {path: path.stat().st_mtime_ns for path in workspace.glob("results/runs/*/model.safetensors")}
+    result = run(command(write_config(workspace, {**BLOCK, "K": [2]})), workspace)
+    assert result.returncode == 0, result.stdout + result.stderr
+    rows = [line.split(",") for line in (workspace / "results/small/metrics.csv").read_text().splitlines()]
+    assert {K for _, _, model, K, *_ in rows if model == "vae"} == {"2"}
+    assert models == {path: path.stat().st_mtime_ns for path in models}
 
 
 @pytest.mark.parametrize("options", ["size=400k", "size=100m,ro"], ids=["full", "read-only"])

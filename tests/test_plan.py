@@ -255,7 +255,7 @@ def test_finished_runs_are_measured(tmp_path):
     folder = tmp_path / "runs" / spec.id
     write_json(folder / "spec.json", spec.model_dump(mode="json"))
     write_json(folder / "training.json", {"epochs": 2})
-    facts = {"seconds": 9.0, "train_seconds": 6.0, "peak_memory_mb": 333.0, "command": ["python", "--gpu", "0"]}
+    facts = {"seconds": 9.0, "train_seconds": 6.0, "peak_memory_mb": 333.0, "gpu": False}
     write_json(folder / "provenance/train.json", {**facts, "device": "cpu", "start": "2026-01-02T03:04:05"})
     (folder / "benchmarks").mkdir()
     (folder / "benchmarks/train.tsv").write_text("s\th:m:s\n11.0\t0:00:11\n")
@@ -266,3 +266,9 @@ def test_finished_runs_are_measured(tmp_path):
     assert unread == 1
     assert (row.seconds, row.start_up, row.epochs, row.max_epochs, row.gpu, row.date) == (11.0, 5.0, 2, 3, 0, "2026-01-02")
     assert row.work == pytest.approx(counter.work(spec, DIGITS)["train"].work * 2 / 3)
+    # cut off and gone on with: the last process took nine seconds of the forty
+    write_json(
+        folder / "provenance/train.json", {**facts, "train_seconds": 40.0, "gpu": True, "device": "x", "start": "2026-01-02T03"}
+    )
+    (row,), _ = costs.measure(tmp_path, counter)
+    assert (row.seconds, row.start_up, row.gpu) == (40.0, 0.0, 1)

@@ -19,10 +19,11 @@ CHECKS = {
 }
 # data flows downwards: a module imports from rows above, or is one of its row's that stand side by side
 ROOMS = [
-    ("errors", "files", "seeds", "progress", "interruption", "gpus"),
+    ("errors", "files", "seeds", "progress", "gpus"),
+    ("interruption",),
     ("head", "slurm", "node", "checkpoint"),
     ("spec",),
-    ("profiles", "adoption", "manifest"),
+    ("profiles", "adoption", "manifest", "watch"),
     ("data",),
     ("nets", "objectives", "likelihoods", "dependence", "categorical", "clustering", "targets", "inception"),
     ("flows",),
@@ -36,7 +37,7 @@ ROOMS = [
     ("columns",),
     ("tables",),
     ("rendering",),
-    ("figures", "published"),
+    ("figures", "published", "headline"),
     ("costs", "provenance", "cli", "tabulation"),
     ("audit", "lineage"),
 ]

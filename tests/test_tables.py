@@ -426,7 +426,8 @@ def test_latex_escapes_what_it_must(tmp_path):
     assert r"100 \% \& more" in text
 
 
-def test_failures_name_the_first_missing_rule_and_the_end_of_its_log(tmp_path):
+def test_failures_name_the_first_missing_rule_and_the_end_of_its_log(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     spec = small_spec()
     study, runs = study_of([spec]), tmp_path / "results/runs"
     nothing = {"run": spec.id, "rule": "download", "log": "no log: the rule was not started"}
@@ -498,7 +499,7 @@ def fabricate(root, specs):
         (folder / "training.json").write_text(json.dumps(training))
         for rule in ("train", "evaluate", "latents"):
             (folder / f"provenance/{rule}.json").write_text(
-                json.dumps({"outputs": {}, "train_seconds": 1, "peak_memory_mb": 1})
+                json.dumps({"inputs": {}, "outputs": {}, "train_seconds": 1, "peak_memory_mb": 1})
             )
         for name in ("model.safetensors", "latents.h5ad", "history.csv", "spec.json"):
             (folder / name).touch()

@@ -132,16 +132,15 @@ def test_divergence_names_the_epoch_and_the_term(prepared):
         fit(prepared("digits"), spec)
 
 
-@pytest.mark.parametrize("first", [0, 5])  # an epoch looked at as a whole, as on a GPU, and step by step
 @pytest.mark.parametrize(("column", "term"), [(0, "objective"), (1, "reconstruction"), (2, "kl")])
-def test_the_first_step_and_term_that_are_not_finite_are_named(column, term, first):
+def test_the_first_step_and_term_that_are_not_finite_are_named(column, term):
     terms = torch.zeros(9, 3, dtype=torch.float64)
-    training._refuse_nonfinite(3, terms, first)
+    training._refuse_nonfinite(3, terms)
     terms[5, column], terms[7] = -float("inf"), float("nan")
     terms[5, 0] = float("nan")
     named = "-inf" if column else "nan"
     with pytest.raises(UserError, match=f"epoch 3, step 5 of 9: train_{term} is {named}; training diverged"):
-        training._refuse_nonfinite(3, terms, first)
+        training._refuse_nonfinite(3, terms)
 
 
 def test_history_is_finite_and_complete(prepared):

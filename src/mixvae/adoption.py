@@ -1,16 +1,18 @@
-"""Finished results that Snakemake does not know to be finished: found by their provenance, and made known to it.
+"""Finished results and Snakemake's idea of them, brought together by the provenance.
 
 A head process that was killed leaves its jobs marked as incomplete, though they may have ended well since; results that were
-copied, or a clock that jumped, leave files that look older than what they were made from. Snakemake would do all of it again.
+copied, or a clock that jumped, leave files that look older than what they were made from: Snakemake would do all of it again. On
+the other hand it takes by its times for current what was made from a file that has been made anew since.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from base64 import urlsafe_b64decode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mixvae.files import read_json, sha256
 from mixvae.spec.steps import Step
@@ -20,47 +22,81 @@ INCOMPLETE = Path(".snakemake/incomplete")
 
 
 class Adopted(NamedTuple):
-    """What was found good: steps whose files are as their provenance says, and those of their files marked as incomplete."""
+    """What was found.
+
+    steps: Those whose files are as their provenance says, and that Snakemake would have done again.
+    marked: Files of theirs that are marked as incomplete.
+    outdated: Those that were made from other files than are there now, and whose files are removed.
+    """
 
     steps: list[Step]
     marked: list[Path]
+    outdated: list[Step]
 
 
-def adopt(steps: Iterable[Step]) -> Adopted:
-    """Find the finished steps that Snakemake would do again for their marks or times alone, and set the times right.
+def adopt(steps: Iterable[Step], listing: str) -> Adopted:
+    """Find what is finished and what only looks so, and set the times right. Whoever runs Snakemake removes the marks.
 
-    Only what looks wrong is read: a finished study of 700 runs takes a second. Whoever runs Snakemake removes the marks.
+    Every record is read, but only files that look wrong: a finished study of 700 runs takes a second.
+
+    Arguments:
+        listing: What study.json says by the config as it is now. Snakemake knows of a changed config by notes of its own, and
+            results that were copied come without them.
     """
-    marks = _marked()
-    adopted = Adopted([], [])
+    marks, known = _marked(), {}
+    adopted, current = Adopted([], [], []), []
     for step in steps:
-        # as a copy may be cut off, the provenance, which is written last, is not enough
-        # what a study consists of is in its config, and soon written again
-        if step.rule == "study" or not all(file.is_file() for file in [*step.files, *step.inputs]):
+        if step.rule == "study":
+            known[str(step.files[0])] = hashlib.sha256(listing.encode()).hexdigest()
             continue
+        # a copy may be cut off, so that the record, written last, is not enough
+        facts = _facts(step) if all(file.is_file() for file in step.files) else None
+        if facts is None:
+            continue
+        if other_input(facts, known):
+            # all, since Snakemake makes again only what another job reads; and study.json, if that is what is old
+            for file in (*step.files, *(file for file in step.inputs if file.name == "study.json")):
+                file.unlink(missing_ok=True)
+            adopted.outdated.append(step)
+            continue
+        known |= facts["outputs"]
+        current.append(step)
+    for step in reversed(current):
         marked = [file for file in step.files if file in marks]
-        newest = max((file.stat().st_mtime_ns for file in step.inputs), default=0)
         timed = [file for file in (*step.files, step.folder / f"benchmarks/{step.rule}.tsv") if file.is_file()]
-        older = [file for file in timed if file.stat().st_mtime_ns < newest]  # Snakemake looks at benchmarks, too
-        if not (marked or older) or not is_as_recorded(step):
+        oldest = min(file.stat().st_mtime_ns for file in timed)  # Snakemake looks at benchmarks, too
+        newer = [file for file in step.inputs if file.is_file() and file.stat().st_mtime_ns > oldest]
+        if not (marked or newer) or not is_as_recorded(step):
             continue
-        for file in older:
-            os.utime(file, ns=(newest, newest))
+        for file in newer:
+            os.utime(file, ns=(oldest, oldest))  # and not the outputs forward, perhaps into the future
         adopted.steps.append(step)
         adopted.marked.extend(marked)
     return adopted
 
 
+def other_input(facts: Mapping[str, Any], known: Mapping[str, str]) -> str | None:
+    """Return the first input of a record whose digest is not the one `known`, or None; what is not known is passed over."""
+    return next((name for name, digest in facts["inputs"].items() if known.get(name, digest) != digest), None)
+
+
 def is_as_recorded(step: Step) -> bool:
     """Return whether a step's files, and the files it was made from, are those of its provenance."""
-    try:
-        facts = read_json(step.provenance)
-        recorded = {Path(name): digest for name, digest in (facts["inputs"] | facts["outputs"]).items()}
-    except (OSError, ValueError, KeyError, TypeError):
+    if (facts := _facts(step)) is None:
         return False
+    recorded = {Path(name): digest for name, digest in (facts["inputs"] | facts["outputs"]).items()}
     needed = {*step.files[:-1], *step.inputs}
     # a record names further files, too: raw data, and inputs that come with the code
     return needed <= recorded.keys() and all(file.is_file() and sha256(file) == digest for file, digest in recorded.items())
+
+
+def _facts(step: Step) -> dict[str, Any] | None:
+    """Return a step's record, or None where there is none that can be read."""
+    try:
+        facts = read_json(step.provenance)
+        return facts if isinstance(facts["inputs"] | facts["outputs"], dict) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _marked() -> set[Path]:

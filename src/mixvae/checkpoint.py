@@ -6,8 +6,8 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,8 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mixvae.files import atomic, canonical_json
+from mixvae.files import atomic
 from mixvae.interruption import Interrupted, StopRequest
+from mixvae.progress import say
 
 FOLDER = "checkpoints"
 """In a run's folder. No rule declares what lies here: Snakemake deletes the declared files of a job that failed."""
@@ -40,75 +41,81 @@ class Checkpoint:
 
     Arguments:
         run: The run's folder.
-        identity: What the result depends on: spec, inputs, code, versions, kind of device.
-        attempt: Who trains: host, device, job. `attempts` lists those of all processes that the training took.
+        identity: A digest of what the result depends on.
         seconds: How often `due` asks for saving.
         stop: A signal in it makes `due` ask at once.
+        attempt: Who trains: host, device, job. `attempts` lists those of all processes that the training took.
     """
 
-    def __init__(
-        self, run: Path, identity: Mapping[str, Any], seconds: float, stop: StopRequest, attempt: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, run: Path, identity: str, seconds: float, stop: StopRequest, attempt: Mapping[str, Any]) -> None:
         self.folder = run / FOLDER
-        name = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]
-        self.current, self.previous = (self.folder / f"{name}{end}.safetensors" for end in ("", ".previous"))
+        self.current, self.previous, self.next = (
+            self.folder / f"{identity}{end}.safetensors" for end in ("", ".previous", ".next")
+        )
         self.seconds, self.stop = seconds, stop
-        self.next = time.monotonic() + seconds
-        self.saved_here = False
+        self.again = time.monotonic() + seconds
         self.attempts = [dict(attempt)]
 
     def due(self) -> bool:
         """Return whether the state should be saved now."""
-        return self.stop.signal is not None or time.monotonic() >= self.next
+        return self.stop.signal is not None or time.monotonic() >= self.again
 
-    def save(self, state: State, where: str, progressed: bool) -> None:
+    def save(self, state: State, where: str) -> None:
         """Save `state`, reached at `where`; raises Interrupted when a signal was the reason.
 
         A full disk costs the checkpoint and not the training, which goes on with a warning.
         """
+        saved = True
         try:
             self._write(state)
         except OSError as error:
-            print(
-                f"warning: {self.current}: no checkpoint could be written ({error.strerror}); training goes on", file=sys.stderr
-            )
-            if self.stop.signal is not None:
-                raise Interrupted(where, self.stop.signal, progressed=False) from None
-        else:
-            self.saved_here |= progressed
-        self.next = time.monotonic() + self.seconds
+            saved = False
+            say(f"warning: {self.current}: no checkpoint could be written ({error.strerror})")
+        self.again = time.monotonic() + self.seconds
         if self.stop.signal is not None:
-            raise Interrupted(where, self.stop.signal, self.saved_here)
+            raise Interrupted(where, self.stop.signal, saved)
 
     def _write(self, state: State) -> None:
         facts = json.dumps(state.facts | {"attempts": self.attempts})
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
         metadata = {"facts": facts, "sha256": _digest(tensors, facts)}
-        with atomic(self.current) as temporary:
+        with atomic(self.next) as temporary:
             temporary.write_bytes(save(tensors, metadata))
-            if self.current.exists():
-                # a kill between this and the next renaming leaves the state before
-                self.current.replace(self.previous)
+        # it is whole and on the disk; a kill between these two leaves the state before
+        if self.current.exists():
+            self.current.replace(self.previous)
+        self.next.replace(self.current)
 
     def load(self) -> State | None:
-        """Return the last state that is whole, or None; what is damaged is said and passed over."""
+        """Return the last state that is whole, or None; what is damaged is said and removed."""
+        damaged = False
         for path in (self.current, self.previous):
             if not path.exists():
                 continue
             try:
                 state = _read(path)
-                self.attempts = [*state.facts.pop("attempts"), *self.attempts]
-                return state
             except (OSError, SafetensorError, ValueError, KeyError) as error:
-                print(f"warning: {path}: damaged, so the state before it is used ({error})", file=sys.stderr)
-        others = sorted(self.folder.glob("[!.]*.safetensors"))
-        if others:
-            print(f"{others[0]}: of other code, data, versions or device; training starts anew", file=sys.stderr)
+                say(f"warning: {path}: damaged ({error}); not used")
+                path.unlink(missing_ok=True)  # or the next state would push the one before out for it
+                damaged = True
+                continue
+            before = state.facts.pop("attempts")
+            self.attempts = [
+                *before,
+                self.attempts[-1] | {"from": {name: state.facts.get(name) for name in ("epoch", "batch")}},
+            ]
+            return state
+        others = sorted({*self.folder.glob("[!.]*.safetensors")} - {self.current, self.previous, self.next})
+        if damaged:
+            say("no state is left; training starts anew")
+        elif others:
+            say(f"{others[0]}: of other code, data, versions or device; training starts anew")
         return None
 
-    def discard(self) -> None:
-        """Remove all states: the training is finished."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+
+def discard(run: Path) -> None:
+    """Remove all states of a run: its training is finished."""
+    shutil.rmtree(run / FOLDER, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -118,30 +125,39 @@ def alone(run: Path, stop: StopRequest) -> Iterator[bool]:
     File systems without locks give none, and two processes then do the same work; their files are whole either way.
     Raises Interrupted when a signal comes while waiting.
     """
-    folder = run / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        waited = False
-        while not _locked(lock):
-            if not waited:
-                print("another process trains this run; waiting for its end", file=sys.stderr, flush=True)
-                waited = True
-            if stop.signal is not None:
-                raise Interrupted("the wait for another process", stop.signal, progressed=True)
-            time.sleep(1)
+    folder, waited = run / FOLDER, False
+    while (lock := _lock(folder / ".lock")) is None:
+        if not waited:
+            say("another process trains this run; waiting for its end")
+            waited = True
+        if stop.signal is not None:
+            raise Interrupted("the wait for another process", stop.signal, saved=True)
+        time.sleep(1)
+    with lock:
         for left in folder.glob(".*.safetensors"):  # by a kill in the middle of writing
             left.unlink(missing_ok=True)
         yield waited
 
 
-def _locked(lock: IO[str]) -> bool:
+def _lock(path: Path) -> IO[str] | None:
+    """Return the file locked, or None when another process has it or has just removed it, its training being finished."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("w")
+    except (FileNotFoundError, FileExistsError):
+        if path.parent.is_file():
+            raise
+        return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        if path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
     except OSError:
-        pass  # no locks here
-    return True
+        return lock  # no locks here
+    lock.close()
+    return None
 
 
 def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:

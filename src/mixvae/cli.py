@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from mixvae import gpus
 from mixvae.errors import UserError
 from mixvae.interruption import Interrupted, ask_for_requeue
+from mixvae.progress import say
 from mixvae.spec import AnyRun, parse_run_json
 
 # A script is named after its rule; its folder, which python puts first, must not shadow a library of that name (tabulate).
@@ -35,7 +36,7 @@ def run(main: Callable[[], int | None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USER_ERROR)
     except Interrupted as stop:
-        print(f"stopped: {stop}", file=sys.stderr, flush=True)
+        say(f"stopped: {stop}")
         ask_for_requeue(stop)
         sys.exit(INTERRUPTED if stop.signal == signal.SIGINT else RESUMABLE)
     except OSError as error:
@@ -85,7 +86,7 @@ def torch_device(gpu: int, threads: int):
     names = gpus.visible()
     index = gpus.claim(names) if names else 0
     if rehearsal:
-        print(f"rehearsal: on the CPU in place of GPU {names[index] if names else 'none'}", file=sys.stderr, flush=True)
+        say(f"rehearsal: on the CPU in place of GPU {names[index] if names else 'none'}")
         return torch.device("cpu")
     return torch.device("cuda", index)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import getpass
 import itertools
 import os
 import tempfile
@@ -32,7 +31,7 @@ def claim(names: list[str]) -> int:
 
     How many may run at a time is Snakemake's affair (`resources: gpu=...` in a profile); they are only spread evenly here.
     """
-    folder = Path(tempfile.gettempdir()) / f"mixvae-gpus-{getpass.getuser()}"
+    folder = Path(tempfile.gettempdir()) / f"mixvae-gpus-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     for place in itertools.count():
         for index, name in enumerate(names):

@@ -23,7 +23,7 @@ def take() -> int | None:
     """Become the head, until this process and whoever inherits the lock have ended; return the lock's file descriptor.
 
     The kernel gives the lock back when the head is killed, and the record, emptied at a clean end, then says who was killed.
-    Raises UserError when there is another head, or was one on a host whose processes cannot be seen from here.
+    Raises UserError when there is another head, or was one of which it cannot be seen from here whether it has ended.
     """
     if INHERITED in os.environ:
         return None
@@ -33,20 +33,28 @@ def take() -> int | None:
     text = file.read()
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        seen = _read(text).get("host") == platform.node()
     except BlockingIOError:
         raise UserError(f"another Snakemake works in this folder, {_describe(text)}; wait for it or stop it") from None
     except OSError:
-        pass  # a file system without locks; Snakemake's own lock file is left
-    if text and (host := _read(text).get("host")) != platform.node():
+        seen = False  # a file system without locks
+    if text and not seen:
         raise UserError(
-            f"{RECORD}: {_describe(text)} did not end by itself, or still works; look there, and if it is gone: rm {RECORD}"
-            + f" (it cannot be seen from {platform.node()})" * bool(host)
+            f"{RECORD}: {_describe(text)} did not end by itself, or still works, which cannot be seen from {platform.node()}; "
+            f"look there, and if it is gone: rm {RECORD}"
         )
-    file.truncate(0)
-    json.dump({"host": platform.node(), "pid": os.getpid(), "start": datetime.now(UTC).isoformat(timespec="seconds")}, file)
-    file.flush()
     _held.append(file)
+    name(os.getpid())
     return file.fileno()
+
+
+def name(pid: int) -> None:
+    """Write down which process to look for."""
+    record = {"host": platform.node(), "pid": pid, "start": datetime.now(UTC).isoformat(timespec="seconds")}
+    for file in _held:
+        file.truncate(0)
+        json.dump(record, file)
+        file.flush()
 
 
 def leave() -> None:
@@ -58,7 +66,7 @@ def leave() -> None:
 def _read(text: str) -> dict[str, str]:
     try:
         return dict(json.loads(text))
-    except ValueError:  # being written, or cut off
+    except (ValueError, TypeError):  # being written, or cut off
         return {}
 
 

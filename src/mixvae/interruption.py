@@ -5,27 +5,28 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from mixvae.progress import say
 
 WARNINGS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 """Preemption and scancel, the time limit's warning (`sbatch --signal=USR1@120`), and Ctrl-C."""
 
 
 class Interrupted(Exception):
-    """A job stopped on a signal and can go on from what it has saved.
+    """A job stopped on a signal.
 
     Attributes:
         signal: Which one.
-        progressed: Whether the job has done anything that was not saved before; a job that has not must not be started again
-            and again.
+        saved: Whether it can go on from where it was, so that it is worth starting again.
     """
 
-    def __init__(self, where: str, signum: signal.Signals, progressed: bool) -> None:
-        super().__init__(f"{signum.name} at {where}; its state is saved, and the same command goes on from there")
-        self.signal, self.progressed = signum, progressed
+    def __init__(self, where: str, signum: signal.Signals, saved: bool) -> None:
+        what = "its state is saved, and the same command goes on from there" if saved else "its state could not be saved"
+        super().__init__(f"{signum.name} at {where}; {what}")
+        self.signal, self.saved = signum, saved
 
 
 class StopRequest:
@@ -58,15 +59,12 @@ def ask_for_requeue(stop: Interrupted) -> None:
     the exit code says it, and Snakemake's retries start the job again.
     """
     job = os.environ.get("SLURM_JOB_ID")
-    if stop.signal != signal.SIGUSR1 or job is None:
-        return
-    if not stop.progressed:
-        print("not requeued: the time limit left no time for a single training step; raise runtime", file=sys.stderr)
+    if job is None or stop.signal != signal.SIGUSR1 or not stop.saved:
         return
     try:
         subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True, timeout=60)
-        print(f"job {job} is requeued", file=sys.stderr)
+        say(f"job {job} is requeued")
     except subprocess.CalledProcessError as error:
-        print(f"job {job} could not be requeued: {error.stderr.strip()}", file=sys.stderr)
+        say(f"job {job} could not be requeued: {error.stderr.strip()}")
     except (OSError, subprocess.TimeoutExpired) as error:
-        print(f"job {job} could not be requeued: {error}", file=sys.stderr)
+        say(f"job {job} could not be requeued: {error}")

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 
 from tqdm import tqdm
 
 FIRST_LINE, LONGEST_SILENCE = 5.0, 300.0
+
+
+def say(text: str) -> None:
+    """Write a line to standard error; a log on a full disk loses it, and the work goes on."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{text}\n".encode())  # and not print, whose buffer would be tried again at the exit
 
 
 class Progress:
@@ -44,6 +52,4 @@ class Progress:
         self._line(text)
 
     def _line(self, text: str) -> None:
-        print(
-            f"{self.label} {self.done}/{self.total}, {time.monotonic() - self.start:.0f} s: {text}", file=sys.stderr, flush=True
-        )
+        say(f"{self.label} {self.done}/{self.total}, {time.monotonic() - self.start:.0f} s: {text}")

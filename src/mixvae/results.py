@@ -76,7 +76,7 @@ def last_lines(folder: Path, rule: str) -> str:
     first, *said = lines[starts[-1] :]
     said = said[-LOG_LINES:]
     if job := re.search(r"SLURM job (\d+)", first):
-        own = folder.parents[2] / SLURM_LOGS / f"rule_{rule}" / folder.name / f"{job[1]}.log"
+        own = SLURM_LOGS / f"rule_{rule}" / folder.name / f"{job[1]}.log"
         errors = [line for line in own.read_text(errors="replace").splitlines() if "error: " in line] if own.is_file() else []
         said += [line for line in dict.fromkeys(errors) if line.startswith(("slurm", "srun"))][:LOG_LINES]
     return "\n".join([f"attempt {len(starts)}: {first.removeprefix('--- ')}", *said])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from mixvae.checkpoint import Checkpoint, State
 from mixvae.data.prepared import Prepared
 from mixvae.errors import UserError
 from mixvae.objectives import bound
-from mixvae.progress import Progress
+from mixvae.progress import Progress, say
 from mixvae.seeds import derive
 from mixvae.spec import AnyRun
 from mixvae.spec.parts import Training
@@ -48,17 +47,17 @@ class Trained(NamedTuple):
 class Loop:
     """What a training loop changes as it goes, so that it can be saved after any step.
 
-    epoch, batch, steps: The epoch being trained, its finished batches, and all finished batches.
+    epoch, batch: The epoch being trained, and how many of its batches are finished.
     permutation: The epoch's data order, (N,).
     terms: The epoch's objective, reconstruction and KL of every batch, summed over its points, (batches, 3).
     seconds: How long training has taken so far, in all processes together.
     """
 
-    FACTS = ("epoch", "batch", "steps", "history", "best", "best_epoch", "seconds")
+    FACTS = ("epoch", "batch", "history", "best", "best_epoch", "seconds")
 
     def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer, order: torch.Generator) -> None:
         self.model, self.optimiser, self.order = model, optimiser, order
-        self.epoch = self.batch = self.steps = 0
+        self.epoch = self.batch = 0
         self.permutation, self.terms = torch.empty(0), torch.empty(0)
         self.history: list[dict[str, Any]] = []
         self.best, self.best_epoch = -float("inf"), -1
@@ -142,8 +141,8 @@ def train(
     loop = Loop(model, optimiser, order)
     if checkpoint is not None and (state := checkpoint.load()) is not None:
         loop.resume(state)
-        print(f"going on from epoch {loop.epoch}, step {loop.batch} of {len(loop.terms)}", file=sys.stderr)
-    start, steps_before = time.monotonic() - loop.seconds, loop.steps
+        say(f"going on from epoch {loop.epoch}, step {loop.batch} of {len(loop.terms)}")
+    start = time.monotonic() - loop.seconds
     progress = Progress(settings.epochs, "epoch", done=loop.epoch)
     while loop.epoch < settings.epochs and not loop.patience_ended(settings):
         epoch, beta = loop.epoch, beta_at(loop.epoch, settings.warmup)
@@ -163,16 +162,16 @@ def train(
             objective = model.objective(batch, beta, noise)
             with torch.no_grad():
                 loop.terms[loop.batch] = torch.stack(objective).sum(1)
-            if device.type == "cpu":  # where looking costs nothing; a GPU is asked at the end of the epoch
-                _refuse_nonfinite(epoch, loop.terms, loop.batch)
+            # on a CPU looking costs nothing; a GPU is asked at the end of the epoch
+            if device.type == "cpu" and not loop.terms[loop.batch].isfinite().all():
+                _refuse_nonfinite(epoch, loop.terms)
             optimiser.zero_grad(set_to_none=True)
             (-objective.value.mean()).backward()
             optimiser.step()
-            loop.batch, loop.steps = loop.batch + 1, loop.steps + 1
+            loop.batch += 1
             if checkpoint is not None and checkpoint.due():
                 loop.seconds = time.monotonic() - start
-                where = f"epoch {epoch}, step {loop.batch} of {len(loop.terms)}"
-                checkpoint.save(loop.state(), where, loop.steps > steps_before)
+                checkpoint.save(loop.state(), f"epoch {epoch}, step {loop.batch} of {len(loop.terms)}")
         _refuse_nonfinite(epoch, loop.terms)
         objective, reconstruction, kl = (loop.terms.sum(0) / len(x)).tolist()
         held_out = validate(model, valid, settings.samples, seed)
@@ -218,12 +217,12 @@ def validate(model: nn.Module, x: Tensor, samples: int, seed: int) -> float:
     return (total / len(x)).item()
 
 
-def _refuse_nonfinite(epoch: int, terms: Tensor, first: int = 0) -> None:
-    """Raise UserError for the first step from `first` on whose terms, summed over points, are not all finite: (steps, 3)."""
-    wrong = (~terms[first:].isfinite()).nonzero()
+def _refuse_nonfinite(epoch: int, terms: Tensor) -> None:
+    """Raise UserError for the first step whose terms, summed over points, are not all finite, (steps, 3)."""
+    wrong = (~terms.isfinite()).nonzero()
     if not len(wrong):
         return
-    step = first + int(wrong[0, 0])
+    step = int(wrong[0, 0])
     # the parts before their sum, so that the culprit is named
     for column, term in ((1, "reconstruction"), (2, "kl"), (0, "objective")):
         if not math.isfinite(value := terms[step, column].item()):

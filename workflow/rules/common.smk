@@ -13,8 +13,9 @@ SRC = str(Path(workflow.basedir) / "src")
 sys.path.insert(0, SRC)
 
 from mixvae import spec as specs
-from mixvae.spec import outputs
 from mixvae.spec.own_data import SOURCES_VARIABLE, source_of, without_source
+from mixvae.spec.steps import steps
+from mixvae.spec.study import listing
 
 # SLURM warns every process of a job of its time limit. Training saves its state then; anything else, Snakemake inside the job
 # among it, must not die of the warning.
@@ -120,26 +121,6 @@ def evaluate_minutes(wildcards, attempt):
     return int(attempt * (10 + 5e-7 * points * spec.evaluation.samples * spec.K * cost(spec)))
 
 
-def with_latents():
-    return [run for run, spec in RUNS.items() if outputs.has_codes(spec)]
-
-
-def trained():
-    return [run for run, spec in RUNS.items() if spec.model != "constant"]
-
-
-def study_json():
-    """What the study consists of, for the rules that look at it as a whole."""
-    skipped = [{"combination": json.dumps(combination), "reason": reason} for combination, reason in EXPANSION.skipped]
-    runs = {run: spec.model_dump(mode="json") for run, spec in RUNS.items()}
-    # without the place of the user's own files: moving one makes no new tables
-    datasets = {
-        name: json.loads(without_source(info)) if name in EXPANSION.own else info.model_dump(mode="json")
-        for name, info in EXPANSION.datasets.items()
-    }
-    return json.dumps({"study": EXPANSION.study.study, "runs": runs, "skipped": skipped, "datasets": datasets}, indent=1)
-
-
 def write_study(content):
     from mixvae.provenance import record
 
@@ -149,28 +130,20 @@ def write_study(content):
         path.write_text(content)
 
 
-def run_files(runs, *names):
-    return [f"results/runs/{run}/{name}" for run in runs for name in names]
-
-
-# What the tables and the figures are made from. `all` asks for it too: tables with holes, made after a failure, must not pass for
-# a finished study when the command is repeated.
-FOR_TABLES = run_files(RUNS, "likelihood.json", "pointwise.npz", "training.json") + run_files(
-    with_latents(), "latent_metrics.json"
+# The jobs that look at the study as a whole, and the files of the runs that they read. `all` asks for those, too: tables with holes,
+# made after a failure, must not pass for a finished study when the command is repeated.
+WHOLE = {
+    step.rule: step
+    for step in steps(EXPANSION.study.study, RUNS, EXPANSION.datasets, Path("results"))
+    if step.name == EXPANSION.study.study
+}
+FOR_TABLES, FOR_FIGURES = (
+    [str(file) for file in WHOLE[rule].inputs if "runs" in file.parts] for rule in ("tabulate", "figures")
 )
-FOR_FIGURES = run_files(trained(), "model.safetensors", "history.csv") + run_files(with_latents(), "latents.h5ad")
 
 
-def table_files():
-    names = [f"{table}.{end}" for table in outputs.tables(RUNS.values(), EXPANSION.datasets) for end in ("csv", "md", "tex")]
-    files = ["metrics.parquet", "metrics.csv", "skipped.csv", "failures.csv", "manifest.json", "provenance/tabulate.json"]
-    return [f"{STUDY}/{file}" for file in files] + [f"{STUDY}/tables/{name}" for name in names]
-
-
-def figure_files():
-    names = outputs.figures(RUNS.values(), EXPANSION.datasets)
-    figures = [f"{STUDY}/figures/{name}.{end}" for name in names for end in ("png", "pdf")]
-    return [*figures, f"{STUDY}/provenance/figures.json"]
+def files_of(rule):
+    return [str(file) for file in WHOLE[rule].files]
 
 
 def take_the_lead():
@@ -190,7 +163,7 @@ def give_up_the_lead():
 
 
 def tabulate_what_is_there():
-    write_study(study_json())
+    write_study(listing(EXPANSION))
     for script, options in (
         ("tabulate", ["--runs", "results/runs", "--allow-missing"]),
         ("figures", ["--results", "results"]),

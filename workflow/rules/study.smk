@@ -8,7 +8,7 @@ rule study:
     log:
         f"{STUDY}/logs/study.log",
     params:
-        content=study_json(),
+        content=listing(EXPANSION),
     run:
         write_study(params.content)
 
@@ -19,7 +19,7 @@ rule tabulate:
         published="config/published.csv",
         runs=FOR_TABLES,
     output:
-        table_files(),
+        files_of("tabulate"),
     log:
         f"{STUDY}/logs/tabulate.log",
     benchmark:
@@ -40,7 +40,7 @@ rule figures:
         metrics=f"{STUDY}/metrics.parquet",
         runs=FOR_FIGURES,
     output:
-        figure_files(),
+        files_of("figures"),
     log:
         f"{STUDY}/logs/figures.log",
     benchmark:

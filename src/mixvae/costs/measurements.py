@@ -67,13 +67,14 @@ def _info(results: Path, spec: AnyRun) -> DatasetInfo:
 
 def _measured(folder: Path, stage: str, spec: AnyRun, info: DatasetInfo, work: Work) -> Measurement:
     facts = read_json(folder / "provenance" / f"{stage}.json")
-    seconds, start_up, epochs, max_epochs = _job_seconds(folder, stage, facts), 0.0, 0, 0
+    # of a training that was cut off, the last process is clocked, but all of its training
+    seconds = max(_job_seconds(folder, stage, facts), facts.get("train_seconds", 0.0))
+    start_up, epochs, max_epochs = 0.0, 0, 0
     if stage == "train" and spec.model != "constant":
         epochs, max_epochs = read_json(folder / "training.json")["epochs"], spec.training.epochs
         start_up = max(0.0, seconds - facts["train_seconds"])
         work = work._replace(units=work.units * epochs / max_epochs, work=work.work * epochs / max_epochs)
-    command = facts["command"]
-    gpu = int("--gpu" in command and command[command.index("--gpu") + 1] == "1")
+    gpu = int(facts.get("gpu", False))
     return Measurement(
         **asdict(kind(stage, spec, info, gpu)), units=work.units, work=work.work, array_mb=work.memory_mb, seconds=seconds,
         start_up=start_up, peak_memory_mb=facts["peak_memory_mb"], epochs=epochs, max_epochs=max_epochs,
