@@ -4,8 +4,8 @@
 # Snakemake removes the outputs of a failed job: what a failed audit found is in its log. `make audit` keeps its files.
 rule audit:
     input:
-        table_files(),
-        figure_files(),
+        files_of("tabulate"),
+        files_of("figures"),
     output:
         f"{STUDY}/audit.json",
         f"{STUDY}/audit.md",
