@@ -10,7 +10,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/src"
 
-.PHONY: help ablation test check plan preflight
+.PHONY: help ablation test check plan preflight audit trace
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,8 @@ help:
 	@echo "make check    [STUDY=demo]             validate its config and list its runs"
 	@echo "make plan     [STUDY=demo] [CORES=2]   say what it will take: jobs, hours, memory; starts nothing"
 	@echo "make preflight [PROFILE=slurm]          try what a profile needs of this cluster or machine, and say what to change"
+	@echo "make audit    [STUDY=demo]             check its results: complete, unchanged, consistent, plausible"
+	@echo "make trace TABLE=results/demo/tables/x.csv ROW=nll,K=4 COLUMN=vamp+iaf   where one cell comes from"
 	@echo "make test                              run the tests"
 
 ablation: $(INSTALLED)
@@ -32,6 +34,12 @@ plan: $(INSTALLED)
 # a study only where one is named: a cluster is tried before there is one
 preflight: $(INSTALLED)
 	@$(ACTIVE) python scripts/preflight.py "$(PROFILE)" $(if $(filter command line environment,$(origin STUDY)),--study "$(STUDY)") $(ARGS)
+
+audit: $(INSTALLED)
+	@$(ACTIVE) python scripts/audit.py "$(STUDY)"
+
+trace: $(INSTALLED)
+	@$(ACTIVE) python scripts/trace.py "$(TABLE)" --row="$(ROW)" --column="$(COLUMN)"
 
 test: $(INSTALLED)
 	@$(ACTIVE) python -m pytest $(ARGS)

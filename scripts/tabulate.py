@@ -23,10 +23,10 @@ def main() -> None:
 
     import pandas as pd
 
-    from mixvae import results
+    from mixvae import manifest, results, tabulation
     from mixvae.published import PATH, read
     from mixvae.spec import outputs
-    from mixvae.spec.steps import RUN_FILES, rules_of
+    from mixvae.spec.steps import RUN_FILES, rules_of, steps
 
     study, published = results.read_study(arguments.study), read(PATH)
     failed = results.failures(study, arguments.runs)
@@ -39,9 +39,6 @@ def main() -> None:
         raise UserError(changed[0]["log"])
     failed = pd.concat([failed, pd.DataFrame(changed, columns=failed.columns)], ignore_index=True)
     missing = set(failed.run)
-    made = outputs.tables(study.runs.values(), study.datasets)
-    names = ["metrics.parquet", "metrics.csv", "skipped.csv", "failures.csv"]
-    names += [f"tables/{table}{end}" for table in made for end in (".csv", ".md", ".tex")]
     inputs = [arguments.study, PATH] + [
         arguments.runs / run / file
         for run, spec in study.runs.items()
@@ -50,20 +47,14 @@ def main() -> None:
         for file in (*RUN_FILES[rule], f"provenance/{rule}.json")
         if not file.endswith(".h5ad")
     ]
-    with record("tabulate", folder / "provenance/tabulate.json", inputs=inputs, outputs=[folder / name for name in names]):
-        metrics = results.tidy(study, arguments.runs, missing)
-        with atomic(folder / "metrics.parquet") as temporary:
-            metrics.to_parquet(temporary, index=False)
-        write_csv(metrics, folder / "metrics.csv")
-        write_csv(pd.DataFrame(study.skipped, columns=["combination", "reason"]), folder / "skipped.csv")
-        write_csv(failed, folder / "failures.csv")
-        keep_only(folder / "tables", made)
-        for table in made:
-            kind, dataset = table.split("_", 1)
-            if kind == "published":
-                write_comparison(folder / f"tables/{table}", study, metrics, dataset, published)
-            else:
-                write_cells(folder / f"tables/{table}", kind, study, metrics, arguments.runs, missing, dataset)
+    made = [folder / name for name in [*tabulation.names(study), manifest.NAME]]
+    with record("tabulate", folder / "provenance/tabulate.json", inputs=inputs, outputs=made):
+        keep_only(folder / "tables", outputs.tables(study.runs.values(), study.datasets))
+        content = tabulation.content(study, arguments.runs, missing, published)
+        for name, what in (content | {"failures.csv": failed}).items():
+            write(what, folder / name)
+        root = arguments.runs.parent
+        manifest.write(folder / manifest.NAME, steps(study.name, study.runs, study.datasets, root), root)
     if missing:
         print(f"{len(missing)} of {len(study.runs)} runs are missing, listed in {folder / 'failures.csv'}", file=sys.stderr)
 
@@ -94,43 +85,15 @@ def by_file_name(facts: dict) -> dict[str, dict[str, str]]:
     return {part: {Path(name).name: digest for name, digest in facts[part].items()} for part in ("inputs", "outputs")}
 
 
-def write_csv(frame, path: Path) -> None:
+def write(what, path: Path) -> None:
+    """Write a table's numbers, or its text, in the format that the file's name says."""
     with atomic(path) as temporary:
-        frame.to_csv(temporary, index=False)
-
-
-def write_text(text: str, path: Path) -> None:
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_cells(stem: Path, kind: str, study, metrics, runs: Path, missing: set[str], dataset: str) -> None:
-    """Write a table whose rows are metrics and K."""
-    from mixvae import rendering, tables
-
-    if kind == "ablation":
-        frame = tables.likelihood_table(study, metrics, runs, missing, dataset)
-    else:
-        make = {
-            "latent": tables.latent_table,
-            "reconstruction": tables.reconstruction_table,
-            "components": tables.components_table,
-            "density": tables.density_table,
-        }[kind]
-        frame = make(study, metrics, dataset)
-    write_csv(tables.wide(frame), stem.with_suffix(".csv"))
-    write_text(rendering.markdown(frame, kind, dataset), stem.with_suffix(".md"))
-    write_text(rendering.latex(frame, kind, dataset), stem.with_suffix(".tex"))
-
-
-def write_comparison(stem: Path, study, metrics, dataset: str, published: list[dict[str, str]]) -> None:
-    """Write the table of what was published beside what we found."""
-    from mixvae import published as comparison
-
-    frame, info = comparison.compare(study, metrics, dataset, published), study.datasets[dataset]
-    write_csv(comparison.numbers(frame), stem.with_suffix(".csv"))
-    write_text(comparison.markdown(frame, dataset, info), stem.with_suffix(".md"))
-    write_text(comparison.latex(frame, dataset, info), stem.with_suffix(".tex"))
+        if isinstance(what, str):
+            temporary.write_text(what, encoding="utf-8")
+        elif path.suffix == ".parquet":
+            what.to_parquet(temporary, index=False)
+        else:
+            what.to_csv(temporary, index=False)
 
 
 cli.run(main)

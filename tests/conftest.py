@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from mixvae.data import load_raw
 from mixvae.data.arrays import Arrays
@@ -92,6 +93,20 @@ def workspace(tmp_path) -> Path:
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "Snakefile").write_bytes((ROOT / "Snakefile").read_bytes())
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory) -> Path:
+    """A folder with a finished study of two K and two seeds, not to be changed."""
+    from test_heads import BLOCK, command, run
+    from test_workflow import make_workspace
+
+    folder = tmp_path_factory.mktemp("small_study")
+    make_workspace(folder)
+    (folder / "small.yaml").write_text(yaml.safe_dump({"study": "small", "runs": [{**BLOCK, "seed": [0, 1]}]}))
+    result = run(command(folder / "small.yaml"), folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
 
 
 def run_script(name: str, *arguments: object, cwd: Path, **options) -> subprocess.CompletedProcess:

@@ -23,7 +23,7 @@ ROOMS = [
     ("interruption",),
     ("head", "slurm", "node", "checkpoint"),
     ("spec",),
-    ("profiles", "adoption", "watch"),
+    ("profiles", "adoption", "manifest", "watch"),
     ("data",),
     ("nets", "objectives", "likelihoods", "dependence", "categorical", "clustering", "targets", "inception"),
     ("flows",),
@@ -38,7 +38,8 @@ ROOMS = [
     ("tables",),
     ("rendering",),
     ("figures", "published", "headline"),
-    ("costs", "provenance", "cli"),
+    ("costs", "provenance", "cli", "tabulation"),
+    ("audit", "lineage"),
 ]
 
 

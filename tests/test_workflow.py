@@ -40,7 +40,7 @@ TINY = {
 }  # fmt: skip
 RUNS, CONTROLS = 10, 2
 # what measures time, memory or the machine is apart
-TIMED = ("provenance", "logs", "benchmarks")
+TIMED = ("provenance", "logs", "benchmarks", "manifest.json")
 
 
 def ablation(cwd: Path, config: Path, *snakemake: str) -> subprocess.CompletedProcess:

@@ -20,13 +20,12 @@ from mixvae.clustering import cluster_accuracy, cluster_purity
 from mixvae.files import atomic
 from mixvae.seeds import derive
 from mixvae.spec import AnyRun
+from mixvae.spec.outputs import POINTS_PER_CLASS
 
 ACTIVE_VARIANCE = 0.01
 EXPECTATION_DRAWS = 128
 """Draws for E_q[z | x] under a flow; they are the same for every point, so few suffice for the variance between points."""
 CHUNK = 1024
-POINTS_PER_CLASS = 5
-"""Probes and K-means want this many training points per class; with fewer, as for Omniglot's 1,623 characters, labels are left alone."""
 
 
 @torch.inference_mode()

@@ -10,6 +10,8 @@ from mixvae.spec.run import AnyRun
 CLUSTERING = ("cpvae", "gmvae", "gmvae_shu")
 """Models that sort the points into categories."""
 IMAGES = ("grey_image", "colour_image")
+POINTS_PER_CLASS = 5
+"""Probes and K-means want this many training points per class; with fewer, as for Omniglot's 1,623 characters, labels are left alone."""
 
 
 def has_codes(spec: AnyRun) -> bool:

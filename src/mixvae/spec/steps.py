@@ -74,7 +74,7 @@ def steps(study: str, runs: Mapping[str, AnyRun], datasets: Mapping[str, Dataset
     listed = _step("study", study, folder, [], ["study.json"])
     yield listed
     tables = outputs.tables(runs.values(), datasets)
-    names = ["metrics.parquet", "metrics.csv", "skipped.csv", "failures.csv"]
+    names = ["metrics.parquet", "metrics.csv", "skipped.csv", "failures.csv", "manifest.json"]
     names += [f"tables/{table}.{end}" for table in tables for end in ("csv", "md", "tex")]
     yield _step("tabulate", study, folder, [*listed.files[:-1], *for_tables], names)
     figures = outputs.figures(runs.values(), datasets)

@@ -1,0 +1,35 @@
+"""All checks of a study, in the order in which one builds on the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mixvae.audit import complete, consistent, intact, plausible, recomputed, subject
+from mixvae.audit.findings import Findings
+from mixvae.spec import Expansion
+
+CHECKS = {
+    "complete": complete.check,
+    "intact": intact.check,
+    "consistent": consistent.check,
+    "recomputed": recomputed.check,
+    "plausible": plausible.check,
+}
+
+
+def audit(folder: Path, expansion: Expansion | None = None) -> Findings:
+    """Return what is found in results/<study>.
+
+    Arguments:
+        folder: The study's; runs/ and datasets/ lie beside it.
+        expansion: The study's config where it is at hand, to compare the runs with.
+    """
+    study, findings = subject.read(folder, expansion)
+    for name, check in CHECKS.items():
+        findings.check = name
+        # numbers that are not finite are findings, not warnings of numpy
+        with findings.guarded("study", study.study.name, folder), np.errstate(all="ignore"):
+            check(study, findings)
+    return findings

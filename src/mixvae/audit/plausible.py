@@ -1,0 +1,227 @@
+"""Plausible: exact relations between the estimates, their ranges, and the control that every model must beat."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mixvae.audit.expected import components
+from mixvae.audit.findings import Findings
+from mixvae.audit.reading import Unreadable, read_arrays, read_mapping
+from mixvae.audit.subject import Subject
+from mixvae.columns import column_names
+from mixvae.spec import AnyRun
+from mixvae.statistics import paired
+from mixvae.tables import COMPARABLE, LIKELIHOODS, UNRELIABLE_SHARE, grouped
+
+ROUNDING = 1e-6
+"""Of float64 sums over samples, relative to nats."""
+FEW_EPOCHS = 50
+"""So few epochs are a rehearsal, which need not beat the control."""
+STANDARD_ERRORS = 5
+"""By which an average that cannot be negative may be."""
+MAY_BE_UNDEFINED = ("pareto_k", "pareto_k_matched")
+"""Where no shape can be fitted to the weights, which counts as unreliable."""
+SHARE = ("accuracy_", "cluster_")
+FOUND_IN = {"likelihood.json": "evaluate", "latent_metrics.json": "latents"}
+
+Metrics = dict[str, dict[str, Any]]
+
+
+def check(subject: Subject, findings: Findings) -> None:
+    """Look at every run's metrics and values of test points."""
+    values: dict[str, Metrics] = {}
+    for run, spec in subject.present.items():
+        folder, values[run] = subject.results / "runs" / run, {}
+        for file, rule in FOUND_IN.items():
+            if subject.there(folder / file):
+                with findings.guarded(rule, run, folder / file):
+                    values[run] |= _metrics(rule, run, folder / file, subject, findings)
+        if subject.there(folder / "pointwise.npz"):
+            with findings.guarded("evaluate", run, folder / "pointwise.npz"):
+                _points(run, spec, folder / "pointwise.npz", subject, findings)
+        with findings.guarded("evaluate", run, folder / "likelihood.json"):
+            _ranges(run, spec, values[run], folder / "likelihood.json", findings)
+        with findings.guarded("train", run, folder / "training.json"):
+            _training(run, spec, folder / "training.json", subject, findings)
+    controls = {run: spec for run, spec in subject.present.items() if spec.model == "constant"}
+    for run, spec in subject.present.items():
+        with findings.guarded("evaluate", run, subject.folder):
+            _control(run, spec, controls, values, subject, findings)
+    for dataset in subject.study.datasets:
+        with findings.guarded("study", subject.study.name, subject.folder):
+            _monotone(dataset, subject, findings)
+
+
+def _metrics(rule: str, run: str, path: Path, subject: Subject, findings: Findings) -> Metrics:
+    """Return the metrics of one file that are numbers; of the others it must say why they are not."""
+    try:
+        found = read_mapping(path, subject.results)["metrics"]
+    except Unreadable as reason:
+        findings.fail(rule, run, path, reason)
+        return {}
+    good = {}
+    for name, entry in found.items():
+        if set(entry) != {"value", "stderr", "unit"} or not isinstance(entry["unit"], str):
+            findings.fail(rule, run, path, f"{name}: found {entry}, expected value, stderr and unit")
+        elif entry["value"] is None and (name in MAY_BE_UNDEFINED or entry["unit"].startswith("not measured")):
+            continue
+        elif not _is_number(entry["value"]) or not (entry["stderr"] is None or _is_number(entry["stderr"])):
+            findings.fail(rule, run, path, f"{name}: {entry['value']!r} ± {entry['stderr']!r} are not finite numbers")
+        else:
+            good[name] = entry
+    return good
+
+
+def _is_number(value: object) -> bool:
+    # a JSON integer may be larger than any real number
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _points(run: str, spec: AnyRun, path: Path, subject: Subject, findings: Findings) -> None:
+    """Per point and exactly: nll <= nll_miselbo <= -elbo = reconstruction + kl."""
+    try:
+        arrays = read_arrays(path, subject.results)
+    except Unreadable as reason:
+        findings.fail("evaluate", run, path, reason)
+        return
+    elbo, many = arrays["elbo"], spec.model != "constant"
+    for name, array in arrays.items():
+        shape = (len(elbo), components(spec)) if name == "elbo_components" else elbo.shape
+        if array.shape != shape or array.ndim < 1 or not array.size:
+            findings.fail("evaluate", run, path, f"{name}: shape {array.shape}, expected {shape}")
+            return
+        # a tail without a shape is infinitely heavy
+        broken = np.isnan(array) | (~np.isfinite(array) & (name not in MAY_BE_UNDEFINED))
+        if broken.any():
+            findings.fail("evaluate", run, path, f"{name}: {int(broken.sum())} values are not finite, first {_first(broken)}")
+            return
+    chain = {"nll": arrays["nll"], "nll_miselbo": arrays["nll_miselbo"], "-elbo": -elbo}
+    for (small, low), (large, high) in itertools.pairwise(chain.items()):
+        _each(low - high <= _tolerance(high), f"{small} <= {large}", run, path, findings)
+    if many:
+        total = arrays["reconstruction"] + arrays["kl"]
+        _each(np.abs(total + elbo) <= _tolerance(elbo), "reconstruction + kl = -elbo", run, path, findings)
+        _each(arrays["jsd"] <= math.log(components(spec)) + ROUNDING, "jsd <= log K", run, path, findings)
+        most = spec.evaluation.samples * components(spec)
+        ess = arrays["ess"]
+        _each((ess >= 1 - ROUNDING) & (ess <= most * (1 + ROUNDING)), f"ess in [1, {most}]", run, path, findings)
+
+
+def _tolerance(values: np.ndarray) -> np.ndarray:
+    return ROUNDING * np.maximum(1.0, np.abs(values))
+
+
+def _each(holds: np.ndarray, relation: str, run: str, path: Path, findings: Findings) -> None:
+    if not holds.all():
+        findings.fail(
+            "evaluate", run, path, f"{relation} is violated by {int((~holds).sum())} test points, first {_first(~holds)}"
+        )
+
+
+def _first(where: np.ndarray) -> int:
+    return int(np.argwhere(where)[0][0])
+
+
+def _ranges(run: str, spec: AnyRun, metrics: Metrics, path: Path, findings: Findings) -> None:
+    value = {name: entry["value"] for name, entry in metrics.items()}
+    bounds = {
+        "nll": value.get("nll"),
+        "nll_miselbo": value.get("nll_miselbo"),
+        "-elbo": -value["elbo"] if "elbo" in value else None,
+    }
+    chain = [(name, bound) for name, bound in bounds.items() if bound is not None]
+    for (small, low), (large, high) in itertools.pairwise(chain):
+        if low > high + ROUNDING * max(1.0, abs(high)):
+            findings.fail("evaluate", run, path, f"{small} <= {large} is violated: {low} and {high}")
+    if "jsd" in value:
+        slack = STANDARD_ERRORS * (metrics["jsd"]["stderr"] or 0.0) + ROUNDING
+        if not -slack <= value["jsd"] <= math.log(components(spec)) + ROUNDING:
+            findings.fail("evaluate", run, path, f"jsd {value['jsd']} is outside of [0, log K]")
+    for name in value:
+        if (name.startswith(SHARE) or name.endswith("_above_0.7")) and not 0 <= value[name] <= 1:
+            findings.fail("evaluate", run, path, f"{name} {value[name]} is no share")
+    for name in ("pareto_k_above_0.7", "pareto_k_matched_above_0.7"):
+        if value.get(name, 0) >= UNRELIABLE_SHARE:
+            message = f"{name} {value[name]:.2f}: the importance-weighted likelihood that rests on it is unreliable"
+            findings.warn("evaluate", run, path, message)
+
+
+def _training(run: str, spec: AnyRun, path: Path, subject: Subject, findings: Findings) -> None:
+    if not subject.there(path):
+        return
+    try:
+        facts = read_mapping(path, subject.results)
+    except Unreadable as reason:
+        findings.fail("train", run, path, reason)
+        return
+    for name in ("parameters", "epochs", "best_epoch"):
+        if not _is_number(facts[name]) or facts[name] < 0:
+            findings.fail("train", run, path, f"{name}: found {facts[name]!r}, expected a number from 0")
+    if facts["stopped_by"] not in ("patience", "budget", "closed form"):
+        findings.fail("train", run, path, f"stopped_by: found {facts['stopped_by']!r}")
+    if facts["stopped_by"] == "budget":
+        findings.warn("train", run, path, f"stopped by its {spec.training.epochs} epochs, while it still improved")
+
+
+def _control(
+    run: str, spec: AnyRun, controls: Mapping[str, AnyRun], values: dict[str, Metrics], subject: Subject, findings: Findings
+) -> None:
+    """A model that has learnt something is better than a constant."""
+    names = [
+        name
+        for name, control in controls.items()
+        if control.dataset == spec.dataset
+        # that of zero-inflated counts is not inflated
+        and (control.likelihood == spec.likelihood or (control.likelihood.name, spec.likelihood.name) == ("nb", "zinb"))
+    ]
+    if spec.model == "constant" or not names or "nll" not in values[run] or "nll" not in values[names[0]]:
+        return
+    ours, theirs = values[run]["nll"]["value"], values[names[0]]["nll"]["value"]
+    if ours < theirs:
+        return
+    path = subject.results / "runs" / run
+    message = f"nll {ours:.3f} is no better than the constant predictor's {theirs:.3f} ({names[0]})"
+    stopped = read_mapping(path / "training.json", subject.results).get("stopped_by") == "budget"
+    if stopped or spec.training.epochs < FEW_EPOCHS:
+        findings.warn("evaluate", run, path / "likelihood.json", f"{message}; it was not trained to the end")
+    else:
+        findings.fail("evaluate", run, path / "likelihood.json", message)
+
+
+def _monotone(dataset: str, subject: Subject, findings: Findings) -> None:
+    """Say how each likelihood changes from one K to the next, paired over test points as in the tables."""
+    present = subject.present
+    cells: dict[str, dict[int, dict[int, str]]] = {}
+    for (K, column), runs in grouped(subject.study, column_names(subject.study, dataset)).items():
+        there = {
+            subject.study.runs[run].seed: run
+            for run in runs
+            if run in present and subject.there(subject.results / "runs" / run / "pointwise.npz")
+        }
+        cells.setdefault(column, {})[K] = there
+    for column, by_K in cells.items():
+        for (K, fewer), (more, others) in itertools.pairwise(by_K.items()):
+            seeds = sorted(fewer.keys() & others.keys())
+            if not seeds:
+                continue
+            before, after = ([_values(side[seed], subject) for seed in seeds] for side in (fewer, others))
+            if len({len(values["elbo"]) for values in (*before, *after)}) > 1:
+                continue
+            for block in COMPARABLE:
+                sign, metric = -1.0 if block.startswith("-") else 1.0, LIKELIHOODS[block]
+                a, b = (sign * np.stack([values[metric] for values in side]) for side in (after, before))
+                delta = paired(a, b)
+                verdict = "better" if delta.high < 0 else "worse" if delta.low > 0 else "no difference shown"
+                message = f"{column}: {block} from K = {K} to {more}: {delta.mean:+.4f} [{delta.low:+.4f}, {delta.high:+.4f}], {verdict}"
+                findings.note("tabulate", subject.study.name, subject.folder, message)
+
+
+def _values(run: str, subject: Subject) -> dict[str, np.ndarray]:
+    return read_arrays(subject.results / "runs" / run / "pointwise.npz", subject.results)

@@ -1,0 +1,128 @@
+"""Reading the files of strangers: regular files within the results, JSON and plain arrays, nothing executed and nothing huge."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import stat
+import zipfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mixvae.files import sha256
+
+LARGEST_TEXT, LARGEST_ARRAYS = 1 << 28, 1 << 32
+"""Bytes of a JSON, CSV or table, and of the arrays of one file."""
+
+
+class Unreadable(Exception):
+    """A file is not there or not what it must be; the message says which."""
+
+
+def locate(path: Path, results: Path) -> Path:
+    """Return where `path` really lies. Raises Unreadable unless that is a regular file within `results`."""
+    real = Path(os.path.realpath(path))
+    if not real.is_relative_to(os.path.realpath(results)):
+        raise Unreadable("a link that leads out of the results")
+    try:
+        mode = real.stat().st_mode
+    except (OSError, ValueError):
+        raise Unreadable("no such file") from None
+    if not stat.S_ISREG(mode):
+        raise Unreadable("not a regular file")
+    return real
+
+
+def digests(paths: Iterable[Path], results: Path) -> dict[Path, str | Unreadable]:
+    """Return the sha256 of every file, or why there is none. Threads share the work, as hashing releases the interpreter."""
+
+    def digest(path: Path) -> str | Unreadable:
+        try:
+            return sha256(locate(path, results))
+        except Unreadable as reason:
+            return reason
+        except OSError as error:
+            return Unreadable(error.strerror)
+
+    paths = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(paths, pool.map(digest, paths), strict=True))
+
+
+def read_text(path: Path, results: Path) -> str:
+    """Return the content of a text file. Raises Unreadable."""
+    real = locate(path, results)
+    if (size := real.stat().st_size) > LARGEST_TEXT:
+        raise Unreadable(f"{size} bytes, more than any such file has")
+    try:
+        return real.read_bytes().decode()
+    except OSError as error:
+        raise Unreadable(error.strerror) from None
+    except UnicodeDecodeError:
+        raise Unreadable("not a text file") from None
+
+
+def read_mapping(path: Path, results: Path) -> dict[str, Any]:
+    """Return the mapping in a JSON file. Raises Unreadable, also for numbers that are not finite."""
+    return parse_mapping(read_text(path, results))
+
+
+def parse_mapping(text: str) -> dict[str, Any]:
+    """Return the mapping that a JSON text holds. Raises Unreadable."""
+    try:
+        content = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"not valid JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise Unreadable(f"not a mapping but {type(content).__name__}")
+    return content
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)
+
+
+def read_rows(path: Path, results: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    """Return the rows of a CSV file with these columns. Raises Unreadable."""
+    reader = csv.DictReader(io.StringIO(read_text(path, results), newline=""))
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise Unreadable(f"not valid CSV: {error}") from None
+    if list(reader.fieldnames or []) != list(columns):
+        raise Unreadable(f"columns {reader.fieldnames}, expected {list(columns)}")
+    if any(None in row or None in row.values() for row in rows):
+        raise Unreadable("a row has more or fewer cells than there are columns")
+    return rows
+
+
+def read_arrays(path: Path, results: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of real numbers in an .npz file. Raises Unreadable; arrays of objects, which are pickled, are refused."""
+    real = locate(path, results)
+    try:
+        with zipfile.ZipFile(real) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > LARGEST_ARRAYS:
+            raise Unreadable(f"{size} bytes unpacked, more than any such file has")
+        with np.load(real, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except Unreadable:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy raise whatever a broken archive makes of them
+        raise Unreadable(f"not readable arrays: {type(error).__name__}: {error}") from None
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+            raise Unreadable(f"{name} is not an array of real numbers")
+    return arrays

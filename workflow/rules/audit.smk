@@ -1,0 +1,25 @@
+"""Whether the results are complete, unchanged, consistent and plausible; not part of `all`."""
+
+
+# Snakemake removes the outputs of a failed job: what a failed audit found is in its log. `make audit` keeps its files.
+rule audit:
+    input:
+        files_of("tabulate"),
+        files_of("figures"),
+    output:
+        f"{STUDY}/audit.json",
+        f"{STUDY}/audit.md",
+    log:
+        f"{STUDY}/logs/audit.log",
+    benchmark:
+        f"{STUDY}/benchmarks/audit.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        folder=output_folder,
+    shell:
+        "exec bash workflow/logged.sh {log} python scripts/audit.py {params.folder}"
