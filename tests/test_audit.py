@@ -235,6 +235,16 @@ def test_an_edited_record_is_noticed(results, record, how):
         assert "since the tables were made" in finding.message
 
 
+def test_what_no_rule_makes_is_warned_of(results):
+    run = runs_of(results)[0]
+    put = [results / "small/tables/ablation_mnist.csv", run / "model.pt", results / "datasets/digits/raw/more.gz"]
+    for path in put:
+        path.write_text("")
+    found = audit(results / "small")
+    assert {f.file for f in found.all if f.check == "strays"} == {str(path) for path in put}
+    assert not found.of(FAILURE)
+
+
 def test_a_replaced_spec_is_noticed(results):
     path = results / "small/study.json"
     content = read_json(path)

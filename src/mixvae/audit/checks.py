@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mixvae.audit import complete, consistent, intact, plausible, recomputed, subject
+from mixvae.audit import complete, consistent, intact, plausible, recomputed, strays, subject
 from mixvae.audit.findings import Findings
 from mixvae.spec import Expansion
 
 CHECKS = {
     "complete": complete.check,
     "intact": intact.check,
+    "strays": strays.check,
     "consistent": consistent.check,
     "recomputed": recomputed.check,
     "plausible": plausible.check,
