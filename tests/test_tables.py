@@ -491,6 +491,28 @@ def test_ranking_leaves_out_what_does_not_compare_and_says_so(tmp_path):
     assert "real numbers" in ranking.text(frame)["of"].tolist()
 
 
+def test_one_test_point_has_a_difference_and_a_rank_without_intervals(tmp_path):
+    specs = [small_spec(K=K) for K in (1, 2)]
+    study, metrics, folder, missing = make_some(tmp_path / "runs", specs, [10, 9])
+    for spec in specs:
+        path = folder / spec.id / "pointwise.npz"
+        with np.load(path) as file:
+            one = {name: array[:1] for name, array in file.items()}
+        np.savez(path, **one)
+    frame = comparisons.compare(study, metrics, folder, missing, "digits")
+    assert frame.delta.notna().all()
+    assert frame[["low", "high", "p", "p_adjusted"]].isna().all(axis=None)
+    assert "Holm for the 0 comparisons" in comparisons.note(frame)
+    ranked = ranking.rank(study, metrics, folder, missing, "digits")
+    assert set(ranked["rank"]) == {1, 2}
+    assert ranked[["rank_low", "rank_high", "probability_best"]].isna().all(axis=None)
+    for page in (comparisons.markdown(frame, "digits"), ranking.markdown(ranked, "digits")):
+        assert "nan" not in page.lower()
+    ablation = tables.likelihood_table(study, metrics, folder, missing, "digits")
+    assert "nan" not in rendering.markdown(ablation, "ablation", "digits")
+    assert "Δ" in rendering.text(ablation, "{}")["standard+none"].iloc[1]
+
+
 def test_equal_cells_share_a_rank(tmp_path):
     specs = [small_spec(K=K) for K in (1, 2, 4)]
     study, metrics, folder, missing = make_some(tmp_path / "runs", specs, [10, 10, 30])
