@@ -107,13 +107,14 @@ def test_every_contract_file_is_there(study):
     tables = {path.name for path in (folder / "results/tiny/tables").iterdir()}
     assert tables == {
         f"{kind}_{dataset}.{end}"
-        for kind in ("ablation", "latent", "published")
+        for kind in ("ablation", "comparisons", "ranking", "latent", "published")
         for dataset in ("digits", "pbmc68k_reduced")
         for end in ("csv", "md", "tex")
     }
     figures = {path.name for path in (folder / "results/tiny/figures").iterdir() if path.stat().st_size > 5000}
-    names = ["nll_digits", "training_digits", "samples_digits", "reconstructions_digits"]
-    names += ["nll_pbmc68k_reduced", "training_pbmc68k_reduced", "umap_pbmc68k_reduced"]
+    names = ["samples_digits", "reconstructions_digits", "umap_pbmc68k_reduced"]
+    both = ("nll", "comparisons", "ranking", "training")
+    names += [f"{kind}_{dataset}" for kind in both for dataset in ("digits", "pbmc68k_reduced")]
     assert figures == {f"{name}.{end}" for name in names for end in ("png", "pdf")}
 
 

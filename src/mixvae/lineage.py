@@ -60,9 +60,7 @@ def trace(table: Path, row: str, column: str) -> list[str]:
     if dataset not in study.datasets:
         raise UserError(f"{table}: no table of study {study.name}: data set {dataset!r}{did_you_mean(dataset, study.datasets)}")
     if column not in frame.columns or column in ROW_KEYS:
-        valid = [
-            name for name in frame.columns if name not in ROW_KEYS and (kind == "published" or not name.endswith(SUFFIXES))
-        ]
+        valid = [name for name in frame.columns if name not in ROW_KEYS and ("column" in frame or not name.endswith(SUFFIXES))]
         raise UserError(f"{table}: no column {column!r}{did_you_mean(column, valid)}")
     line = find_row(table, frame, parse_row(row))
     cell = _cell(kind, study, dataset, line, column)
@@ -140,11 +138,11 @@ def _cell(kind: str, study: StudyRuns, dataset: str, line: dict[str, Any], colum
         raise UserError(f"{dataset}: the row is of no run, but context: {line['source']}")
     info, K, block = study.datasets[dataset], int(line["K"]), line["metric"]
     names = column_names(study, dataset)
-    what = "mean"
-    if kind == "published":
-        what, name = column, line["column"]
-        metric, unit = DERIVED.get(block, (block, block))
-        return Cell(line[column], metric, factor(unit, info), grouped(study, names)[K, name], [], what)
+    what, groups = "mean", grouped(study, names)
+    if "column" in line:  # a row per number, not one for all columns of a K
+        metric, unit = DERIVED.get(block, (block, block)) if kind == "published" else (LIKELIHOODS[block], block)
+        compared = groups[line["against"], line["column"]] if kind == "comparisons" else []
+        return Cell(line[column], metric, factor(unit, info), groups[K, line["column"]], compared, column)
     found = set(names.values()) if kind != "components" else {MIXTURE, SINGLE, *(f"C{k}" for k in range(1, 101))}
     name = column
     if column not in found:
@@ -154,7 +152,6 @@ def _cell(kind: str, study: StudyRuns, dataset: str, line: dict[str, Any], colum
         members = {run: settings for run, settings in names.items() if study.runs[run].model == "mvae"}
         return Cell(line[column], metric, 1.0, grouped(study, members)[1 if name == SINGLE else K, line["settings"]], [], what)
     metric = DENSITY[block] if kind == "density" else BLOCKS[block.removesuffix(BITS)]
-    groups = grouped(study, names)
     compared = groups.get((1, name), []) if what.startswith("delta") else []
     return Cell(line[column], metric, factor(block, info), groups.get((K, name), []), compared, what)
 

@@ -19,6 +19,8 @@ TITLES = {
     "components": "classifiers on the codes of each component",
     "density": "fit to the density",
     "published": "published and ours",
+    "comparisons": "differences to K = 1",
+    "ranking": "all K and columns ranked",
 }
 COLUMNS_NOTE = """\
 A column is prior+flow, after the model where there are several; mog(10) is a prior of 10 components; in brackets stands what
@@ -130,7 +132,9 @@ def _cell(row: Mapping[str, Any], bold: str) -> str:
     if row["seeds"] < row["expected"]:
         parts.append(f"({row['seeds']} of {row['expected']})")
     if not pd.isna(row.get("delta")):
-        parts.append(f"Δ {row['delta']:+.3f} [{row['delta_low']:+.3f}, {row['delta_high']:+.3f}]")
+        parts.append(f"Δ {row['delta']:+.3f}")
+        if not pd.isna(row["delta_low"]):
+            parts.append(f"[{row['delta_low']:+.3f}, {row['delta_high']:+.3f}]")
     return " ".join(parts)
 
 
@@ -217,6 +221,7 @@ def _latex(value: Any) -> str:
         "%": r"\%",
         "&": r"\&",
         "#": r"\#",
+        "<": "$<$",
         "Δ": r"$\Delta$",
         "†": r"\textsuperscript{\textdagger}",
         "‡": r"\textsuperscript{\textdaggerdbl}",
