@@ -39,7 +39,7 @@ ROOMS = [
     ("rendering",),
     ("figures", "published", "headline"),
     ("costs", "provenance", "cli", "tabulation"),
-    ("audit", "lineage"),
+    ("audit", "lineage", "verification"),
 ]
 
 
