@@ -6,7 +6,6 @@ import argparse
 import sys
 
 from mixvae import cli
-from mixvae.files import atomic, write_json
 from mixvae.spec.place import find_results
 
 SHOWN = 20
@@ -21,18 +20,14 @@ def main() -> int:
 
     from mixvae.audit import audit
     from mixvae.audit.findings import FAILURE
-    from mixvae.audit.report import line, markdown, summary, table, verdict
+    from mixvae.audit.report import line, save, summary, table, verdict
 
     findings = audit(folder, expansion)
     failures = findings.of(FAILURE)
     for finding in failures[:SHOWN]:
         print(line(finding), file=sys.stderr)
-    counts = summary(findings)
-    print("\n".join(table(counts)))
-    content = {"study": folder.name, "passed": not failures, "rules": counts}
-    write_json(folder / "audit.json", content | {"findings": [finding._asdict() for finding in findings.all]})
-    with atomic(folder / "audit.md") as temporary:
-        temporary.write_text(markdown(folder.name, findings), encoding="utf-8")
+    print("\n".join(table(summary(findings))))
+    save(folder, findings)
     print(
         f"{folder.name}: {verdict(findings)}; all findings in {folder / 'audit.md'}",
         file=sys.stderr if failures else sys.stdout,
