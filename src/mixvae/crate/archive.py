@@ -33,9 +33,9 @@ def write(path: Path, folder: Path, expansion: Expansion | None) -> int:
     changes meanwhile.
     """
     subject, _ = read(folder, expansion)
-    workflow, results = list(contents.workflow(folder.name, expansion)), contents.results(subject)
+    workflow, results = list(contents.workflow(subject.study)), contents.results(subject)
     crate = Graph(subject, workflow, results).crate
-    text = json.dumps(crate.metadata.generate(), indent=1, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(crate.metadata.generate(), indent=1, sort_keys=True)
     when = datetime.fromisoformat(crate.root_dataset["datePublished"])
     items = sorted([*workflow, *results.values()])
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -46,7 +46,8 @@ def write(path: Path, folder: Path, expansion: Expansion | None) -> int:
 
 
 def _entry(name: str, when: datetime) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name, when.utctimetuple()[:6])
+    year = min(max(when.year, 1980), 2107)  # a zip knows no others, and some nodes have no clock
+    entry = zipfile.ZipInfo(name, (year, when.month, when.day, when.hour, when.minute, when.second))
     entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
     return entry
 

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 from mixvae.audit.reading import Unreadable, locate
 from mixvae.audit.subject import Subject
+from mixvae.errors import UserError
 from mixvae.files import sha256
 from mixvae.provenance import ROOT
-from mixvae.spec import Expansion
+from mixvae.results import StudyRuns
+from mixvae.spec import load
 from mixvae.spec.study import read_yaml
 
 WORKFLOW = (
@@ -47,25 +49,29 @@ class Item(NamedTuple):
         return {"name": self.name, "encodingFormat": format, "contentSize": size, "sha256": self.sha256}
 
 
-def workflow(study: str, expansion: Expansion | None) -> Iterator[Item]:
-    """Yield the files of this checkout that a study is made with, its config among them where it tells nothing of the machine.
-
-    A config that says where the user's own data or a mirror lie stays out; study.json has its runs.
-    """
+def workflow(study: StudyRuns) -> Iterator[Item]:
+    """Yield the files of this checkout that a study is made with, its config among them."""
     files = {path for pattern in WORKFLOW for path in ROOT.glob(pattern) if path.is_file()}
-    if expansion and not expansion.own and not expansion.study.data_mirror:
-        files |= _configs(study)
-    for path in sorted(files):
+    for path in sorted(files | _configs(study)):
         yield Item(path.relative_to(ROOT).as_posix(), path, sha256(path))
 
 
-def _configs(study: str) -> set[Path]:
-    """Return the config of a study and of those that it includes, as far as they lie in config/."""
+def _configs(study: StudyRuns) -> set[Path]:
+    """Return the config of a study and those that it includes, where they lie in config/ and have its runs.
+
+    One that says where the user's own data or a mirror lie stays out; study.json has the runs without that.
+    """
+    try:
+        expansion = load(ROOT / f"config/{study.name}.yaml")
+    except UserError:
+        return set()
+    if expansion.runs != study.runs or expansion.own or expansion.study.data_mirror:
+        return set()
     found: set[Path] = set()
-    waiting = [study]
+    waiting = [study.name]
     while waiting:
         path = ROOT / f"config/{waiting.pop()}.yaml"
-        if path.is_file() and path not in found:
+        if path not in found:
             found.add(path)
             waiting += read_yaml(path).get("include", [])
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ TERMS = {name: f"https://w3id.org/ro/terms/workflow-run#{name}" for name in ("sh
 BIOSCHEMAS = "https://bioschemas.org/profiles"
 LICENCE = "https://spdx.org/licenses/MIT"
 COMPLETED, FAILED = (f"http://schema.org/{word}ActionStatus" for word in ("Completed", "Failed"))
+SAFE = "/:#%=&?+,@~.-_"
+"""What may stand in a name as it is."""
 USAGE = {"seconds": ("SEC", "wall clock"), "peak_memory_mb": ("4L", "peak memory in MiB")}
 """By name in a record, its unit's UN/CEFACT code and what it is."""
 IN_SNAKEFILE = {"study": "workflow/rules/study.smk"}
@@ -69,10 +71,12 @@ class Graph:
             self._data(dataset)
         self.parameters = self._parameters()
         self._actions()
+        for entity in self.crate.get_entities():
+            _compact(entity.properties())
 
     def _entity(self, name: str, type: str | list[str], /, **properties: Any) -> Entity:
         """Return the contextual entity of this name, made at its first mention."""
-        identifier = quote(name, safe="/:#%=&?+,@~.-_")
+        identifier = quote(name, safe=SAFE)
         there = self.crate.get(identifier)
         return there or self.crate.add(ContextEntity(self.crate, identifier, {"@type": type, **properties}))
 
@@ -94,7 +98,7 @@ class Graph:
     def times(self) -> dict[Job, tuple[datetime, datetime]]:
         """When each job on record began and ended. Raises UserError for records that do not say."""
         try:
-            starts = {job: datetime.fromisoformat(facts["start"]) for job, facts in self.subject.facts.items()}
+            starts = {job: datetime.fromisoformat(facts["start"]).astimezone(UTC) for job, facts in self.subject.facts.items()}
             times = {
                 job: (start, start + timedelta(seconds=round(self.subject.facts[job]["seconds"])))
                 for job, start in starts.items()
@@ -142,23 +146,22 @@ class Graph:
 
     def _data(self, dataset: str) -> None:
         """Refer to the raw files by where they are published, and to the prepared data by their checksum; neither is in the crate."""
-        info, about = self.subject.study.datasets[dataset], {}
+        info = self.subject.study.datasets[dataset]
         about = {"license": info.licence, "citation": info.citation}
         prepared = self.subject.results / "datasets" / dataset / "data.npz"
-        for path in [*self.subject.raw(dataset), prepared]:
-            if not self.subject.there(path):
-                continue
-            digest = {"sha256": self.subject.digests[path], "contentSize": str(path.stat().st_size)}
-            raw = info.files.get(path.name) if path != prepared else None
-            published = [source for source in (raw.sources if raw else []) if source.startswith(("https://", "http://"))]
-            what = {"name": f"{dataset}: {path.name}", "description": info.title, **about, **digest}
+        for path in filter(self.subject.there, [*self.subject.raw(dataset), prepared]):
+            sources = info.files[path.name].sources if path != prepared else []
+            published = [source for source in sources if source.startswith(("https://", "http://"))]
+            packaged = [source for source in sources if source.startswith("package://")]
+            what = {"name": f"{dataset}: {path.name}", "description": info.title, **about}
+            what |= {"sha256": self.subject.digests[path], "contentSize": str(path.stat().st_size)}
             if published:
                 what |= {"encodingFormat": "application/octet-stream", "sdDatePublished": self._accessed(dataset)}
-                uri = quote(published[0], safe="/:#%=&?+,@~.-_")
-                self.entities[path] = self.crate.add_file(uri, properties=what)
+                self.entities[path] = self.crate.add_file(quote(published[0], safe=SAFE), properties=what)
             else:
-                what["text"] = "not in the crate" + (f"; comes as {raw.sources[0]}" if raw and raw.sources else "")
-                self.entities[path] = self._entity(f"#data/{dataset}/{path.name}", "CreativeWork", **what)
+                what["text"] = "not in the crate" + "".join(f"; comes as {source}" for source in packaged)
+                name = f"#{path.relative_to(self.subject.results).as_posix()}"
+                self.entities[path] = self._entity(name, "CreativeWork", **what)
 
     def _accessed(self, dataset: str) -> str:
         times = self.times.get(("download", dataset))
@@ -260,11 +263,11 @@ class Graph:
             action["environment"] = self._entity(f"#SLURM_JOB_ID={job}", "PropertyValue", name="SLURM_JOB_ID", value=job)
         return action
 
-    def _known(self, kind: str, step: Step) -> Iterator[Path]:
-        """Yield the files that a record names and that the crate holds or refers to as just these."""
-        for file, digest in self.subject.recorded(kind, step.rule, step.name).items():
-            if file in self.entities and self.entities[file].get("sha256") == digest:
-                yield file
+    def _known(self, kind: str, step: Step) -> list[Path]:
+        """Return the files that a record names and that the crate holds or refers to as just these."""
+        recorded = self.subject.recorded(kind, step.rule, step.name)
+        there = {file: self.entities[file].get("sha256") for file in recorded if file in self.entities}
+        return [file for file, digest in there.items() if digest == recorded[file]]
 
     def _action(self, step: Step, read: Iterable[Path], made: Iterable[Path], **properties: Any) -> Entity:
         return self._entity(
@@ -306,6 +309,15 @@ class Graph:
 
     def _step(self, rule: str, position: int = 0) -> Entity:
         return self._entity(f"#step/{rule}", "HowToStep", name=rule, position=str(position), workExample=self._tool(rule))
+
+
+def _compact(properties: dict[str, Any]) -> None:
+    """Write lists of one as that one, as RO-Crate recommends, and lists of none not at all."""
+    for name, value in list(properties.items()):
+        if value == []:
+            del properties[name]
+        elif isinstance(value, list) and len(value) == 1:
+            properties[name] = value[0]
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
