@@ -372,6 +372,16 @@ def test_a_node_without_a_clock_is_no_obstacle(results, tmp_path):
     assert graph_of(tmp_path / "crate.zip")["#study"]["startTime"] == "1970-01-01T00:00:00+00:00"
 
 
+def test_other_code_than_the_crate_holds_is_said(results, tmp_path, capfd):
+    path = sorted((results / "runs").glob("*-vae-*"))[0] / "provenance/train.json"
+    path.write_text(json.dumps(read_json(path) | {"code_sha256": "f" * 64}))
+    crate.write(tmp_path / "crate.zip", results / "small", None)
+    assert "warning: 1 jobs were done by other code" in capfd.readouterr().err
+    graph = graph_of(tmp_path / "crate.zip")
+    assert "but for 1 jobs, whose code was another" in graph["./"]["description"]
+    assert f"code {'f' * 64}" in graph[f"#job/train/{path.parents[1].name}"]["description"]
+
+
 def test_own_data_are_referred_to_and_the_graph_does_not_tell_where_they_lie(workspace, issues):
     """A study whose jobs on the data are done and whose run is still to come."""
     elsewhere = workspace / "at home"

@@ -71,7 +71,7 @@ def test_a_run_is_byte_identical_and_is_left_alone(small_study, tmp_path, patter
     assert lines[-1] == f"results/runs/{run.name}: byte-identical"
     assert any(line.startswith("identical: spec.json, model.safetensors, history.csv, training.json") for line in lines)
     assert not any(line.startswith(("not identical", "differs")) for line in lines)
-    assert f"{metric(run):12.4f}{metric(run):12.4f}     +0.0000" in result.stdout
+    assert f"{metric(run):12.4f}{metric(run):12.4f}          +0" in result.stdout
     assert digests(small_study / "results") == before
     assert not list((tmp_path / "scratch").glob("verify-*"))
 

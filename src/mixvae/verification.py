@@ -190,6 +190,6 @@ def table(judged: Sequence[Judged]) -> list[str]:
     """Return the judgement as lines of text."""
     lines = [f"{'metric':12}{'recorded':>12}{'again':>12}{'difference':>12}   expected between"]
     for row in judged:
-        numbers = f"{row.recorded:12.4f}{row.again:12.4f}{row.again - row.recorded:+12.4f}   {row.low:.4f} and {row.high:.4f}"
+        numbers = f"{row.recorded:12.4f}{row.again:12.4f}{row.again - row.recorded:+12.2g}   {row.low:.4f} and {row.high:.4f}"
         lines.append(f"{row.metric:12}{numbers}{'' if row.within else '   OUTSIDE'}")
     return lines

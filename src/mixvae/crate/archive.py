@@ -7,15 +7,18 @@ import json
 import zipfile
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rocrate.model.metadata import BASENAME
 
 from mixvae.audit.subject import read
 from mixvae.crate import contents
+from mixvae.crate.actions import Actions
 from mixvae.crate.contents import Item
 from mixvae.crate.graph import Graph
 from mixvae.errors import UserError
 from mixvae.files import atomic
+from mixvae.progress import say
 from mixvae.spec import Expansion
 
 CHUNK = 1 << 20
@@ -34,7 +37,15 @@ def write(path: Path, folder: Path, expansion: Expansion | None) -> int:
     """
     subject, _ = read(folder, expansion)
     workflow, results = list(contents.workflow(subject.study)), contents.results(subject)
-    crate = Graph(subject, workflow, results).crate
+    graph = Graph(subject, workflow, results)
+    Actions(graph)
+    crate = graph.crate
+    for entity in crate.get_entities():
+        _compact(entity.properties())
+    if others := graph.other_code:
+        say(
+            f"warning: {len(others)} jobs were done by other code than this checkout's, which the crate holds; their records name it"
+        )
     text = json.dumps(crate.metadata.generate(), indent=1, sort_keys=True)
     when = datetime.fromisoformat(crate.root_dataset["datePublished"])
     items = sorted([*workflow, *results.values()])
@@ -43,6 +54,15 @@ def write(path: Path, folder: Path, expansion: Expansion | None) -> int:
         for item in items:
             _copy(item, archive, when)
     return len(items) + 1
+
+
+def _compact(properties: dict[str, Any]) -> None:
+    """Write lists of one as that one, as RO-Crate recommends, and lists of none not at all."""
+    for name, value in list(properties.items()):
+        if value == []:
+            del properties[name]
+        elif isinstance(value, list) and len(value) == 1:
+            properties[name] = value[0]
 
 
 def _entry(name: str, when: datetime) -> zipfile.ZipInfo:

@@ -1,8 +1,4 @@
-"""What a crate says: every file, and every job as an action that made its outputs from its inputs.
-
-Terms are those of the Provenance Run Crate profile (https://w3id.org/ro/wfrun/provenance/0.5). Nothing is said that the records
-do not hold; who ran the study, which they do not, is left open.
-"""
+"""What a crate says of things: every file, the data that it refers to, the runs' parameters and the packages."""
 
 from __future__ import annotations
 
@@ -23,8 +19,6 @@ from mixvae.audit.subject import Job, Subject
 from mixvae.crate.contents import Item
 from mixvae.errors import UserError
 from mixvae.provenance import ROOT, code_digest
-from mixvae.spec import AnyRun
-from mixvae.spec.steps import Step
 
 VERSION = "1.1"
 """Of RO-Crate, on which the profiles below rest."""
@@ -38,13 +32,8 @@ TERMS = {name: f"https://w3id.org/ro/terms/workflow-run#{name}" for name in ("sh
 """Those of workflow runs, which the context of RO-Crate 1.1 lacks."""
 BIOSCHEMAS = "https://bioschemas.org/profiles"
 LICENCE = "https://spdx.org/licenses/MIT"
-COMPLETED, FAILED = (f"http://schema.org/{word}ActionStatus" for word in ("Completed", "Failed"))
 SAFE = "/:#%=&?+,@~.-_"
 """What may stand in a name as it is."""
-USAGE = {"seconds": ("SEC", "wall clock"), "peak_memory_mb": ("4L", "peak memory in MiB")}
-"""By name in a record, its unit's UN/CEFACT code and what it is."""
-IN_SNAKEFILE = {"study": "workflow/rules/study.smk"}
-"""Rules without a script of their own."""
 TYPES = {bool: "Boolean", int: "Integer", float: "Float", str: "Text"}
 
 
@@ -61,7 +50,9 @@ class Graph:
         self.crate = ROCrate(version=VERSION)
         self.crate.metadata.extra_terms |= TERMS
         self.entities: dict[Path, Entity] = {}
-        self.packages = self._packages()
+        self.packages, self.code = self._packages(), code_digest()
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        self.version = f"{project['version']}+{self.code[:12]}"
         self._root()
         for item in workflow:
             self.entities[Path(item.name)] = self._workflow_file(item)
@@ -70,29 +61,33 @@ class Graph:
         for dataset in subject.study.datasets:
             self._data(dataset)
         self.parameters = self._parameters()
-        self._actions()
-        for entity in self.crate.get_entities():
-            _compact(entity.properties())
 
-    def _entity(self, name: str, type: str | list[str], /, **properties: Any) -> Entity:
+    def entity(self, name: str, type: str | list[str], /, **properties: Any) -> Entity:
         """Return the contextual entity of this name, made at its first mention."""
         identifier = quote(name, safe=SAFE)
-        there = self.crate.get(identifier)
-        return there or self.crate.add(ContextEntity(self.crate, identifier, {"@type": type, **properties}))
+        if identifier in self.crate:
+            return self.crate.get(identifier)
+        return self.crate.add(ContextEntity(self.crate, identifier, {"@type": type, **properties}))
 
     def _root(self) -> None:
         study, root = self.subject.study, self.crate.root_dataset
         runs = f"{len(study.runs)} runs on {', '.join(study.datasets)}"
         root["name"] = f"mixvae study {study.name}"
         root["description"] = (
-            f"Weights, likelihoods, codes, tables, figures and records of study {study.name}: {runs}, with the workflow that made them. "
+            f"Weights, likelihoods, codes, tables, figures and records of study {study.name}: {runs}, with the workflow that made them"
+            f"{f' but for {len(others)} jobs, whose code was another' if (others := self.other_code) else ''}. "
             "Data sets are referred to and keep their own licences."
         )
-        root["license"] = self._entity(LICENCE, "CreativeWork", name="MIT License", identifier=LICENCE)
+        root["license"] = self.entity(LICENCE, "CreativeWork", name="MIT License", identifier=LICENCE)
         root["conformsTo"] = [
-            self._entity(uri, "CreativeWork", name=name, version=uri.rpartition("/")[2]) for uri, name in PROFILES.items()
+            self.entity(uri, "CreativeWork", name=name, version=uri.rpartition("/")[2]) for uri, name in PROFILES.items()
         ]
         root["datePublished"] = max(end for _, end in self.times.values()).isoformat()
+
+    @property
+    def other_code(self) -> list[Job]:
+        """The jobs that were done by another code than the crate's."""
+        return [job for job, facts in self.subject.facts.items() if facts.get("code_sha256") != self.code]
 
     @cached_property
     def times(self) -> dict[Job, tuple[datetime, datetime]]:
@@ -113,18 +108,16 @@ class Graph:
         """All packages that any job had, each version once, and python itself."""
         found = set()
         for facts in self.subject.facts.values():
-            packages = facts.get("packages")
-            found |= set(packages.items() if isinstance(packages, dict) else ())
-            found.add(("python", facts.get("python")))
-        texts = sorted((name, version) for name, version in found if isinstance(name, str) and isinstance(version, str))
-        return [self._package(name, version) for name, version in texts if name != "mixvae"]
+            packages = facts.get("packages") if isinstance(facts.get("packages"), dict) else {}
+            found |= {(name, str(version)) for name, version in packages.items()} | {("python", str(facts.get("python")))}
+        return [self._package(name, version) for name, version in sorted(found) if name != "mixvae"]
 
     def _package(self, name: str, version: str) -> Entity:
         released, _, _ = version.partition("+")  # the index knows no builds
         uri = f"https://www.python.org/downloads/release/python-{released.replace('.', '')}/"
         if name != "python":
             uri = f"https://pypi.org/project/{name}/{released}/"
-        return self._entity(uri, "SoftwareApplication", name=name, version=version, url=uri)
+        return self.entity(uri, "SoftwareApplication", name=name, version=version, url=uri)
 
     def _workflow_file(self, item: Item) -> Entity:
         if item.name == "Snakefile":
@@ -139,7 +132,7 @@ class Graph:
         types = [*workflow.properties()["@type"], "HowTo"]
         workflow.properties()["@type"] = types
         workflow["conformsTo"] = {"@id": f"{BIOSCHEMAS}/ComputationalWorkflow/1.0-RELEASE"}
-        workflow["version"] = _version()
+        workflow["version"] = self.version
         workflow["license"] = self.crate.root_dataset["license"]
         workflow["softwareRequirements"] = self.packages
         return workflow
@@ -149,8 +142,10 @@ class Graph:
         info = self.subject.study.datasets[dataset]
         about = {"license": info.licence, "citation": info.citation}
         prepared = self.subject.results / "datasets" / dataset / "data.npz"
-        for path in filter(self.subject.there, [*self.subject.raw(dataset), prepared]):
-            sources = info.files[path.name].sources if path != prepared else []
+        raw = zip(self.subject.raw(dataset), (file.sources for file in info.files.values()), strict=True)
+        for path, sources in [*raw, (prepared, [])]:
+            if not self.subject.there(path):
+                continue
             published = [source for source in sources if source.startswith(("https://", "http://"))]
             packaged = [source for source in sources if source.startswith("package://")]
             what = {"name": f"{dataset}: {path.name}", "description": info.title, **about}
@@ -161,7 +156,7 @@ class Graph:
             else:
                 what["text"] = "not in the crate" + "".join(f"; comes as {source}" for source in packaged)
                 name = f"#{path.relative_to(self.subject.results).as_posix()}"
-                self.entities[path] = self._entity(name, "CreativeWork", **what)
+                self.entities[path] = self.entity(name, "CreativeWork", **what)
 
     def _accessed(self, dataset: str) -> str:
         times = self.times.get(("download", dataset))
@@ -176,7 +171,7 @@ class Graph:
                 kinds.setdefault(name, set()).add(TYPES[type(value)])
         formal = {}
         for name, kind in sorted(kinds.items()):
-            formal[name] = self._entity(
+            formal[name] = self.entity(
                 f"#parameter/{name}",
                 "FormalParameter",
                 name=name,
@@ -189,135 +184,7 @@ class Graph:
         }
 
     def _value(self, name: str, value: Any, formal: Entity) -> Entity:
-        return self._entity(f"#parameter/{name}={value}", "PropertyValue", name=name, value=value, exampleOfWork=formal)
-
-    def _actions(self) -> None:
-        """Every job as a step of the workflow that was controlled to be done, and the study as what came of it all."""
-        workflow, tools, controls, actions = self.crate.mainEntity, {}, [], []
-        times, failed = self.times, dict(self._failed())
-        for step in self.subject.steps:
-            job = step.rule, step.name
-            if job in self.subject.facts:
-                action = self._done(step, times[job])
-            elif job in failed:
-                action = self._action(step, step.inputs, [], actionStatus=FAILED, error=failed[job])
-            else:
-                continue
-            tools.setdefault(step.rule, self._tool(step.rule))
-            name, position = f"orchestrate {action['name']}", self._step(step.rule, len(tools))
-            control = f"#control/{step.rule}/{step.name}"
-            controls.append(self._entity(control, "ControlAction", name=name, instrument=position, object=action))
-            actions.append(action)
-        workflow["hasPart"] = list(tools.values())
-        workflow["step"] = [self._step(rule) for rule in tools]
-        whole = self._study(times, bool(failed))
-        snakemake = next((package for package in self.packages if package["name"] == "snakemake"), None)
-        if snakemake is None:
-            snakemake = self._entity("https://pypi.org/project/snakemake/", "SoftwareApplication", name="snakemake")
-        name = f"orchestrate study {self.subject.study.name}"
-        self._entity("#organised", "OrganizeAction", name=name, instrument=snakemake, object=controls, result=whole)
-        self.crate.root_dataset["mentions"] = [whole, *actions]
-
-    def _study(self, times: Mapping[Job, tuple[datetime, datetime]], failed: bool) -> Entity:
-        study = self.subject.study
-        made = [file for step in self.subject.steps if step.name == study.name for file in step.files if file in self.entities]
-        raw = [path for dataset in study.datasets for path in self.subject.raw(dataset) if path in self.entities]
-        values = {value: None for values in self.parameters.values() for value in values}
-        return self._entity(
-            "#study",
-            "CreateAction",
-            name=f"study {study.name}",
-            description=f"all jobs of study {study.name}, {len(self.subject.missing)} of its {len(study.runs)} runs failed",
-            instrument=self.crate.mainEntity,
-            object=[*(self.entities[path] for path in raw), *values],
-            result=[self.entities[file] for file in made],
-            startTime=min(start for start, _ in times.values()).isoformat(),
-            endTime=max(end for _, end in times.values()).isoformat(),
-            actionStatus=FAILED if failed else COMPLETED,
-        )
-
-    def _done(self, step: Step, times: tuple[datetime, datetime]) -> Entity:
-        facts = self.subject.facts[step.rule, step.name]
-        try:
-            read, made = (self._known(kind, step) for kind in ("inputs", "outputs"))
-        except TypeError as error:
-            raise UserError(f"{step.provenance}: not a record of a rule ({error})") from None
-        raw = self.subject.raw(step.name) if step.rule == "download" else []
-        action = self._action(
-            step,
-            [*read, *raw],
-            [*(file for file in made if file not in raw), step.provenance],
-            startTime=times[0].isoformat(),
-            endTime=times[1].isoformat(),
-            actionStatus=COMPLETED,
-            location=str(facts.get("host")),
-            resourceUsage=[self._usage(step, name, facts[name]) for name in USAGE if isinstance(facts.get(name), int | float)],
-        )
-        git = facts.get("git") if isinstance(facts.get("git"), dict) else {}
-        action["description"] = (
-            f"{action['description']}, on {facts.get('host')} ({facts.get('device')}) under {facts.get('platform')}, code {facts.get('code_sha256')}, "
-            f"commit {git.get('commit', 'unknown')}{' with changes' if git.get('dirty') else ''}"
-        )
-        if facts.get("slurm_job_id"):
-            job = str(facts["slurm_job_id"])
-            action["environment"] = self._entity(f"#SLURM_JOB_ID={job}", "PropertyValue", name="SLURM_JOB_ID", value=job)
-        return action
-
-    def _known(self, kind: str, step: Step) -> list[Path]:
-        """Return the files that a record names and that the crate holds or refers to as just these."""
-        recorded = self.subject.recorded(kind, step.rule, step.name)
-        there = {file: self.entities[file].get("sha256") for file in recorded if file in self.entities}
-        return [file for file, digest in there.items() if digest == recorded[file]]
-
-    def _action(self, step: Step, read: Iterable[Path], made: Iterable[Path], **properties: Any) -> Entity:
-        return self._entity(
-            f"#job/{step.rule}/{step.name}",
-            "CreateAction",
-            name=f"{step.rule} {step.name}",
-            description=f"rule {step.rule} of {step.name}",
-            instrument=self._tool(step.rule),
-            object=[self.entities[file] for file in read if file in self.entities]
-            + (self.parameters.get(step.name, []) if step.rule == "train" else []),
-            result=[self.entities[file] for file in made if file in self.entities],
-            **properties,
-        )
-
-    def _usage(self, step: Step, name: str, value: float) -> Entity:
-        unit, what = USAGE[name]
-        return self._entity(
-            f"#usage/{step.rule}/{step.name}/{name}",
-            "PropertyValue",
-            name=what,
-            propertyID=f"https://w3id.org/ro/terms/workflow-run#{name}",
-            value=round(value, 3),
-            unitCode=f"https://qudt.org/vocab/unit/{unit}",
-        )
-
-    def _failed(self) -> Iterator[tuple[Job, str]]:
-        """Yield the jobs at which the runs of failures.csv failed, with the end of their logs."""
-        for run, row in self.subject.missing.items():
-            spec: AnyRun | None = self.subject.study.runs.get(run)
-            if spec:
-                yield (row["rule"], spec.dataset if row["rule"] in ("download", "prepare") else run), row["log"]
-
-    def _tool(self, rule: str) -> Entity:
-        """Return the source of a rule as what was run."""
-        tool = self.entities[Path(IN_SNAKEFILE.get(rule, f"scripts/{rule}.py"))]
-        tool.properties()["@type"] = ["File", "SoftwareSourceCode"]
-        tool["version"] = _version()
-        return tool
-
-    def _step(self, rule: str, position: int = 0) -> Entity:
-        return self._entity(f"#step/{rule}", "HowToStep", name=rule, position=str(position), workExample=self._tool(rule))
-
-
-def _compact(properties: dict[str, Any]) -> None:
-    """Write lists of one as that one, as RO-Crate recommends, and lists of none not at all."""
-    for name, value in list(properties.items()):
-        if value == []:
-            del properties[name]
-        elif isinstance(value, list) and len(value) == 1:
-            properties[name] = value[0]
+        return self.entity(f"#parameter/{name}={value}", "PropertyValue", name=name, value=value, exampleOfWork=formal)
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -327,9 +194,3 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(inner, f"{name}.{key}" if name else key)
     elif value is not None:
         yield name, json.dumps(value) if isinstance(value, list) else value
-
-
-def _version() -> str:
-    """Return the project's version and which code exactly this is."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return f"{project['version']}+{code_digest()[:12]}"
