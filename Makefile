@@ -10,7 +10,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/src"
 
-.PHONY: help ablation test check plan preflight audit trace
+.PHONY: help ablation test check plan preflight audit trace verify export
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,8 @@ help:
 	@echo "make preflight [PROFILE=slurm]          try what a profile needs of this cluster or machine, and say what to change"
 	@echo "make audit    [STUDY=demo]             check its results: complete, unchanged, consistent, plausible"
 	@echo "make trace TABLE=results/demo/tables/x.csv ROW=nll,K=4 COLUMN=vamp+iaf   where one cell comes from"
+	@echo "make verify RUN=<run>                  train a run again elsewhere and compare: same bytes, or within the spread of the seeds"
+	@echo "make export   [STUDY=demo]             write its results as a Workflow Run RO-Crate, results/<study>/crate.zip"
 	@echo "make test                              run the tests"
 
 ablation: $(INSTALLED)
@@ -40,6 +42,12 @@ audit: $(INSTALLED)
 
 trace: $(INSTALLED)
 	@$(ACTIVE) python scripts/trace.py "$(TABLE)" --row="$(ROW)" --column="$(COLUMN)"
+
+verify: $(INSTALLED)
+	@$(ACTIVE) python scripts/verify.py "$(RUN)"
+
+export: $(INSTALLED)
+	@$(ACTIVE) python scripts/export.py "$(STUDY)"
 
 test: $(INSTALLED)
 	@$(ACTIVE) python -m pytest $(ARGS)

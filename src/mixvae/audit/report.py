@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from mixvae.audit.findings import FAILURE, LEVELS, WARNING, Finding, Findings
+from mixvae.files import atomic, write_json
 
 COUNTS = ("checked", "passed", "warned", "failed")
 TITLES = {"failure": "Failures", "warning": "Warnings", "note": "Notes"}
@@ -63,6 +65,14 @@ def verdict(findings: Findings) -> str:
     if failed:
         return f"failed: {failed} failures, {warned} warnings"
     return f"passed: complete, unchanged, consistent and plausible; {warned} warnings"
+
+
+def save(folder: Path, findings: Findings) -> None:
+    """Write audit.json and audit.md into a study's folder."""
+    content = {"study": folder.name, "passed": not findings.of(FAILURE), "rules": summary(findings)}
+    write_json(folder / "audit.json", content | {"findings": [finding._asdict() for finding in findings.all]})
+    with atomic(folder / "audit.md") as temporary:
+        temporary.write_text(markdown(folder.name, findings), encoding="utf-8")
 
 
 def _cell(text: str) -> str:
