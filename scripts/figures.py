@@ -44,11 +44,14 @@ def main() -> None:
                 # one at a time: a view keeps its data set and models
                 view = figures.View(study, dataset, metrics, missing, arguments.results)
             figure = figures.FIGURES[kind](view)
+            files = [folder / "figures" / f"{name}{suffix}" for suffix in (".png", ".pdf")]
             if figure is None:
                 print(f"{name}: none of the runs it shows succeeded, so it was not drawn")
+                for file in files:  # one of an earlier version must not pass for this one's
+                    file.unlink(missing_ok=True)
                 continue
             figures.save(figure, folder / "figures" / name)
-            made.extend(folder / "figures" / f"{name}{suffix}" for suffix in (".png", ".pdf"))
+            made.extend(files)
 
 
 cli.run(main)

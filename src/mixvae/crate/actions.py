@@ -55,7 +55,7 @@ class Actions:
         whole = self._study()
         snakemake = next((package for package in self.graph.packages if package["name"] == "snakemake"), None)
         if snakemake is None:
-            snakemake = self.graph.entity("https://pypi.org/project/snakemake/", "SoftwareApplication", name="snakemake")
+            snakemake = self.graph.entity("pkg:pypi/snakemake", "SoftwareApplication", name="snakemake")
         name = f"orchestrate study {self.subject.study.name}"
         self.graph.entity("#organised", "OrganizeAction", name=name, instrument=snakemake, object=controls, result=whole)
         self.graph.crate.root_dataset["mentions"] = [whole, *actions]

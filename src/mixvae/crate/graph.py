@@ -113,10 +113,9 @@ class Graph:
         return [self._package(name, version) for name, version in sorted(found) if name != "mixvae"]
 
     def _package(self, name: str, version: str) -> Entity:
+        """Return one package, named by its package URL (purl)."""
         released, _, _ = version.partition("+")  # the index knows no builds
-        uri = f"https://www.python.org/downloads/release/python-{released.replace('.', '')}/"
-        if name != "python":
-            uri = f"https://pypi.org/project/{name}/{released}/"
+        uri = f"pkg:generic/python@{released}" if name == "python" else f"pkg:pypi/{name.lower()}@{released}"
         return self.entity(uri, "SoftwareApplication", name=name, version=version, url=uri)
 
     def _workflow_file(self, item: Item) -> Entity:
