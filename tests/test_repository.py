@@ -40,6 +40,7 @@ ROOMS = [
     ("figures", "published", "headline"),
     ("costs", "provenance", "cli", "tabulation"),
     ("audit", "lineage"),
+    ("report",),
 ]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from mixvae.audit import complete, consistent, intact, plausible, recomputed, subject
 from mixvae.audit.findings import Findings
+from mixvae.audit.subject import Subject
 from mixvae.spec import Expansion
 
 CHECKS = {
@@ -20,7 +21,12 @@ CHECKS = {
 
 
 def audit(folder: Path, expansion: Expansion | None = None) -> Findings:
-    """Return what is found in results/<study>.
+    """Return what is found in results/<study>; see `examine`."""
+    return examine(folder, expansion)[1]
+
+
+def examine(folder: Path, expansion: Expansion | None = None) -> tuple[Subject, Findings]:
+    """Return the study in results/<study> as it was read, and what is found in it.
 
     Arguments:
         folder: The study's; runs/ and datasets/ lie beside it.
@@ -32,4 +38,4 @@ def audit(folder: Path, expansion: Expansion | None = None) -> Findings:
         # numbers that are not finite are findings, not warnings of numpy
         with findings.guarded("study", study.study.name, folder), np.errstate(all="ignore"):
             check(study, findings)
-    return findings
+    return study, findings
