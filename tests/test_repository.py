@@ -37,6 +37,7 @@ ROOMS = [
     ("columns",),
     ("tables",),
     ("rendering",),
+    ("comparisons", "ranking"),
     ("figures", "published", "headline"),
     ("costs", "provenance", "cli", "tabulation"),
     ("audit", "lineage"),

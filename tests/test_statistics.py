@@ -37,4 +37,4 @@ def test_paired_difference_is_the_textbook_interval():
     assert (result.low, result.high) == pytest.approx((d.mean() - half, d.mean() + half))
     # pairing sees through the spread of the points, which is a hundred times larger
     assert result.high - result.low < 0.1
-    assert paired(a, a) == (0.0, 0.0, 0.0)
+    assert paired(a, a) == (0.0, 0.0, 0.0, 1.0)

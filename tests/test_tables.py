@@ -37,8 +37,9 @@ def make(tmp_path, specs, values, missing=()):
         noise = rng.normal(0, 0.1, N)
         nll = value + difficulty + noise - noise.mean()
         pointwise = {"elbo": -(nll + 1), "nll": nll, "nll_miselbo": nll + 0.5, "nll_matched": nll + 0.25}
-        (tmp_path / spec.id).mkdir()
+        (tmp_path / spec.id / "provenance").mkdir(parents=True)
         np.savez(tmp_path / spec.id / "pointwise.npz", **pointwise)
+        evaluated_on(tmp_path / spec.id, "a")
         metrics = {name: array.mean() for name, array in pointwise.items()}
         metrics |= {
             "pareto_k_above_0.7": 0.05,
@@ -49,6 +50,12 @@ def make(tmp_path, specs, values, missing=()):
         names = (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed)
         rows += [(*names, metric, number, None, "") for metric, number in metrics.items()]
     return study_of(runs.values()), pd.DataFrame(rows, columns=COLUMNS), set(missing)
+
+
+def evaluated_on(folder, data):
+    """Say which data a run was evaluated on, by a digest."""
+    inputs = {"results/datasets/any/data.npz": data, "results/datasets/any/dataset.json": "b"}
+    (folder / "provenance/evaluate.json").write_text(json.dumps({"inputs": inputs}))
 
 
 def study_of(specs):
@@ -517,7 +524,7 @@ def test_tabulate_writes_every_table_of_a_study(workspace):
     result = run_script("tabulate", *arguments, cwd=workspace)
     assert result.returncode == 0, result.stderr
     folder = workspace / "results/s/tables"
-    kinds = ("ablation", "latent", "reconstruction", "components", "published")
+    kinds = ("ablation", "comparisons", "ranking", "latent", "reconstruction", "components", "published")
     stems = {f"{kind}_{dataset}" for kind in kinds for dataset in ("mnist", "cifar10")} | {"density_ring"}
     assert {path.name for path in folder.iterdir()} == {f"{stem}.{end}" for stem in stems for end in ("csv", "md", "tex")}
     assert "no weights" in (folder / "reconstruction_cifar10.md").read_text()

@@ -107,7 +107,7 @@ def test_every_contract_file_is_there(study):
     tables = {path.name for path in (folder / "results/tiny/tables").iterdir()}
     assert tables == {
         f"{kind}_{dataset}.{end}"
-        for kind in ("ablation", "latent", "published")
+        for kind in ("ablation", "comparisons", "ranking", "latent", "published")
         for dataset in ("digits", "pbmc68k_reduced")
         for end in ("csv", "md", "tex")
     }

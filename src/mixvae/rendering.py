@@ -19,6 +19,8 @@ TITLES = {
     "components": "classifiers on the codes of each component",
     "density": "fit to the density",
     "published": "published and ours",
+    "comparisons": "differences to K = 1",
+    "ranking": "all K and columns ranked",
 }
 COLUMNS_NOTE = """\
 A column is prior+flow, after the model where there are several; mog(10) is a prior of 10 components; in brackets stands what
@@ -217,6 +219,7 @@ def _latex(value: Any) -> str:
         "%": r"\%",
         "&": r"\&",
         "#": r"\#",
+        "<": "$<$",
         "Δ": r"$\Delta$",
         "†": r"\textsuperscript{\textdagger}",
         "‡": r"\textsuperscript{\textdaggerdbl}",

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mixvae.columns import column_names
+from mixvae.files import read_json
 from mixvae.results import StudyRuns
 from mixvae.spec import AnyRun, DatasetInfo
 from mixvae.spec.outputs import CLUSTERING
@@ -21,6 +22,14 @@ LIKELIHOODS = {"-elbo": "elbo", "nll_miselbo": "nll_miselbo", "nll": "nll", "nll
 """Blocks of the likelihood table, all lower is better, and the metric each is made from."""
 COMPARABLE = ("-elbo", "nll_miselbo", "nll_matched")
 """Blocks in which K can be compared: `nll` spends K times as many samples on K components, so it has neither bold nor difference."""
+MEASURES = {
+    "bernoulli": "binary pixels",
+    "nb": "counts",
+    "zinb": "counts",
+    "gaussian": "real numbers",
+    "logistics": "256 levels",
+}
+"""What each likelihood is a distribution of: only numbers within one of them can be compared."""
 BITS = " bpd"
 """Ends the name of a block in bits per dimension: of colour images, and of likelihoods that count their discrete levels."""
 LATENT = {
@@ -138,9 +147,11 @@ def grouped(study: StudyRuns, names: Mapping[str, str]) -> dict[tuple[int, str],
 
 
 def differences(study: StudyRuns, runs: Path, missing: set[str], dataset: str, blocks: Iterable[str]) -> pd.DataFrame:
-    """Return one row per comparable block, K > 1 and column: the paired difference to K = 1 with its interval over test points.
+    """Return one row per comparable block, column and K > 1: the paired difference to K = 1, over test points and over seeds.
 
-    There is none for runs that were evaluated on different numbers of points.
+    KEYS, delta with the interval low to high and p over test points, how many points and seeds were paired, and seed_low, seed_high
+    and seed_kind of the seeds' own mean differences, which one seed has not. There is no row where runs are missing, nor for runs
+    that were evaluated on different points.
     """
     info = study.datasets[dataset]
     groups = {
@@ -153,20 +164,32 @@ def differences(study: StudyRuns, runs: Path, missing: set[str], dataset: str, b
         seeds = sorted(by_seed.keys() & single.keys())
         if K == 1 or not seeds:
             continue
-        ours, theirs = ([_pointwise(runs / side[seed]) for seed in seeds] for side in (by_seed, single))
-        if len({len(values["elbo"]) for values in (*ours, *theirs)}) > 1:
+        ours, theirs = ([pointwise(runs / side[seed]) for seed in seeds] for side in (by_seed, single))
+        if len({which for which, _ in (*ours, *theirs)}) > 1:
             continue
         for block in (block for block in blocks if block.removesuffix(BITS) in COMPARABLE):
             metric, scale = LIKELIHOODS[block.removesuffix(BITS)], factor(block, info)
-            a, b = (scale * np.stack([values[metric] for values in side]) for side in (ours, theirs))
-            delta = paired(a, b)
-            rows.append((block, K, column, delta.mean, delta.low, delta.high))
-    return pd.DataFrame(rows, columns=[*KEYS, "delta", "delta_low", "delta_high"])
+            a, b = (scale * np.stack([values[metric] for _, values in side]) for side in (ours, theirs))
+            again = over_seeds((a - b).mean(1))
+            interval = (again.low, again.high, again.kind) if len(seeds) > 1 else (math.nan, math.nan, None)
+            rows.append((block, K, column, *paired(a, b), a.shape[1], len(seeds), *interval))
+    facts = ["delta", "low", "high", "p", "points", "seeds", "seed_low", "seed_high", "seed_kind"]
+    frame = pd.DataFrame(rows, columns=[*KEYS, *facts])
+    blocks, columns = list(blocks), list(dict.fromkeys(column for _, column in groups))
+    order = [*blocks, *columns].index
+    return frame.sort_values(["metric", "column"], key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
-def _pointwise(folder: Path) -> dict[str, np.ndarray]:
+def pointwise(folder: Path) -> tuple[tuple[int, str | None], dict[str, np.ndarray]]:
+    """Return which test points a run was evaluated on, and its likelihoods of each.
+
+    As many points of the same prepared data, by its sha256 in the record of the evaluation, are the same points in the same order.
+    """
+    read = read_json(folder / "provenance/evaluate.json")["inputs"]
+    data = next((digest for name, digest in read.items() if Path(name).name == "data.npz"), None)
     with np.load(folder / "pointwise.npz", allow_pickle=False) as file:
-        return {metric: file[metric] for metric in LIKELIHOODS.values()}
+        values = {metric: file[metric] for metric in LIKELIHOODS.values()}
+    return (len(values["elbo"]), data), values
 
 
 def mean_of(study: StudyRuns, metrics: pd.DataFrame, dataset: str, metric: str) -> dict[tuple[int, str], float]:
@@ -176,7 +199,7 @@ def mean_of(study: StudyRuns, metrics: pd.DataFrame, dataset: str, metric: str) 
     return rows.assign(column=rows.run.map(names)).groupby(["K", "column"])["value"].mean().to_dict()
 
 
-def _marked(frame: pd.DataFrame, study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> pd.DataFrame:
+def marked(frame: pd.DataFrame, study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Add which cells rest on heavy-tailed weights, and which on runs whose training ended with its epochs."""
     shares = {name: mean_of(study, metrics, dataset, share) for name, share in RELIABILITY.items()}
     budget = mean_of(study, metrics, dataset, "stopped_by_budget")
@@ -199,8 +222,9 @@ def likelihood_table(study: StudyRuns, metrics: pd.DataFrame, runs: Path, missin
     if info.kind == "colour_image":
         blocks |= {f"{block}{BITS}": LIKELIHOODS[block] for block in COMPARABLE}
     frame = cells(study, metrics, dataset, blocks)
-    frame = frame.merge(differences(study, runs, missing, dataset, blocks), on=KEYS, how="left")
-    frame = _marked(frame, study, metrics, dataset)
+    pairs = differences(study, runs, missing, dataset, blocks).rename(columns={"low": "delta_low", "high": "delta_high"})
+    frame = frame.merge(pairs[[*KEYS, "delta", "delta_low", "delta_high"]], on=KEYS, how="left")
+    frame = marked(frame, study, metrics, dataset)
     comparable = frame.metric.str.removesuffix(BITS).isin(COMPARABLE)
     frame["best"] = _best(frame, "min") & ~frame["unreliable"] & comparable
     nats = controls(study, metrics, dataset)
@@ -236,14 +260,14 @@ def latent_table(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> pd.Da
 def reconstruction_table(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return the cells of the reconstruction table (Ye & Bors, "Mixtures of Variational Autoencoders", tables I and III)."""
     frame = cells(study, metrics, dataset, {name: name for name in RECONSTRUCTION})
-    frame = _marked(frame, study, metrics, dataset).drop(columns="unreliable")
+    frame = marked(frame, study, metrics, dataset).drop(columns="unreliable")
     return _scored(frame, RECONSTRUCTION)
 
 
 def density_table(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return the cells of the table of posteriors fitted to a density."""
     frame = cells(study, metrics, dataset, DENSITY)
-    frame = _marked(frame, study, metrics, dataset).drop(columns="unreliable")
+    frame = marked(frame, study, metrics, dataset).drop(columns="unreliable")
     return _scored(frame, {"kl": "min", "-elbo": "min"})
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from mixvae import comparisons, ranking, rendering, results, tables
 from mixvae import published as comparison
-from mixvae import rendering, results, tables
 from mixvae.results import StudyRuns
 from mixvae.spec import outputs
 
@@ -41,7 +41,9 @@ def content(study: StudyRuns, runs: Path, missing: Collection[str], published: l
     }
     for table in outputs.tables(study.runs.values(), study.datasets):
         kind, dataset = table.split("_", 1)
-        if kind == "published":
+        if kind in ("comparisons", "ranking"):
+            made |= _rows(f"tables/{table}", kind, study, metrics, runs, set(missing), dataset)
+        elif kind == "published":
             made |= _comparison(f"tables/{table}", study, metrics, dataset, published)
         else:
             made |= _cells(f"tables/{table}", kind, study, metrics, runs, set(missing), dataset)
@@ -66,6 +68,19 @@ def _cells(
         f"{stem}.csv": tables.wide(frame),
         f"{stem}.md": rendering.markdown(frame, kind, dataset),
         f"{stem}.tex": rendering.latex(frame, kind, dataset),
+    }
+
+
+def _rows(
+    stem: str, kind: str, study: StudyRuns, metrics: pd.DataFrame, runs: Path, missing: set[str], dataset: str
+) -> Content:
+    """Return a table that is made from the values of the test points and has a row per number."""
+    make, module = {"comparisons": (comparisons.compare, comparisons), "ranking": (ranking.rank, ranking)}[kind]
+    frame = make(study, metrics, runs, missing, dataset)
+    return {
+        f"{stem}.csv": frame[module.COLUMNS],
+        f"{stem}.md": module.markdown(frame, dataset),
+        f"{stem}.tex": module.latex(frame, dataset),
     }
 
 

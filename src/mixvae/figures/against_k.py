@@ -16,18 +16,10 @@ from mixvae.figures.style import CURVE, legend_below, natural, title, wrapped
 from mixvae.figures.view import View, heading
 from mixvae.spec import AnyRun
 from mixvae.statistics import BOOTSTRAP_FROM, over_seeds
-from mixvae.tables import LIKELIHOODS, RELIABILITY, UNRELIABLE_SHARE, mean_of
+from mixvae.tables import LIKELIHOODS, MEASURES, RELIABILITY, UNRELIABLE_SHARE, mean_of
 
 SHOWN = ("-elbo", "nll_miselbo", "nll_matched")
 PROBES = {"accuracy_knn": "k nearest neighbours", "accuracy_svm": "linear SVM", "accuracy_mlp": "MLP"}
-MEASURES = {
-    "bernoulli": "binary pixels",
-    "nb": "counts",
-    "zinb": "counts",
-    "gaussian": "real numbers",
-    "logistics": "256 levels",
-}
-"""What each likelihood is a distribution of: only numbers within one of them can be compared."""
 COLOURS, MARKERS = sns.color_palette("tab10"), "osD^vP*X<>p"
 CROWDED = 12
 """Columns from which on a panel is taller."""

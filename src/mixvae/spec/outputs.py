@@ -38,11 +38,13 @@ def _by_dataset(runs: Iterable[AnyRun]) -> list[tuple[str, list[AnyRun]]]:
 
 
 def _tables(specs: list[AnyRun], info: DatasetInfo) -> list[str]:
-    """Likelihoods, latent space, reconstructions, components alone, fit to a density, and what was published."""
+    """Likelihoods, K against 1, ranks, latent space, reconstructions, components alone, fit to a density, and what was published."""
     if info.kind == "density":
         return ["density"]
     kinds = {
         "ablation": True,
+        "comparisons": True,
+        "ranking": True,
         "latent": True,
         "reconstruction": any(spec.likelihood.name == "gaussian" for spec in specs) and info.kind in IMAGES,
         "components": any(spec.model == "mvae" for spec in specs) and info.classes > 1,
