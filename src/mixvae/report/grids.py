@@ -72,9 +72,9 @@ class Shown(NamedTuple):
     kind: str
     dataset: str
     grid: Grid | None = None
-    context: list[Grid] = []
+    context: tuple[Grid, ...] = ()
     note: Markup = Markup("")
-    lineages: list[Lineage] = []
+    lineages: tuple[Lineage, ...] = ()
     problem: str = ""
 
 
@@ -124,7 +124,11 @@ def _table(name: str, kind: str, dataset: str, subject: Subject, cells: Cells, v
     (headers, texts), *context = page.tables or [([], [])]
     lines = frame[frame["K"].notna()].to_dict("records")
     linked = LINKED.get(kind) or {header: header for header in headers if header not in ROW_KEYS}
-    words = {header for header in headers if header in ("settings", "column", "metric", "ours", "published as", "source", "our budget")}
+    words = {
+        header
+        for header in headers
+        if header in ("settings", "column", "metric", "ours", "published as", "source", "our budget")
+    }
     rows, lineages = [], []
     for number, text in enumerate(texts):
         row = [entry(cell, header not in words) for header, cell in zip(headers, text, strict=True)]
@@ -137,11 +141,11 @@ def _table(name: str, kind: str, dataset: str, subject: Subject, cells: Cells, v
         rows.append(row)
     if len(texts) < len(lines):
         raise Unreadable(f"{len(texts)} rows in the .md, but {len(lines)} in the .csv")
-    others = [
+    others = tuple(
         grid(f"{name}-context-{number}", names, ([entry(cell, False) for cell in line] for line in body))
         for number, (names, body) in enumerate(context)
-    ]
-    return Shown(name, kind, dataset, grid(name, headers, rows), others, page.note, lineages)
+    )
+    return Shown(name, kind, dataset, grid(name, headers, rows), others, page.note, tuple(lineages))
 
 
 def _lineage(name: str, kind: str, line: dict[str, Any], column: str, text: str, cells: Cells, values: Values) -> Lineage:
