@@ -13,10 +13,11 @@ from mixvae.audit.subject import Subject
 from mixvae.columns import column_names
 from mixvae.comparisons import SIGNIFICANCE, probability
 from mixvae.published import COMPARED
+from mixvae.rendering import marks
 from mixvae.report.grids import frame_of
 from mixvae.spec import outputs
 from mixvae.statistics import paired
-from mixvae.tables import LIKELIHOODS, UNRELIABLE_SHARE, control_runs, grouped
+from mixvae.tables import LIKELIHOODS, MEASURES, UNRELIABLE_SHARE, control_runs, grouped
 
 HEADLINE = ("-elbo", "nll_matched")
 """What K is compared by: the bound, and the estimate of the likelihood that spends the same on every K."""
@@ -24,14 +25,15 @@ BEST = {"density": {"kl": "min"}, "latent": {"cluster_accuracy": "max"}, "recons
 """By kind of table without ranks, metrics of which the best cell is named, and which end of the scale is best."""
 FEW = 6
 """Differences and published values that are told one by one; of more, the extremes."""
-CLAIM = "that the bound and the likelihood never get worse as K grows (Kviman et al., 2023)"
+CLAIM = "The claim that the bound and the likelihood never get worse as K grows (Kviman et al., 2023)"
 
 
 class Finding(NamedTuple):
-    """A sentence, and the table that it is from."""
+    """A sentence, the table that it is from, and whether it comes before all others."""
 
     text: str
     table: str
+    lead: bool
 
 
 def findings(subject: Subject) -> dict[str, list[Finding]]:
@@ -48,7 +50,7 @@ def findings(subject: Subject) -> dict[str, list[Finding]]:
                 texts = [f"Nothing can be said: the table cannot be read, {reason}."]
             except Exception as error:  # strangers may have put anything there
                 texts = [f"Nothing can be said: the table is not as tabulate writes it, {type(error).__name__}: {error}."]
-        found.setdefault(dataset, []).extend(Finding(text, table) for text in texts)
+        found.setdefault(dataset, []).extend(Finding(text, table, text.startswith(CLAIM)) for text in texts)
     return found
 
 
@@ -58,18 +60,12 @@ def comparisons(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str
     if frame.empty:
         return []
     verdicts = frame.apply(verdict, axis=1)
-    texts = [claim(frame, verdicts)] if len(frame) > len(HEADLINE) else []
+    texts = [claim(verdicts)] + [counts(metric, frame, verdicts) for metric in HEADLINE]
     rows = frame[frame.metric == HEADLINE[-1]]
     rows = rows.loc[rows.groupby("column", sort=False)["K"].idxmax()].sort_values("delta", kind="stable")
-    if len(rows) <= FEW:
-        return texts + [difference(row) for row in rows.to_dict("records")]
-    first, last = rows.iloc[0].to_dict(), rows.iloc[-1].to_dict()
-    head = f"Of the {len(rows)} columns, each at its largest K,"
-    return [
-        *texts,
-        f"{head} the change most for the better: {difference(first)}",
-        f"{head} the one least so: {difference(last)}",
-    ]
+    told = rows if len(rows) <= FEW else rows.iloc[[0, -1]]
+    heads = [""] * len(told) if len(rows) <= FEW else [f"The {end} of {len(rows)} columns: " for end in ("best", "worst")]
+    return texts + [head + difference(row) for head, row in zip(heads, told.to_dict("records"), strict=True)]
 
 
 def verdict(row: Mapping[str, Any]) -> str:
@@ -79,78 +75,82 @@ def verdict(row: Mapping[str, Any]) -> str:
     return "better" if row["delta"] < 0 else "worse"
 
 
-def claim(frame: pd.DataFrame, verdicts: pd.Series) -> str:
+def claim(verdicts: pd.Series) -> str:
     """Return what the comparisons with K = 1 say of the claim that is to be reproduced."""
-    parts = []
-    for metric in HEADLINE:
-        here = verdicts[frame.metric == metric]
-        counts = {name: int((here == name).sum()) for name in ("better", "worse", "open")}
-        deltas = frame.delta[frame.metric == metric]
-        parts.append(
-            f"{metric} is better in {counts['better']} of {len(here)} comparisons with K = 1, worse in {counts['worse']}, and in"
-            f" {counts['open']} no difference is shown (differences {deltas.min():+.3f} to {deltas.max():+.3f} nats)"
+    found = set(verdicts)
+    if "worse" in found:
+        said = "is contradicted"
+    elif "better" not in found:
+        said = "is neither borne out nor contradicted"
+    else:
+        said = (
+            "is borne out in part, and nowhere contradicted"
+            if "open" in found
+            else "is borne out by every comparison with K = 1"
         )
-    worse, unclear = bool((verdicts == "worse").any()), bool((verdicts == "open").any())
-    said = f"The claim {CLAIM} is contradicted here" if worse else f"The claim {CLAIM} is not contradicted here"
-    if not worse and not unclear:
-        said = f"The claim {CLAIM} is borne out by every comparison with K = 1 here"
-    end = " No difference shown does not mean equal." if unclear else ""
-    return f"{said}: {'; '.join(parts)}. Better and worse are where the Holm-adjusted p is below {SIGNIFICANCE}.{end}"
+    return f"{CLAIM} {said} for the models trained here."
+
+
+def counts(metric: str, frame: pd.DataFrame, verdicts: pd.Series) -> str:
+    """Return in how many comparisons with K = 1 more components are better or worse."""
+    here, deltas = verdicts[frame.metric == metric], frame.delta[frame.metric == metric]
+    better, worse, unclear = (int((here == name).sum()) for name in ("better", "worse", "open"))
+    text = (
+        f"{metric}: better than at K = 1 in {better} of {len(here)} comparisons, worse in {worse or 'none'}; differences"
+        f" {deltas.min():+.3f} to {deltas.max():+.3f} nats, Holm-adjusted p below {SIGNIFICANCE} where better or worse."
+    )
+    return text + (f" In {unclear} no difference is shown, which does not mean that there is none." if unclear else "")
 
 
 def difference(row: Mapping[str, Any]) -> str:
     """Return one paired difference as a sentence."""
     which = verdict(row)
-    flip = which == "better"
-    low, high = (-row["high"], -row["low"]) if flip else (row["low"], row["high"])
-    sign = "" if which != "open" else "+"
-    between = f"from K = {row['against']} to K = {row['K']}"
-    if which == "open":
-        said = f"no difference is shown {between}; {row['metric']} changes by {row['delta']:+.3f} nats"
-    else:
-        said = f"{row['metric']} {'falls' if flip else 'rises'} by {abs(row['delta']):.3f} nats {between}"
-    facts = [f"95 % interval over {row['points']} test points {low:{sign}.3f} to {high:{sign}.3f}"] if not pd.isna(low) else []
-    facts += [f"Holm-adjusted {probability(row['p_adjusted'])}"] if not pd.isna(row["p_adjusted"]) else []
+    # a fall is told as a positive number
+    sign, shown = (-1, ".3f") if which == "better" else (1, ".3f" if which == "worse" else "+.3f")
+    between = f"from K = {row['against']} to K = {row['K']}{marks(row['unreliable'], row['stopped_by_budget'])}"
+    said = {
+        "better": f"{row['metric']} falls by {-row['delta']:.3f} nats {between}",
+        "worse": f"{row['metric']} rises by {row['delta']:.3f} nats {between}",
+        "open": f"no difference of {row['metric']} is shown {between}: {row['delta']:+.3f} nats",
+    }[which]
+    facts = []
+    if not pd.isna(row["low"]):
+        low, high = sorted((sign * row["low"], sign * row["high"]))
+        facts.append(f"95 % interval over {row['points']} test points {low:{shown}} to {high:{shown}}")
+    if not pd.isna(row["p_adjusted"]):
+        facts.append(f"Holm-adjusted {probability(row['p_adjusted'])}")
     if pd.isna(row["seed_low"]):
         facts.append("one seed")
     else:
-        low, high = (-row["seed_high"], -row["seed_low"]) if flip else (row["seed_low"], row["seed_high"])
-        over = "single seeds" if row["seed_kind"] == "min-max" else "95 % interval over seeds"
-        facts.append(f"{over} {low:{sign}.3f} to {high:{sign}.3f}, {row['seeds']} of them")
-    warnings = warning(row)
-    return f"{row['column']}: {said} ({'; '.join(facts)}){warnings}."
-
-
-def warning(row: Mapping[str, Any]) -> str:
-    """Return the marks of a row in words."""
-    marks = ["unreliable †"] * (row["unreliable"] is True) + ["training not at its end ‡"] * (row["stopped_by_budget"] is True)
-    return f" [{', '.join(marks)}]" if marks else ""
+        low, high = sorted((sign * row["seed_low"], sign * row["seed_high"]))
+        over = "seed by seed" if row["seed_kind"] == "min-max" else row["seed_kind"]
+        facts.append(f"{over} {low:{shown}} to {high:{shown}}, {row['seeds']} seeds")
+    return f"{row['column']}: {said} ({'; '.join(facts)})."
 
 
 def ranking(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
     """Return which cell is best, how sure that is, what it is worth against the control, and which marks warn of the rest."""
+    # likelihoods of different things do not compare, and have ranks of their own
+    names = column_names(subject.study, dataset)
+    measure = frame.column.map({name: MEASURES[subject.study.runs[run].likelihood.name] for run, name in names.items()})
     texts = []
     for metric in HEADLINE:
         rows = frame[frame.metric == metric]
-        # likelihoods that do not compare have ranks of their own, one group behind the other
-        for _, group in rows.groupby((rows["rank"].diff() < 0).cumsum()):
+        for _, group in rows.groupby(measure[rows.index], sort=False):
             if len(group) > 1:
                 texts.append(best_ranked(metric, group))
             if metric == HEADLINE[-1]:
                 texts += control(subject, dataset, group.iloc[0].to_dict())
-    rows = frame[frame.metric == HEADLINE[-1]]
-    for mark, what in (
-        (
-            "unreliable",
-            f"rest on heavy-tailed importance weights at {UNRELIABLE_SHARE:.0%} of the test points or more (†): unreliable",
-        ),
-        (
-            "stopped_by_budget",
-            "have runs whose training ended with its epochs and still improved (‡): compared at equal epochs, not at convergence",
-        ),
-    ):
-        if marked := int((rows[mark] == True).sum()):  # noqa: E712
-            texts.append(f"{marked} of {len(rows)} cells of {HEADLINE[-1]} {what}.")
+    rows = frame[frame.metric == HEADLINE[-1]].to_dict("records")
+    unreliable, stopped = (sum(row[mark] is True for row in rows) for mark in ("unreliable", "stopped_by_budget"))
+    if unreliable:
+        share = f"heavy-tailed importance weights at {100 * UNRELIABLE_SHARE:.0f} % of the test points or more"
+        texts.append(f"{HEADLINE[-1]} is unreliable (†) in {unreliable} of {len(rows)} cells: {share}.")
+    if stopped:
+        texts.append(
+            f"Training ended with its epochs, before it stopped improving (‡), in {stopped} of {len(rows)} cells: these compare at"
+            " equal epochs, not at convergence."
+        )
     return texts
 
 
@@ -160,16 +160,18 @@ def best_ranked(metric: str, group: pd.DataFrame) -> str:
     ties = int((group["rank"] == 1).sum())
     facts = []
     if not pd.isna(row["rank_low"]):
-        facts.append(
-            f"95 % interval of its rank over {row['points']} test points {row['rank_low']:.0f} to {row['rank_high']:.0f}"
-        )
-        facts.append(f"best in {row['probability_best']:.0%} of the resamples")
-    seeds = "one seed"
-    if not pd.isna(row["seed_rank_low"]):
-        seeds = f"rank {row['seed_rank_low']:.0f} to {row['seed_rank_high']:.0f} in single seeds, {row['seeds']} of them"
-    tie = f", with {ties - 1} others in a tie" if ties > 1 else ""
-    where = f"{row['column']} with K = {row['K']}"
-    return f"By {metric}, {where} ranks first of {len(group)}{tie}, at {row['mean']:.3f} nats ({'; '.join([*facts, seeds])}){warning(row)}."
+        low, high = row["rank_low"], row["rank_high"]
+        facts += [f"95 % interval of its rank over {row['points']} test points {low:.0f} to {high:.0f}"]
+        facts += [f"P(best) {row['probability_best']:.2f}"]
+    if pd.isna(row["seed_rank_low"]):
+        facts.append("one seed")
+    else:
+        low, high = row["seed_rank_low"], row["seed_rank_high"]
+        facts.append(f"rank seed by seed {low:.0f} to {high:.0f}, {row['seeds']} seeds")
+    where = f"{row['column']} with K = {row['K']} ranks first of {len(group)}"
+    tie = f", in a tie with {ties - 1} more" if ties > 1 else ""
+    value = f"{row['mean']:.3f} nats{marks(row['unreliable'], row['stopped_by_budget'])}"
+    return f"By {metric}, {where}{tie}: {value} ({'; '.join(facts)})."
 
 
 def control(subject: Subject, dataset: str, row: Mapping[str, Any]) -> list[str]:

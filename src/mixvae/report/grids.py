@@ -26,13 +26,13 @@ SPLIT = re.compile(r"([+-]?[\d.]+[†‡]*) ([\[(Δ].*)")
 class Entry(NamedTuple):
     """One cell as it is shown.
 
-    text: What it says first; rest: intervals and whatever else follows.
+    text: What it says first; rest: intervals and whatever else follows, line by line.
     order: What it is sorted by where its column is one of numbers; None for what is no number.
     lineage: The id of its lineage, "" for none.
     """
 
     text: str
-    rest: str = ""
+    rest: tuple[str, ...] = ()
     best: bool = False
     order: float | None = None
     lineage: str = ""
@@ -115,7 +115,7 @@ def entry(text: Any, numeric: bool = True) -> Entry:
     plain = BOLD.sub(r"\1", text)
     number = NUMBER.match(plain) if numeric else None
     first, rest = parts.groups() if (parts := SPLIT.match(plain)) else (plain, "")
-    return Entry(first, rest, plain != text, float(number[1]) if number else None)
+    return Entry(first, tuple(re.split(r" (?=Δ)", rest)) if rest else (), plain != text, float(number[1]) if number else None)
 
 
 def _table(name: str, kind: str, dataset: str, subject: Subject, cells: Cells, values: Values) -> Shown:

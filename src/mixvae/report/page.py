@@ -31,7 +31,21 @@ from mixvae.report.grids import shown
 CAPTIONS = ROOT / "workflow/report"
 SHOWN = 300
 """Findings of the audit, and rows of failures.csv and skipped.csv, that are shown; the files have all."""
-ALL = {"paging": False, "order": [], "autoWidth": False, "layout": {"topStart": "search", "topEnd": "info"}}
+ALL = {
+    "paging": False,
+    "order": [],
+    "autoWidth": False,
+    "layout": {"topStart": "search", "topEnd": "info", "bottomStart": None, "bottomEnd": None},
+    "language": {
+        "search": "Filter:",
+        "searchPlaceholder": "words, in any column",
+        "info": "_TOTAL_ rows",
+        "infoEmpty": "no row",
+        "infoFiltered": "of _MAX_",
+        "zeroRecords": "No row has these words.",
+        "emptyTable": "No rows.",
+    },
+}
 """Options of DataTables: rows stay in the table's own order until a column is clicked, and all are there to be linked to."""
 
 
