@@ -19,7 +19,7 @@ rule tabulate:
         published="config/published.csv",
         runs=FOR_TABLES,
     output:
-        files_of("tabulate"),
+        shown("tabulate"),
     log:
         f"{STUDY}/logs/tabulate.log",
     benchmark:
@@ -40,7 +40,7 @@ rule figures:
         metrics=f"{STUDY}/metrics.parquet",
         runs=FOR_FIGURES,
     output:
-        files_of("figures"),
+        shown("figures"),
     log:
         f"{STUDY}/logs/figures.log",
     benchmark:

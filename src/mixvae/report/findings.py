@@ -188,8 +188,9 @@ def control(subject: Subject, dataset: str, row: Mapping[str, Any]) -> list[str]
         gain = paired(np.broadcast_to(theirs, ours.shape), ours)
     except (Unreadable, KeyError, ValueError):
         return []
+    cell = f"that best cell{marks(row['unreliable'], row['stopped_by_budget'])}"
     return [
-        f"A constant predictor ({study.runs[constant].likelihood.name}) is at {theirs.mean():.3f} nats: that best cell is better by"
+        f"A constant predictor ({study.runs[constant].likelihood.name}) is at {theirs.mean():.3f} nats: {cell} is better by"
         f" {gain.mean:.3f} nats (95 % interval over {len(theirs)} test points {gain.low:.3f} to {gain.high:.3f})."
     ]
 
