@@ -12,7 +12,9 @@ from mixvae.provenance import record
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--study", required=True, type=Path, help="results/<study>/study.json; metrics.parquet lies beside it")
+    parser.add_argument(
+        "--study", required=True, type=Path, help="results/<study>/study.json; metrics.parquet and tables/ lie beside it"
+    )
     parser.add_argument("--results", required=True, type=Path, help="the folder with runs/ and datasets/")
     arguments = parser.parse_args()
     folder = arguments.study.parent
@@ -27,14 +29,14 @@ def main() -> None:
     missing = set(pd.read_csv(folder / "failures.csv").run)
     metrics = pd.read_parquet(folder / "metrics.parquet")
     made: list[Path] = []
-    inputs = [arguments.study, folder / "metrics.parquet", folder / "failures.csv"]
+    names = outputs.figures(study.runs.values(), study.datasets)
+    inputs = [arguments.study, *(folder / name for name in ("metrics.parquet", "failures.csv", *outputs.drawn(names)))]
     shown = sorted(run for run, spec in study.runs.items() if spec.model != "constant" and run not in missing)
     inputs += [arguments.results / "runs" / run / name for run in shown for name in ("model.safetensors", "history.csv")]
     inputs += [arguments.results / "runs" / run / "latents.h5ad" for run in shown if outputs.has_codes(study.runs[run])]
     with record("figures", folder / "provenance/figures.json", inputs=inputs, outputs=made) as facts:
         facts["runs"] = sorted(set(study.runs) - missing)
         view = None
-        names = outputs.figures(study.runs.values(), study.datasets)
         keep_only(folder / "figures", names)
         for name in names:
             kind, dataset = name.split("_", 1)

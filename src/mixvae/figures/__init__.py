@@ -5,7 +5,7 @@ The kinds, and which of them a study has, are those of `mixvae.spec.outputs.figu
 
 from __future__ import annotations
 
-from mixvae.figures import against_k, categories, density, histograms, images, scatter, training
+from mixvae.figures import against_k, categories, density, histograms, images, intervals, scatter, training
 from mixvae.figures.style import save
 from mixvae.figures.view import View
 
@@ -13,6 +13,8 @@ __all__ = ["FIGURES", "View", "save"]
 
 FIGURES = {
     "nll": against_k.nll,
+    "comparisons": intervals.comparisons,
+    "ranking": intervals.ranking,
     "training": training.training,
     "samples": images.samples,
     "reconstructions": images.reconstructions,

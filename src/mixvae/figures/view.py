@@ -32,7 +32,7 @@ class View:
     dataset: The data set's name.
     metrics: The study's tidy metrics.
     missing: Runs that are not complete.
-    root: The folder with runs/ and datasets/.
+    root: The folder with runs/, datasets/ and the study's own.
     """
 
     study: StudyRuns
@@ -68,6 +68,10 @@ class View:
     def folder(self, run: str) -> Path:
         """Return where a run's results lie."""
         return self.root / "runs" / run
+
+    def table(self, kind: str) -> pd.DataFrame:
+        """Return a table of the data set as it was written."""
+        return pd.read_csv(self.root / self.study.name / "tables" / f"{kind}_{self.dataset}.csv")
 
     def label(self, run: str) -> str:
         """Return what to call a run where one stands for its column and K."""

@@ -17,8 +17,6 @@ ROW_KEYS = ("settings", "column", "metric", "K")
 """Columns that name a row, as far as a table has them."""
 SUFFIXES = (*FACTS[:2], *FACTS[3:], "delta", "delta_low", "delta_high", "unreliable", "stopped_by_budget")
 """What else a table has in columns of their own, `<column> <suffix>`, beside the mean."""
-PER_ROW = ("published", "comparisons", "ranking")
-"""Kinds of tables in which the column of the runs names the row, too."""
 BLOCKS = {**LIKELIHOODS, **{name: name for name in (*LATENT, *RECONSTRUCTION)}}
 
 Values = dict[str, dict[str, tuple[float, float]]]
@@ -73,13 +71,10 @@ class Cells:
         Raises LookupError or StopIteration for what no run is behind.
         """
         K, block, name, what = int(line["K"]), line["metric"], column, "mean"
-        if kind == "published":
-            metric, unit = DERIVED.get(block, (block, block))
-            return Cell(line[column], metric, factor(unit, self.info), self.groups[K, line["column"]], [], column)
-        if kind in PER_ROW:
-            compared = self.groups.get((int(line["against"]), line["column"]), []) if "against" in line else []
-            runs = self.groups[K, line["column"]]
-            return Cell(line[column], BLOCKS[block.removesuffix(BITS)], factor(block, self.info), runs, compared, column)
+        if "column" in line:  # a row per number, not one for all columns of a K
+            metric, unit = DERIVED.get(block, (block, block)) if kind == "published" else (LIKELIHOODS[block], block)
+            compared = self.groups[line["against"], line["column"]] if kind == "comparisons" else []
+            return Cell(line[column], metric, factor(unit, self.info), self.groups[K, line["column"]], compared, column)
         known = self.columns if kind != "components" else {MIXTURE, SINGLE, *(f"C{k}" for k in range(1, 101))}
         if column not in known:
             name, what = next((column.removesuffix(f" {end}"), end) for end in SUFFIXES if column.endswith(f" {end}"))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mixvae.errors import UserError, did_you_mean
 from mixvae.files import read_json
-from mixvae.lineage.cells import PER_ROW, ROW_KEYS, SUFFIXES, Cell, Cells, Member, agrees, mean_of, values_of
+from mixvae.lineage.cells import ROW_KEYS, SUFFIXES, Cell, Cells, Member, agrees, mean_of, values_of
 from mixvae.lineage.records import job
 from mixvae.results import StudyRuns, read_study
 from mixvae.spec.steps import DATA_FILES, rules_of
@@ -34,7 +34,7 @@ def trace(table: Path, row: str, column: str) -> list[str]:
     if dataset not in study.datasets:
         raise UserError(f"{table}: no table of study {study.name}: data set {dataset!r}{did_you_mean(dataset, study.datasets)}")
     if column not in frame.columns or column in ROW_KEYS:
-        valid = [name for name in frame.columns if name not in ROW_KEYS and (kind in PER_ROW or not name.endswith(SUFFIXES))]
+        valid = [name for name in frame.columns if name not in ROW_KEYS and ("column" in frame or not name.endswith(SUFFIXES))]
         raise UserError(f"{table}: no column {column!r}{did_you_mean(column, valid)}")
     line = find_row(table, frame, parse_row(row))
     if pd.isna(line["K"]):

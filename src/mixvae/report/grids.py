@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from mixvae.audit.reading import Unreadable, read_text
 from mixvae.audit.subject import Subject
-from mixvae.lineage.cells import PER_ROW, ROW_KEYS, Cell, Cells, Member, Values, agrees, mean_of
+from mixvae.lineage.cells import ROW_KEYS, Cell, Cells, Member, Values, agrees, mean_of
 from mixvae.report import pages
 from mixvae.spec import outputs
 
@@ -154,7 +154,7 @@ def _lineage(name: str, kind: str, line: dict[str, Any], column: str, text: str,
     compared = cell.compared
     if delta in line and not pd.isna(line[delta]):
         compared = cells.find(kind, line, delta).compared
-    keys = [key for key in ROW_KEYS if key in line and not (kind not in PER_ROW and key == "column")]
+    keys = [key for key in ROW_KEYS if key in line]
     where = ", ".join(f"{key} = {line[key]:g}" if isinstance(line[key], float) else f"{key} = {line[key]}" for key in keys)
     members = cells.members(cell, cell.runs, values)
     there, mean = mean_of(members)

@@ -10,6 +10,8 @@ from mixvae.spec.run import AnyRun
 CLUSTERING = ("cpvae", "gmvae", "gmvae_shu")
 """Models that sort the points into categories."""
 IMAGES = ("grey_image", "colour_image")
+FROM_TABLES = ("comparisons", "ranking")
+"""Figures that are drawn from the table of the same name."""
 POINTS_PER_CLASS = 5
 """Probes and K-means want this many training points per class; with fewer, as for Omniglot's 1,623 characters, labels are left alone."""
 
@@ -27,6 +29,11 @@ def tables(runs: Iterable[AnyRun], datasets: Mapping[str, DatasetInfo]) -> list[
 def figures(runs: Iterable[AnyRun], datasets: Mapping[str, DatasetInfo]) -> list[str]:
     """Return the names of a study's figures, without their endings."""
     return [f"{kind}_{name}" for name, specs in _by_dataset(runs) for kind in _figures(specs, datasets[name])]
+
+
+def drawn(figures: Iterable[str]) -> list[str]:
+    """Return the tables that figures of these names are drawn from, as files in the study's folder."""
+    return [f"tables/{name}.csv" for name in figures if name.split("_", 1)[0] in FROM_TABLES]
 
 
 def _by_dataset(runs: Iterable[AnyRun]) -> list[tuple[str, list[AnyRun]]]:
@@ -53,12 +60,20 @@ def _tables(specs: list[AnyRun], info: DatasetInfo) -> list[str]:
     return [kind for kind, there in kinds.items() if there]
 
 
+def _settings(spec: AnyRun) -> str:
+    """Return all that a table's column stands for."""
+    return spec.model_copy(update={"K": 1, "seed": 0}).canonical()
+
+
 def _figures(specs: list[AnyRun], info: DatasetInfo) -> list[str]:
     if info.kind == "density":
         return ["density", "training"]
     image, models = info.kind in IMAGES, {spec.model for spec in specs}
+    of_one, of_more = ({_settings(spec) for spec in specs if (spec.K > 1) == more} for more in (False, True))
     kinds = {
         "nll": True,
+        "comparisons": bool(of_one & of_more),
+        "ranking": len({(_settings(spec), spec.K) for spec in specs}) > 1,
         "training": True,
         "samples": image,
         "reconstructions": image,

@@ -79,7 +79,8 @@ def steps(study: str, runs: Mapping[str, AnyRun], datasets: Mapping[str, Dataset
     yield _step("tabulate", study, folder, [*listed.files[:-1], *for_tables], names)
     figures = outputs.figures(runs.values(), datasets)
     names = [f"figures/{figure}.{end}" for figure in figures for end in ("png", "pdf")]
-    yield _step("figures", study, folder, [*listed.files[:-1], folder / "metrics.parquet", *for_figures], names)
+    read = [folder / name for name in ("metrics.parquet", *outputs.drawn(figures))]
+    yield _step("figures", study, folder, [*listed.files[:-1], *read, *for_figures], names)
 
 
 def _step(rule: str, name: str, folder: Path, inputs: list[Path], files: Iterable[str]) -> Step:
