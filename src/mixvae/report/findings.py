@@ -96,7 +96,7 @@ def counts(metric: str, frame: pd.DataFrame, verdicts: pd.Series) -> str:
     here, deltas = verdicts[frame.metric == metric], frame.delta[frame.metric == metric]
     better, worse, unclear = (int((here == name).sum()) for name in ("better", "worse", "open"))
     text = (
-        f"{metric}: better than at K = 1 in {better} of {len(here)} comparisons, worse in {worse or 'none'}; differences"
+        f"{metric}: better than at K = 1 in {better or 'none'} of {len(here)} comparisons, worse in {worse or 'none'}; differences"
         f" {deltas.min():+.3f} to {deltas.max():+.3f} nats, Holm-adjusted p below {SIGNIFICANCE} where better or worse."
     )
     return text + (f" In {unclear} no difference is shown, which does not mean that there is none." if unclear else "")
