@@ -607,3 +607,15 @@ def test_an_archive_cannot_write_outside_of_its_folder(tmp_path):
         with pytest.raises(UserError, match="would be unpacked outside of its folder"):
             unpack(archive(hostile), folder)
     assert not (tmp_path / "out").exists()
+
+
+def test_no_point_of_training_is_tested():
+    info = catalogue()["digits"].model_copy(
+        update={"splits": catalogue()["digits"].splits.model_copy(update={"train": 6, "valid": 2, "test": 2})}
+    )
+    x, y = np.zeros((10, *info.shape), np.uint8), np.arange(10)
+    parts = {"train": np.arange(6), "valid": np.arange(6, 8), "test": np.array([8, 5])}
+    with pytest.raises(UserError, match="digits: a point is in two of the parts train, valid, test"):
+        prepare("digits", info, Arrays(x, y, list("0123456789"), parts=parts))
+    parts["test"][1] = 9
+    assert prepare("digits", info, Arrays(x, y, list("0123456789"), parts=parts)).meta["sizes"]["test"] == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from mixvae import figures, latents
+from mixvae import comparisons, figures, latents, ranking
 from mixvae.data import prepared
 from mixvae.data.arrays import Arrays
 from mixvae.data.splits import consecutive
@@ -21,6 +22,7 @@ from mixvae.results import COLUMNS, StudyRuns
 from mixvae.runs import build_for, save_run
 from mixvae.spec import DatasetInfo, parse_run
 from mixvae.spec.outputs import figures as figure_names
+from mixvae.tables import LIKELIHOODS
 from mixvae.training import Trained
 
 SIZES = {"train": 40, "valid": 10, "test": 14}
@@ -87,6 +89,10 @@ def make(root, specs, missing=(), classes: int = 3) -> View:
             binary = spec.likelihood.name == "bernoulli"
             codes = {part: latents.codes(model, torch.from_numpy(data.points(part, binary))) for part in y}
             latents.write_h5ad(run / "latents.h5ad", codes, y, np.zeros(SIZES["test"], int), labels)
+        points = {metric: rng.normal(19 - spec.K, 1, SIZES["test"]) for metric in LIKELIHOODS.values()}
+        np.savez(run / "pointwise.npz", **points)
+        (run / "provenance").mkdir()
+        (run / "provenance/evaluate.json").write_text(json.dumps({"inputs": {"data.npz": "a"}}))
         values = {
             "elbo": -20.0 - spec.seed,
             "nll_miselbo": 19.0,
@@ -98,7 +104,12 @@ def make(root, specs, missing=(), classes: int = 3) -> View:
         names = (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed)
         rows += [(*names, metric, value, None, "") for metric, value in values.items()]
     study = StudyRuns("s", {spec.id: spec for spec in specs}, [], {name: info})
-    return View(study, name, pd.DataFrame(rows, columns=COLUMNS), set(missing), root)
+    metrics = pd.DataFrame(rows, columns=COLUMNS)
+    if info.kind != "density":
+        (root / "s/tables").mkdir(parents=True)
+        for kind, made in (("comparisons", comparisons.compare), ("ranking", ranking.rank)):
+            made(study, metrics, root / "runs", set(missing), name).to_csv(root / f"s/tables/{kind}_{name}.csv", index=False)
+    return View(study, name, metrics, set(missing), root)
 
 
 GREYS = [
@@ -116,6 +127,30 @@ CASES = {
     "nll greys": (GREYS, 6, ["-elbo, binary pixels", "-elbo, real numbers", "nats per test point", "circled", "over 2 seeds"]),
     "nll colours": (COLOURED, 3, ["bits per dimension", "one seed"]),
     "nll cells": (CELLS[:1], 3, ["nats per test point"]),
+    "comparisons greys": (
+        GREYS,
+        6,
+        [
+            "-elbo, binary pixels",
+            "nll_matched, real numbers",
+            "vae standard+none (bernoulli), K=2",
+            "95 % interval over 14 test points",
+            "range over 2 seeds",
+            "p < 0.05, adjusted by Holm for 6 comparisons",
+            "†: the estimate is unreliable",
+        ],
+    ),
+    "comparisons colours": (
+        COLOURED[:2],
+        3,
+        ["nll_miselbo", "difference to K = 1 (nats per test point)", "standard+none, K=2"],
+    ),
+    "ranking greys": (
+        GREYS,
+        6,
+        ["-elbo, binary pixels", "rank of the mean", "probability of being best", "mvae (gaussian), K=1", "1.00"],
+    ),
+    "ranking line": (LINE, 3, ["rank, 1 is the lowest", "cpvae, K=2", "95 % interval over 14 test points"]),
     "training greys": (GREYS, 4, ["epoch", "validation bound (nats)", "K=1", "K=2", "K=3"]),
     "training ring": (RING, 2, ["epoch", "validation bound (nats)"]),
     "samples greys": (GREYS, 6, ["samples from the prior", "cpvae (bernoulli), K=3"]),
@@ -241,6 +276,62 @@ def test_many_columns_and_long_names_fit(tmp_path, monkeypatch):
     assert len(figure.legends[0].get_texts()) == 12
     looks = {(str(line.get_color()), line.get_marker()) for line in figure.axes[0].lines if line.get_markersize() < 9}
     assert len(looks) == 12
+    plt.close("all")
+
+
+def intervals_of(tmp_path, columns: int, Ks: tuple[int, ...]) -> View:
+    """Return a view of tables in which everything is known: the difference of row n is n / 10, and so is its place."""
+    names = [f"standard+none (a long variant of a run that goes on and on, latent={c})" for c in range(columns)]
+    rows = [(names[c], K) for c in range(columns) for K in Ks]
+    (tmp_path / "s/tables").mkdir(parents=True)
+    for kind, order in (("comparisons", comparisons.COLUMNS), ("ranking", ranking.COLUMNS)):
+        frame = pd.DataFrame(rows, columns=["column", "K"]).assign(
+            against=1, points=10_000, seeds=2, seed_kind="min-max", unreliable=True, stopped_by_budget=True, mean=9.0
+        )
+        number = np.arange(len(rows)) / 10
+        frame = frame.assign(delta=number, low=number - 1, high=number + 2, seed_low=number - 0.5, seed_high=number + 0.25)
+        frame = frame.assign(p=0.01, p_adjusted=np.where(number < 0.15, 0.03, 0.2), probability_best=0.25)
+        frame["rank"] = frame["rank_low"] = frame["rank_high"] = frame["seed_rank_low"] = np.arange(len(rows)) + 1
+        frame["seed_rank_high"] = len(rows)
+        blocks = [frame.assign(metric=block) for block in ("-elbo", "nll_miselbo", "nll_matched")]
+        pd.concat(blocks)[order].to_csv(tmp_path / f"s/tables/{kind}_d.csv", index=False)
+    run = SimpleNamespace(likelihood=SimpleNamespace(name="nb"))
+    view = View(StudyRuns("s", dict.fromkeys(names, run), [], {}), "d", pd.DataFrame(), set(), tmp_path)
+    view.__dict__["columns"] = {name: name for name in names}
+    return view
+
+
+@pytest.mark.parametrize(("columns", "Ks"), [(1, (2, 4)), (15, (2, 4, 8, 16))])
+@pytest.mark.parametrize("kind", ["comparisons", "ranking"])
+def test_intervals_are_readable_with_few_and_with_many_rows(tmp_path, kind, columns, Ks):
+    figure = figures.FIGURES[kind](intervals_of(tmp_path, columns, Ks))
+    assert_nothing_overlaps(figure)
+    names = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert len(names) == columns * len(Ks)
+    for above, below in itertools.pairwise(names):
+        assert above.y0 > below.y1
+    beside = [text for ax in figure.axes for text in ax.texts]
+    assert all(text.get_text().endswith("†‡") for text in beside)
+    for text in beside:
+        for ax in figure.axes:
+            box = ax.get_window_extent()
+            assert text.get_window_extent().x0 >= box.x1 or text.get_window_extent().x1 <= box.x0
+    plt.close("all")
+
+
+def test_forest_has_both_intervals_and_fills_what_is_shown(tmp_path):
+    figure = figures.FIGURES["comparisons"](intervals_of(tmp_path, 2, (2, 4)))
+    ax = figure.axes[0]
+    points = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [line.get_xdata()[0] for line in points] == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert [line.get_markerfacecolor() == "white" for line in points] == [False, False, True, True]
+    drawn = [collection.get_segments()[0] for collection in ax.collections]
+    assert [list(segment[:, 0]) for segment in drawn] == [pytest.approx([n / 10 - 1, n / 10 + 2]) for n in range(4)]
+    seeds = [line for line in ax.lines if line.get_marker() == "|"]
+    assert [list(line.get_xdata()) for line in seeds] == [pytest.approx([n / 10 - 0.5, n / 10 + 0.25]) for n in range(4)]
+    for segment, line in zip(drawn, seeds, strict=True):
+        assert segment[0, 1] < line.get_ydata()[0] < segment[0, 1] + 0.5  # below its own, above the next
+    assert any(list(line.get_xdata()) == [0, 0] for line in ax.lines)
     plt.close("all")
 
 

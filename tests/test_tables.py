@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import run_script, small_spec
+from scipy import stats
 
-from mixvae import rendering, tables
+from mixvae import comparisons, ranking, rendering, tables
 from mixvae.columns import column_names
 from mixvae.files import sha256
 from mixvae.results import COLUMNS, StudyRuns, failures
-from mixvae.spec import catalogue, parse_run
+from mixvae.spec import catalogue, outputs, parse_run
 from mixvae.spec.steps import RUN_FILES
 
 N = 40
@@ -303,6 +304,225 @@ def test_runs_evaluated_on_different_numbers_of_points_are_not_paired(tmp_path):
         short = {name: array[:30] for name, array in file.items()}
     np.savez(path, **short)
     assert table(tmp_path, study, metrics, missing)["delta"].isna().all()
+
+
+def test_points_of_other_data_are_not_paired(tmp_path):
+    specs = [small_spec(K=K) for K in (1, 2)]
+    study, metrics, missing = make(tmp_path, specs, [10, 9])
+    evaluated_on(tmp_path / specs[1].id, "another")
+    assert table(tmp_path, study, metrics, missing)["delta"].isna().all()
+    frame = comparisons.compare(study, metrics, tmp_path, missing, "digits")
+    assert frame.empty
+    assert "have seen other test points: standard+none, K = 2." in comparisons.markdown(frame, "digits")
+    ranked = ranking.rank(study, metrics, tmp_path, missing, "digits")
+    assert len(ranked) == 3
+    assert ranked.attrs["left_out"] == ["Not ranked, since evaluated on other test points than the rest: standard+none, K = 2."]
+
+
+COMPARISONS = (
+    "metric,column,K,against,delta,low,high,p,p_adjusted,points,seeds,seed_low,seed_high,seed_kind,unreliable,stopped_by_budget"
+)
+RANKING = "metric,rank,K,column,mean,rank_low,rank_high,probability_best,seed_rank_low,seed_rank_high,seeds,points,unreliable,stopped_by_budget"
+
+
+def test_comparisons_are_paired_and_adjusted_as_one_family(tmp_path):
+    specs = [small_spec(K=K, seed=seed, latent=latent) for latent in (3, 5) for K in (1, 2, 4) for seed in (0, 1)]
+    study, metrics, missing = make(tmp_path, specs, [10, 12, 9, 10, 10.001, 12, 20, 20, 20, 20.02, 25, 26])
+    metrics.loc[(metrics.run == specs[0].id) & (metrics.metric == "pareto_k_matched_above_0.7"), "value"] = 0.5
+    metrics.loc[(metrics.run == specs[-1].id) & (metrics.metric == "stopped_by_budget"), "value"] = 1.0
+    frame = comparisons.compare(study, metrics, tmp_path, missing, "digits")
+    assert frame.to_csv(index=False).splitlines()[0] == COMPARISONS
+    columns = ["standard+none (latent=3)", "standard+none (latent=5)"]
+    assert list(zip(frame.metric, frame.column, frame.K, strict=True)) == list(
+        itertools.product(tables.COMPARABLE, columns, (2, 4))
+    )
+    rows = frame.set_index(["metric", "column", "K"])
+    found = rows.loc["-elbo", columns[0], 2]
+    assert (found.delta, found.seed_low, found.seed_high, found.seed_kind) == pytest.approx((-1.5, -2, -1, "min-max"))
+    assert (found.against, found.points, found.seeds) == (1, N, 2)
+
+    def side(K):
+        files = [tmp_path / spec.id / "pointwise.npz" for spec in specs if spec.latent == 3 and spec.K == K]
+        return np.mean([-np.load(file)["elbo"] for file in files], axis=0)
+
+    test = stats.ttest_rel(side(4), side(1))
+    found = rows.loc["-elbo", columns[0], 4]
+    assert found.p == pytest.approx(test.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(test.confidence_interval(0.95)))
+    # all twelve p-values together, by Holm's definition
+    order = np.argsort(frame.p)
+    expected = np.minimum(1, np.maximum.accumulate(frame.p.to_numpy()[order] * np.arange(12, 0, -1)))
+    np.testing.assert_allclose(frame.p_adjusted.to_numpy()[order], expected)
+    assert (frame.p < frame.p_adjusted).any()
+    # either side's: heavy tails with K = 1, in what rests on these weights; training to the last epoch with K = 4
+    unreliable = rows.index[rows.unreliable]
+    assert list(unreliable) == [("nll_matched", columns[0], K) for K in (2, 4)]
+    assert set(rows.index[rows.stopped_by_budget]) == {(block, columns[1], 4) for block in tables.COMPARABLE}
+    # the table of likelihoods says the same
+    ablation = tables.likelihood_table(study, metrics, tmp_path, missing, "digits").set_index(["metric", "column", "K"])
+    for ours, theirs in (("delta", "delta"), ("low", "delta_low"), ("high", "delta_high")):
+        np.testing.assert_array_equal(rows[ours], ablation.loc[rows.index, theirs])
+
+
+def test_comparisons_are_written_with_what_they_do_not_say(tmp_path):
+    study, metrics, missing = make(tmp_path, specs_of(), [10, 12, 9, 10])
+    frame = comparisons.compare(study, metrics, tmp_path, missing, "digits")
+    line = comparisons.text(frame).iloc[0]
+    assert (line["Δ"], line["p"], line["over seeds"]) == ("-1.500", "p < 0.001", "[-2.000, -1.000]")
+    assert line["95 % over points"] == f"[{frame.low[0]:+.3f}, {frame.high[0]:+.3f}]"
+    page, source = comparisons.markdown(frame, "digits"), comparisons.latex(frame, "digits")
+    for words in (
+        "Holm for the 3 comparisons",
+        "what training again would give",
+        "At most 2 seeds",
+        "95 % over points: t-interval",
+    ):
+        assert words in page
+        assert words in source
+    assert "p $<$ 0.001" in source
+    single = make_some(tmp_path / "single", [small_spec(K=K) for K in (1, 2)], [10, 9])
+    frame = comparisons.compare(*single, "digits")
+    assert frame[["seed_low", "seed_high", "seed_kind"]].isna().all(axis=None)
+    assert list(comparisons.text(frame)["over seeds"]) == [""] * 3
+    assert "One seed tells next to nothing of that." in comparisons.note(frame)
+    assert [comparisons.probability(p) for p in (0.00099, 0.0123, 1.0, np.nan)] == ["p < 0.001", "p = 0.012", "p = 1.000", ""]
+
+
+def make_some(folder, specs, values, missing=()):
+    """Return what the tables are made from, in the order of their arguments."""
+    folder.mkdir()
+    study, metrics, missing = make(folder, specs, values, missing)
+    return study, metrics, folder, missing
+
+
+@pytest.mark.parametrize(
+    ("specs", "gone", "reason"),
+    [
+        ([small_spec(K=1)], [], "Every run has K = 1, so there is nothing to compare."),
+        ([run("cpvae", "digits", K=10)], [], "No K = 1 of the same column to compare with: cpvae, K = 10."),
+        ([small_spec(K=K) for K in (1, 2)], [0], "Not compared, since runs are missing"),
+        ([small_spec(K=K) for K in (1, 2)], [0, 1], "Not compared, since runs are missing"),
+    ],
+)
+def test_without_a_comparison_the_table_has_its_header_and_the_reason(tmp_path, specs, gone, reason):
+    arguments = make_some(tmp_path / "runs", specs, [10] * len(specs), [specs[number].id for number in gone])
+    frame = comparisons.compare(*arguments, "digits")
+    assert frame.to_csv(index=False) == COMPARISONS + "\n"
+    page = comparisons.markdown(frame, "digits")
+    assert reason in page
+    assert page.splitlines()[2].startswith("| metric")
+    assert r"\bottomrule" in comparisons.latex(frame, "digits")
+
+
+def test_figures_of_comparisons_and_ranks_are_known_from_the_runs_alone(tmp_path):
+    cases = {
+        "pair": [small_spec(K=K) for K in (1, 2)],
+        "one": [small_spec(K=1)],
+        "apart": [small_spec(K=1), small_spec(K=2, latent=5)],
+        "twice": [small_spec(K=1, seed=seed) for seed in (0, 1)],
+        "categories": [run("cpvae", "digits", K=K) for K in (10, 16)],
+        "mvae": [run("mvae", "digits", K=K) for K in (1, 4)],
+    }
+    for name, specs in cases.items():
+        arguments = make_some(tmp_path / name, specs, [10] * len(specs))
+        names = outputs.figures(specs, arguments[0].datasets)
+        assert ("comparisons_digits" in names) == (len(comparisons.compare(*arguments, "digits")) > 0), name
+        cells = ranking.rank(*arguments, "digits")[["K", "column"]].drop_duplicates()
+        assert ("ranking_digits" in names) == (len(cells) > 1), name
+        assert {"comparisons_digits", "ranking_digits"} <= set(outputs.tables(specs, arguments[0].datasets))
+
+
+def test_ranking_says_who_is_best_and_how_sure_that_is(tmp_path):
+    specs = [small_spec(K=K, seed=seed) for K in (1, 2, 4, 5) for seed in (0, 1)]
+    # K = 2 and 4 change places from seed to seed, and are close together in the mean
+    arguments = make_some(tmp_path / "runs", specs, [30, 31, 10, 14, 14, 10.001, 20, 20])
+    frame = ranking.rank(*arguments, "digits")
+    assert frame[ranking.COLUMNS].to_csv(index=False).splitlines()[0] == RANKING
+    block = frame[frame.metric == "nll_matched"]
+    assert list(block["rank"]) == [1, 2, 3, 4]
+    assert list(block.K) == [2, 4, 5, 1]
+    assert list(block["mean"]) == pytest.approx([12.25, 12.2505, 20.25, 30.75])
+    assert list(block.rank_low) == [1, 1, 3, 4]
+    assert list(block.rank_high) == [2, 2, 3, 4]
+    assert list(block.seed_rank_low) == [1, 1, 3, 4]
+    assert list(block.seed_rank_high) == [2, 2, 3, 4]
+    assert block.probability_best.sum() == pytest.approx(1)
+    assert block.probability_best.iloc[2] == 0
+    assert set(block.seeds) == {2}
+    assert set(block.points) == {N}
+    line = ranking.text(frame).iloc[0]
+    assert (line["95 % over points"], line["over seeds"]) == ("1 to 2", "1 to 2")
+    assert "had all been trained again" in ranking.markdown(frame, "digits")
+    assert frame.equals(ranking.rank(*arguments, "digits"))
+
+
+def test_ranking_leaves_out_what_does_not_compare_and_says_so(tmp_path):
+    specs = [small_spec(K=K, seed=seed) for K in (1, 2, 4) for seed in (0, 1)]
+    specs += [small_spec(K=K, latent=5) for K in (1, 2)] + [run("mvae", "digits", K=K) for K in (1, 2)]
+    gone = [specs[1].id, specs[2].id, specs[3].id]
+    study, metrics, folder, missing = make_some(tmp_path / "runs", specs, [30, 31, 10, 14, 14, 10, 20, 15, -500, -400], gone)
+    path = folder / specs[7].id / "pointwise.npz"
+    with np.load(path) as file:
+        short = {name: array[:30] for name, array in file.items()}
+    np.savez(path, **short)
+    frame = ranking.rank(study, metrics, folder, missing, "digits")
+    block = frame[frame.metric == "-elbo"]
+    latent3, latent5, mvae = (
+        "vae standard+none (bernoulli, latent=3)",
+        "vae standard+none (bernoulli, latent=5)",
+        "mvae (gaussian)",
+    )
+    assert list(zip(block.column, block.K, block["rank"], strict=True)) == [
+        (latent3, 4, 1),
+        (latent5, 1, 2),
+        (latent3, 1, 3),
+        # a density of real numbers has no place among probabilities of pixels
+        (mvae, 1, 1),
+        (mvae, 2, 2),
+    ]
+    assert list(block.seeds) == [2, 1, 1, 1, 1]
+    # one seed is all that those of pixels have in common
+    assert block.seed_rank_low.isna().all()
+    page = ranking.markdown(frame, "digits")
+    assert "Likelihoods of binary pixels and of real numbers do not compare: each has its own ranks." in page
+    assert f"Not ranked, since runs are missing, see failures.csv: {latent3}, K = 2." in page
+    assert f"Not ranked, since evaluated on other test points than the rest: {latent5}, K = 2." in page
+    assert f"Ranked by fewer seeds than the rest: {latent3}, K = 1; " in page
+    assert "real numbers" in ranking.text(frame)["of"].tolist()
+
+
+def test_one_test_point_has_a_difference_and_a_rank_without_intervals(tmp_path):
+    specs = [small_spec(K=K) for K in (1, 2)]
+    study, metrics, folder, missing = make_some(tmp_path / "runs", specs, [10, 9])
+    for spec in specs:
+        path = folder / spec.id / "pointwise.npz"
+        with np.load(path) as file:
+            one = {name: array[:1] for name, array in file.items()}
+        np.savez(path, **one)
+    frame = comparisons.compare(study, metrics, folder, missing, "digits")
+    assert frame.delta.notna().all()
+    assert frame[["low", "high", "p", "p_adjusted"]].isna().all(axis=None)
+    assert "Holm for the 0 comparisons" in comparisons.note(frame)
+    ranked = ranking.rank(study, metrics, folder, missing, "digits")
+    assert set(ranked["rank"]) == {1, 2}
+    assert ranked[["rank_low", "rank_high", "probability_best"]].isna().all(axis=None)
+    for page in (comparisons.markdown(frame, "digits"), ranking.markdown(ranked, "digits")):
+        assert "nan" not in page.lower()
+    ablation = tables.likelihood_table(study, metrics, folder, missing, "digits")
+    assert "nan" not in rendering.markdown(ablation, "ablation", "digits")
+    assert "Δ" in rendering.text(ablation, "{}")["standard+none"].iloc[1]
+
+
+def test_equal_cells_share_a_rank(tmp_path):
+    specs = [small_spec(K=K) for K in (1, 2, 4)]
+    study, metrics, folder, missing = make_some(tmp_path / "runs", specs, [10, 10, 30])
+    (folder / specs[1].id / "pointwise.npz").write_bytes((folder / specs[0].id / "pointwise.npz").read_bytes())
+    block = ranking.rank(study, metrics, folder, missing, "digits").iloc[:3]
+    assert list(block["rank"]) == list(block.rank_low) == [1, 1, 3]
+    assert list(block.rank_high) == [2, 2, 3]
+    assert list(block.probability_best) == [0.5, 0.5, 0]
+    found = comparisons.compare(study, metrics, folder, missing, "digits").iloc[0]
+    assert (found.delta, found.low, found.high, found.p, found.p_adjusted) == (0, 0, 0, 1, 1)
 
 
 def test_latent_blocks_are_those_that_a_data_set_and_its_models_have():

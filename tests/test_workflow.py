@@ -112,8 +112,9 @@ def test_every_contract_file_is_there(study):
         for end in ("csv", "md", "tex")
     }
     figures = {path.name for path in (folder / "results/tiny/figures").iterdir() if path.stat().st_size > 5000}
-    names = ["nll_digits", "training_digits", "samples_digits", "reconstructions_digits"]
-    names += ["nll_pbmc68k_reduced", "training_pbmc68k_reduced", "umap_pbmc68k_reduced"]
+    names = ["samples_digits", "reconstructions_digits", "umap_pbmc68k_reduced"]
+    both = ("nll", "comparisons", "ranking", "training")
+    names += [f"{kind}_{dataset}" for kind in both for dataset in ("digits", "pbmc68k_reduced")]
     assert figures == {f"{name}.{end}" for name in names for end in ("png", "pdf")}
 
 

@@ -20,8 +20,8 @@ WHAT = ["metric", "column", "K", "against", "delta", "low", "high", "p", "p_adju
 COLUMNS = [*WHAT, "points", "seeds", "seed_low", "seed_high", "seed_kind", "unreliable", "stopped_by_budget"]
 
 NOTE = """\
-Δ is K less K = 1 of the same column, in nats per test point: below 0, more components are better. Its mean is over the test points
-that both were evaluated on, which are never points of training, and over the seeds that both have.
+Δ is K less K = 1 of the same column, in nats per test point: below 0, more components are better. Its mean is over the points of the
+test part that both were evaluated on, on which no run was trained, and over the seeds that both have.
 {columns}
 †, ‡: of either side, as in the table of likelihoods. {marks}
 

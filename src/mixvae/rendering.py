@@ -132,7 +132,9 @@ def _cell(row: Mapping[str, Any], bold: str) -> str:
     if row["seeds"] < row["expected"]:
         parts.append(f"({row['seeds']} of {row['expected']})")
     if not pd.isna(row.get("delta")):
-        parts.append(f"Δ {row['delta']:+.3f} [{row['delta_low']:+.3f}, {row['delta_high']:+.3f}]")
+        parts.append(f"Δ {row['delta']:+.3f}")
+        if not pd.isna(row["delta_low"]):
+            parts.append(f"[{row['delta_low']:+.3f}, {row['delta_high']:+.3f}]")
     return " ".join(parts)
 
 

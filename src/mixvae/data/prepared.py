@@ -55,6 +55,8 @@ def prepare(name: str, info: DatasetInfo, raw: Arrays) -> Prepared:
     sizes = {part: len(parts[part]) for part in PARTS}
     if sizes != expected:
         raise UserError(f"{name}: splits found {sizes}, expected {expected}")
+    if len(np.unique(np.concatenate([parts[part] for part in PARTS]))) < sum(sizes.values()):
+        raise UserError(f"{name}: a point is in two of the parts {', '.join(PARTS)}, so a test would be of points of training")
     x, features = _keep_genes(name, info, raw, parts["train"])
     _check(name, info, x)
     x = x.astype({"counts": np.int32, "real": np.float32, "density": np.float32}.get(info.kind, np.uint8), copy=False)

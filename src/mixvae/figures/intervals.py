@@ -20,8 +20,8 @@ OVER_SEEDS = {"min-max": "range", "95 % bootstrap": "95 % bootstrap interval"}
 MEANINGS = {"†": "the estimate is unreliable", "‡": "training ended with its epochs"}
 TICKS = 6
 """Ranks that have a tick, about."""
-LABEL, ROW, LINE = 44, 0.2, 0.12
-"""Characters in a line of a row's name; inches of a row, and of every further line of its name."""
+LABEL, ROW, LINE, AROUND = 44, 0.2, 0.12, 0.75
+"""Characters in a line of a row's name; inches of a row, of every further line of its name, and around all rows."""
 GAP = 0.5
 """Rows between one column's and the next."""
 APART = 0.3
@@ -114,7 +114,7 @@ def _forest(frame: pd.DataFrame, unit: str, grouped: bool = True) -> Figure:
     """
     metrics, measures = list(frame.metric.unique()), list(frame.measure.unique())
     places = [_places(frame[frame.measure == measure], grouped) for measure in measures]
-    heights = [max(0.8, max(rows.values()) + 1) * ROW + LINE * _extra(rows) + 0.6 for rows in places]
+    heights = [(max(rows.values()) + 1) * ROW + LINE * _extra(rows) + AROUND for rows in places]
     figure, axes = plt.subplots(
         len(measures), len(metrics), squeeze=False, sharex="row", sharey="row", layout="constrained",
         figsize=(2.6 * len(metrics) + 1.6, sum(heights)), height_ratios=heights,
