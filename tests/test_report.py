@@ -471,7 +471,8 @@ def test_what_was_published_is_told_with_the_budget_of_ours():
     ]
     many = published(None, "mnist", pd.DataFrame([values | {"difference": float(n)} for n in range(9)]))
     assert many == [
-        "9 published values have a counterpart here (2 to 2 seeds each): ours less published is +0.000 to +8.000, in the units of each."
+        "nll_miselbo: 9 published values have a counterpart here; ours less published is +0.000 to +8.000, each with its interval over "
+        "seeds and its budget in the table."
     ]
 
 
@@ -524,4 +525,4 @@ def test_an_unreadable_table_is_not_told_of(results):
     (results / "small/tables/comparisons_digits.csv").write_bytes(b"\xff\xfe")
     with pytest.raises(Unreadable):
         frame_of(read(results / "small", None)[0], "comparisons_digits")
-    assert "Nothing can be said: the table cannot be read, not a text file." in html(*examine(results / "small"))
+    assert "Nothing can be told of comparisons_digits: it cannot be read, not a text file." in html(*examine(results / "small"))

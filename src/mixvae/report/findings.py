@@ -47,9 +47,9 @@ def findings(subject: Subject) -> dict[str, list[Finding]]:
             try:
                 texts = sentences(subject, dataset, frame_of(subject, table))
             except Unreadable as reason:
-                texts = [f"Nothing can be said: the table cannot be read, {reason}."]
+                texts = [f"Nothing can be told of {table}: it cannot be read, {reason}."]
             except Exception as error:  # strangers may have put anything there
-                texts = [f"Nothing can be said: the table is not as tabulate writes it, {type(error).__name__}: {error}."]
+                texts = [f"Nothing can be told of {table}: it is not as tabulate writes it, {type(error).__name__}: {error}."]
         found.setdefault(dataset, []).extend(Finding(text, table, text.startswith(CLAIM)) for text in texts)
     return found
 
@@ -196,15 +196,17 @@ def control(subject: Subject, dataset: str, row: Mapping[str, Any]) -> list[str]
 
 
 def published(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
-    """Return ours beside what was published."""
-    rows = frame[(frame.status == COMPARED) & frame.ours.notna()]
-    if len(rows) > FEW:
-        seeds = f"{rows.seeds.min():.0f} to {rows.seeds.max():.0f} seeds each"
-        span = f"{rows.difference.min():+.3f} to {rows.difference.max():+.3f}"
-        return [
-            f"{len(rows)} published values have a counterpart here ({seeds}): ours less published is {span}, in the units of each."
-        ]
-    return [_beside(row) for row in rows.to_dict("records")]
+    """Return ours beside what was published; single components, which have no order, are left to the table."""
+    rows = frame[(frame.status == COMPARED) & frame.ours.notna() & ~frame.metric.str.contains("_component_")]
+    if len(rows) <= FEW:
+        return [_beside(row) for row in rows.to_dict("records")]
+    return [
+        f"{metric}: {len(group)} published values have a counterpart here; ours less published is {group.difference.min():+.3f} to"
+        f" {group.difference.max():+.3f}, each with its interval over seeds and its budget in the table."
+        if len(group) > 1
+        else _beside(group.iloc[0].to_dict())
+        for metric, group in rows.groupby("metric", sort=False)
+    ]
 
 
 def _beside(row: Mapping[str, Any]) -> str:

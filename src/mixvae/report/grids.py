@@ -18,6 +18,8 @@ from mixvae.spec import outputs
 
 LINKED = {"published": {"our value": "ours"}, "comparisons": {"Δ": "delta"}, "ranking": {"mean": "mean"}}
 """By kind of table, the columns with values of runs as the page calls them, and as the .csv does; of other kinds, all but the keys."""
+LARGEST = 1 << 24
+"""Characters of a table's page."""
 BOLD = re.compile(r"\*\*(.*?)\*\*")
 NUMBER = re.compile(r"(?:p [=<] |\[)?([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)\b")
 SPLIT = re.compile(r"([+-]?[\d.]+[†‡]*) ([\[(Δ].*)")
@@ -119,7 +121,10 @@ def entry(text: Any, numeric: bool = True) -> Entry:
 
 
 def _table(name: str, kind: str, dataset: str, subject: Subject, cells: Cells, values: Values) -> Shown:
-    page = pages.read(read_text(subject.folder / f"tables/{name}.md", subject.results))
+    source = read_text(subject.folder / f"tables/{name}.md", subject.results)
+    if len(source) > LARGEST:
+        raise Unreadable(f"{len(source)} characters, more than a table has")
+    page = pages.read(source)
     frame = frame_of(subject, name)
     (headers, texts), *context = page.tables or [([], [])]
     lines = frame[frame["K"].notna()].to_dict("records")
