@@ -10,7 +10,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/src"
 
-.PHONY: help ablation test check plan preflight audit trace verify export
+.PHONY: help ablation test check plan preflight audit trace report verify export
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make plan     [STUDY=demo] [CORES=2]   say what it will take: jobs, hours, memory; starts nothing"
 	@echo "make preflight [PROFILE=slurm]          try what a profile needs of this cluster or machine, and say what to change"
 	@echo "make audit    [STUDY=demo]             check its results: complete, unchanged, consistent, plausible"
+	@echo "make report   [STUDY=demo]             write results/<study>/report.html: findings, tables, figures, lineage, cost"
 	@echo "make trace TABLE=results/demo/tables/x.csv ROW=nll,K=4 COLUMN=vamp+iaf   where one cell comes from"
 	@echo "make verify RUN=<run>                  train a run again elsewhere and compare: same bytes, or within the spread of the seeds"
 	@echo "make export   [STUDY=demo]             write its results as a Workflow Run RO-Crate, results/<study>/crate.zip"
@@ -39,6 +40,9 @@ preflight: $(INSTALLED)
 
 audit: $(INSTALLED)
 	@$(ACTIVE) python scripts/audit.py "$(STUDY)"
+
+report: $(INSTALLED)
+	@$(ACTIVE) python scripts/report.py "$(STUDY)"
 
 trace: $(INSTALLED)
 	@$(ACTIVE) python scripts/trace.py "$(TABLE)" --row="$(ROW)" --column="$(COLUMN)"

@@ -9,7 +9,6 @@ from mixvae import cli
 from mixvae.errors import UserError
 from mixvae.spec.place import find_results
 
-NAME = "crate.zip"
 OF_PARTS = ("download", "prepare", "train", "evaluate", "latents")
 
 
@@ -20,11 +19,12 @@ def main() -> None:
     folder, expansion = find_results(arguments.study)
 
     from mixvae import crate
-    from mixvae.audit import audit
+    from mixvae.audit import examine, pages
     from mixvae.audit.findings import FAILURE
     from mixvae.audit.report import line, save
 
-    findings = audit(folder, expansion)
+    subject, findings = examine(folder, expansion)
+    pages.forget("export", findings)
     save(folder, findings)
     failures = findings.of(FAILURE)
     # a run that failed is told as such, as a failed action; what is changed or cannot be must not be passed on
@@ -33,8 +33,8 @@ def main() -> None:
         raise UserError(f"{folder}: not exported, its audit failed {len(wrong)} times, first: {line(wrong[0])}")
     if holes:
         print(f"warning: {folder}: incomplete, {len(holes)} failures in {folder / 'audit.md'}", file=sys.stderr)
-    path = folder / NAME
-    files = crate.write(path, folder, expansion)
+    with pages.making("export", subject) as path:
+        files = crate.write(path, subject)
     print(f"{path}: {files} files, {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -17,6 +18,7 @@ from conftest import ROOT, run_script
 from mixvae.audit import audit
 from mixvae.audit.expected import OPTIONAL, expected_metrics
 from mixvae.audit.findings import FAILURE, NOTE, WARNING
+from mixvae.audit.pages import PAGES
 from mixvae.audit.report import markdown, summary
 from mixvae.audit.subject import read
 from mixvae.files import read_json, sha256, write_json
@@ -243,6 +245,47 @@ def test_what_no_rule_makes_is_warned_of(results):
     found = audit(results / "small")
     assert {f.file for f in found.all if f.check == "strays"} == {str(path) for path in put}
     assert not found.of(FAILURE)
+
+
+@pytest.mark.parametrize("rule", ["report", "export"])
+def test_a_page_made_of_the_results_is_kept_an_eye_on(results, rule):
+    made = run_script(rule, "results/small", cwd=results.parent)
+    assert made.returncode == 0, made.stderr
+    assert not audit(results / "small").of(FAILURE)
+    assert summary(audit(results / "small"))[rule] == {"checked": 1, "passed": 1, "warned": 0, "failed": 0}
+    path = results / "small" / PAGES[rule]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:99] + bytes([whole[99] ^ 1]) + whole[100:])
+    assert_noticed(
+        failures(results),
+        rule,
+        "small",
+        path.name,
+        f"changed since it was made: sha256 expected {hashlib.sha256(whole).hexdigest()}",
+    )
+    path.write_bytes(whole)
+    record = results / f"small/provenance/{rule}.json"
+    write_json(record, read_json(record) | {"seconds": 0.1})
+    assert_noticed(failures(results), rule, "small", record.name, "edited")
+    record.unlink()
+    assert_noticed(failures(results), rule, "small", path.name, "no such file")
+    # tables made anew of changed runs leave an old page behind
+    run_script(rule, "results/small", cwd=results.parent)
+    forge(results / "small/provenance/figures.json", outputs=[])
+    facts = read_json(results / "small/provenance/figures.json") | {"seconds": 0.1}
+    write_json(results / "small/provenance/figures.json", facts | {"seal": seal(facts)})
+    old = [f.message for f in audit(results / "small").of(WARNING) if f.rule == rule]
+    assert old == [f"made of other results than are there now; make {rule} again"]
+
+
+def test_a_page_is_not_recorded_outside_of_the_study(results, tmp_path):
+    shutil.move(results / "small/provenance", tmp_path / "outside")
+    (results / "small/provenance").symlink_to(tmp_path / "outside")
+    before = sorted(path.name for path in (tmp_path / "outside").iterdir())
+    result = run_script("report", "results/small", cwd=results.parent)
+    assert result.returncode == 1
+    assert "provenance: a link" in result.stderr.splitlines()[-1]
+    assert sorted(path.name for path in (tmp_path / "outside").iterdir()) == before
 
 
 def test_a_replaced_spec_is_noticed(results):

@@ -25,6 +25,7 @@ from rocrate_validator import services
 from rocrate_validator.models import ValidationSettings
 
 from mixvae import crate
+from mixvae.audit.subject import read
 from mixvae.errors import UserError
 from mixvae.files import read_json, sha256
 from mixvae.spec import load
@@ -261,7 +262,7 @@ def test_twice_it_is_the_same_bytes(exported, tmp_path):
     shutil.copytree(exported, tmp_path / "results")
     for path in (tmp_path / "results").rglob("*"):
         os.utime(path, (1, 1))
-    crate.write(tmp_path / "other.zip", tmp_path / "results/small", None)
+    crate.write(tmp_path / "other.zip", read(tmp_path / "results/small", None)[0])
     assert sha256(tmp_path / "other.zip") == sha256(exported / "small/crate.zip")
 
 
@@ -317,7 +318,7 @@ def test_a_file_that_changes_meanwhile_leaves_no_crate(results, monkeypatch):
 
     monkeypatch.setattr(archive, "Graph", and_then)
     with pytest.raises(UserError, match=r"history\.csv: changed while it was exported"):
-        crate.write(results / "crate.zip", results / "small", None)
+        crate.write(results / "crate.zip", read(results / "small", None)[0])
     assert not list(results.glob("*crate*"))
 
 
@@ -339,7 +340,7 @@ def test_nothing_from_outside_gets_in(results, tmp_path):
     }
     content["datasets"]["../.."] = content["datasets"]["digits"]
     path.write_text(json.dumps(content))
-    crate.write(tmp_path / "crate.zip", results / "small", None)
+    crate.write(tmp_path / "crate.zip", read(results / "small", None)[0])
     names = names_of(tmp_path / "crate.zip")
     assert not any(".." in name or name.startswith("/") or other.name in name for name in names)
     assert f"results/runs/{run.name}/spec.json" in names
@@ -361,21 +362,21 @@ def test_records_that_are_none_are_named(results, tmp_path, change, message):
     path = sorted((results / "runs").glob("*-vae-*"))[0] / "provenance/train.json"
     path.write_text(json.dumps(read_json(path) | change))
     with pytest.raises(UserError, match=message):
-        crate.write(tmp_path / "crate.zip", results / "small", None)
+        crate.write(tmp_path / "crate.zip", read(results / "small", None)[0])
     assert not (tmp_path / "crate.zip").exists()
 
 
 def test_a_node_without_a_clock_is_no_obstacle(results, tmp_path):
     for path in results.rglob("provenance/*.json"):
         path.write_text(json.dumps(read_json(path) | {"start": "1970-01-01T00:00:00+00:00"}))
-    crate.write(tmp_path / "crate.zip", results / "small", None)
+    crate.write(tmp_path / "crate.zip", read(results / "small", None)[0])
     assert graph_of(tmp_path / "crate.zip")["#study"]["startTime"] == "1970-01-01T00:00:00+00:00"
 
 
 def test_other_code_than_the_crate_holds_is_said(results, tmp_path, capfd):
     path = sorted((results / "runs").glob("*-vae-*"))[0] / "provenance/train.json"
     path.write_text(json.dumps(read_json(path) | {"code_sha256": "f" * 64}))
-    crate.write(tmp_path / "crate.zip", results / "small", None)
+    crate.write(tmp_path / "crate.zip", read(results / "small", None)[0])
     assert "warning: 1 jobs were done by other code" in capfd.readouterr().err
     graph = graph_of(tmp_path / "crate.zip")
     assert "but for 1 jobs, whose code was another" in graph["./"]["description"]
@@ -400,7 +401,7 @@ def test_own_data_are_referred_to_and_the_graph_does_not_tell_where_they_lie(wor
     assert result.returncode == 0, result.stderr
     assert run_script("prepare", *options, cwd=workspace).returncode == 0
     path = workspace / "crate.zip"
-    crate.write(path, results / "own", None)
+    crate.write(path, read(results / "own", None)[0])
     raw, prepared = (graph_of(path)[f"#datasets/{dataset}/{name}"] for name in ("raw/data.npz", "data.npz"))
     assert raw["sha256"] == sha256(elsewhere / "data.npz")
     assert prepared["sha256"] == sha256(results / f"datasets/{dataset}/data.npz") != raw["sha256"]
@@ -416,7 +417,7 @@ def test_published_data_are_where_they_are_published(results, tmp_path, issues):
     content = read_json(results / "small/study.json")
     content["datasets"]["digits"]["files"]["digits.csv.gz"]["sources"] = ["https://example.org/a b/digits.csv.gz"]
     (results / "small/study.json").write_text(json.dumps(content))
-    crate.write(tmp_path / "crate.zip", results / "small", None)
+    crate.write(tmp_path / "crate.zip", read(results / "small", None)[0])
     graph = graph_of(tmp_path / "crate.zip")
     entity = graph["https://example.org/a%20b/digits.csv.gz"]
     assert entity["sha256"] == sha256(results / "datasets/digits/raw/digits.csv.gz")

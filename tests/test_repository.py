@@ -41,7 +41,7 @@ ROOMS = [
     ("figures", "published", "headline"),
     ("costs", "provenance", "cli", "tabulation"),
     ("audit", "lineage", "verification"),
-    ("crate",),
+    ("report", "crate"),
 ]
 
 

@@ -237,18 +237,21 @@ def likelihood_table(study: StudyRuns, metrics: pd.DataFrame, runs: Path, missin
 def controls(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> dict[str, float]:
     """Return for every column the negative log-likelihood of the constant predictor with its likelihood; NaN where that is missing."""
     values = _values(metrics)
-    nll = {
-        spec.likelihood: values.get(run, {}).get("nll", (math.nan,))[0]
-        for run, spec in study.runs.items()
-        if spec.model == "constant" and spec.dataset == dataset
+    return {column: values.get(run, {}).get("nll", (math.nan,))[0] for column, run in control_runs(study, dataset).items()}
+
+
+def control_runs(study: StudyRuns, dataset: str) -> dict[str, str]:
+    """Return for every column that has one the run of the constant predictor with its likelihood."""
+    constants = {
+        spec.likelihood: run for run, spec in study.runs.items() if spec.model == "constant" and spec.dataset == dataset
     }
     result = {}
     for run, column in column_names(study, dataset).items():
         likelihood = study.runs[run].likelihood
         # nothing to lose in a constant: the control of zero-inflated counts is not inflated
-        theirs = [other for other in nll if other == likelihood or (other.name, likelihood.name) == ("nb", "zinb")]
+        theirs = [other for other in constants if other == likelihood or (other.name, likelihood.name) == ("nb", "zinb")]
         if theirs:
-            result[column] = nll[theirs[0]]
+            result[column] = constants[theirs[0]]
     return result
 
 

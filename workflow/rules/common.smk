@@ -146,6 +146,21 @@ def files_of(rule):
     return [str(file) for file in WHOLE[rule].files]
 
 
+def shown(rule):
+    """The files of a rule, tables and figures with what Snakemake's own report says of them."""
+    return [captioned(Path(file)) for file in files_of(rule)]
+
+
+def captioned(file):
+    category = {".csv": "tables", ".png": "figures"}.get(file.suffix)
+    if category is None or file.name in ("skipped.csv", "failures.csv"):
+        return str(file)
+    kind, _, dataset = file.stem.partition("_")
+    labels = {"data set": dataset or "all", "kind": kind}
+    caption = f"../report/{category}/{kind}.rst"
+    return report(str(file), caption=caption, category=category, subcategory=labels["data set"], labels=labels)
+
+
 def take_the_lead():
     """Refuse to start beside another Snakemake, also where its lock was removed by hand."""
     from mixvae import head

@@ -19,7 +19,7 @@ rule tabulate:
         published="config/published.csv",
         runs=FOR_TABLES,
     output:
-        files_of("tabulate"),
+        shown("tabulate"),
     log:
         f"{STUDY}/logs/tabulate.log",
     benchmark:
@@ -41,7 +41,7 @@ rule figures:
         tables=[str(file) for file in WHOLE["figures"].inputs if file.parent.name == "tables"],
         runs=FOR_FIGURES,
     output:
-        files_of("figures"),
+        shown("figures"),
     log:
         f"{STUDY}/logs/figures.log",
     benchmark:

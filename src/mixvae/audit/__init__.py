@@ -4,6 +4,6 @@ Nothing in them is executed: JSON is parsed, arrays are read without pickle, lin
 that cannot be read is a finding like any other.
 """
 
-from mixvae.audit.checks import audit
+from mixvae.audit.checks import audit, examine
 
-__all__ = ["audit"]
+__all__ = ["audit", "examine"]

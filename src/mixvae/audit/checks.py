@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from mixvae.audit import complete, consistent, intact, plausible, recomputed, strays, subject
+from mixvae.audit import complete, consistent, intact, pages, plausible, recomputed, strays, subject
 from mixvae.audit.findings import Findings
+from mixvae.audit.subject import Subject
 from mixvae.spec import Expansion
 
 CHECKS = {
     "complete": complete.check,
     "intact": intact.check,
     "strays": strays.check,
+    "pages": pages.check,
     "consistent": consistent.check,
     "recomputed": recomputed.check,
     "plausible": plausible.check,
@@ -21,7 +23,12 @@ CHECKS = {
 
 
 def audit(folder: Path, expansion: Expansion | None = None) -> Findings:
-    """Return what is found in results/<study>.
+    """Return what is found in results/<study>; see `examine`."""
+    return examine(folder, expansion)[1]
+
+
+def examine(folder: Path, expansion: Expansion | None = None) -> tuple[Subject, Findings]:
+    """Return the study in results/<study> as it was read, and what is found in it.
 
     Arguments:
         folder: The study's; runs/ and datasets/ lie beside it.
@@ -33,4 +40,4 @@ def audit(folder: Path, expansion: Expansion | None = None) -> Findings:
         # numbers that are not finite are findings, not warnings of numpy
         with findings.guarded("study", study.study.name, folder), np.errstate(all="ignore"):
             check(study, findings)
-    return findings
+    return study, findings

@@ -6,18 +6,18 @@ import os
 from pathlib import Path
 
 from mixvae.audit.findings import Findings
+from mixvae.audit.pages import PAGES
 from mixvae.audit.subject import Subject
 
 OUTSIDE = ("logs", "benchmarks", "checkpoints", "provenance")
 """Folders beside the results; of provenance only the study's own records are asked for, as other studies share runs."""
-MADE_LATER = ("audit.json", "audit.md")
-"""What is made of a finished study."""
+AUDIT = ("audit.json", "audit.md")
 
 
 def check(subject: Subject, findings: Findings) -> None:
     """Warn of every file and folder in the folders of the study, its runs and its data sets that should not be there."""
     known = {file for step in subject.steps for file in (*subject.made_by(step), step.provenance)}
-    known |= {subject.folder / name for name in MADE_LATER}
+    known |= {subject.folder / name for name in (*AUDIT, *PAGES.values())}
     folders = {file.parent for file in known}
     owners = {step.folder: step for step in subject.steps}
     for folder in sorted(folders):

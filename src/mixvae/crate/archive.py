@@ -11,7 +11,7 @@ from typing import Any
 
 from rocrate.model.metadata import BASENAME
 
-from mixvae.audit.subject import read
+from mixvae.audit.subject import Subject
 from mixvae.crate import contents
 from mixvae.crate.actions import Actions
 from mixvae.crate.contents import Item
@@ -19,23 +19,20 @@ from mixvae.crate.graph import Graph
 from mixvae.errors import UserError
 from mixvae.files import atomic
 from mixvae.progress import say
-from mixvae.spec import Expansion
 
 CHUNK = 1 << 20
 
 
-def write(path: Path, folder: Path, expansion: Expansion | None) -> int:
-    """Write the crate of the study in results/<study>, and return how many files it holds.
+def write(path: Path, subject: Subject) -> int:
+    """Write the crate of a study that was audited, and return how many files it holds.
 
     Arguments:
         path: Of the zip.
-        folder: The study's; runs/ and datasets/ lie beside it.
-        expansion: The study's config where it is at hand.
+        subject: The study.
 
     rocrate makes the graph; the zip is written here since its own has the time of writing in it. Raises UserError for a file that
     changes meanwhile.
     """
-    subject, _ = read(folder, expansion)
     workflow, results = list(contents.workflow(subject.study)), contents.results(subject)
     graph = Graph(subject, workflow, results)
     Actions(graph)

@@ -1,0 +1,70 @@
+"""Pages: the report and the crate, which are made of a finished study, are as they were made, and of the results as they are now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mixvae.audit.findings import Findings
+from mixvae.audit.reading import Unreadable, locate, read_mapping
+from mixvae.audit.subject import Subject
+from mixvae.errors import UserError
+from mixvae.files import sha256
+from mixvae.provenance import record, seal
+from mixvae.spec.steps import Step
+
+PAGES = {"report": "report.html", "export": "crate.zip"}
+"""By what makes it, the file in the study's folder."""
+
+
+@contextmanager
+def making(rule: str, subject: Subject) -> Iterator[Path]:
+    """Yield where a page is to be written, and leave a record of it. Raises UserError where that would lie elsewhere."""
+    folder = subject.folder / "provenance"
+    if folder.is_symlink():
+        raise UserError(f"{folder}: a link; records are written into the study's own folder only")
+    path = subject.folder / PAGES[rule]
+    read = [step.provenance for step in _last(subject) if subject.there(step.provenance)]
+    with record(rule, folder / f"{rule}.json", inputs=read, outputs=[path]):
+        yield path
+
+
+def forget(rule: str, findings: Findings) -> None:
+    """Drop what was found of an old page that is about to be replaced."""
+    findings.jobs = [job for job in findings.jobs if job[0] != rule]
+    findings.all = [finding for finding in findings.all if finding.rule != rule]
+
+
+def check(subject: Subject, findings: Findings) -> None:
+    """Compare every page that is there with its record, and that with the records of what it was made from."""
+    for rule, name in PAGES.items():
+        path = subject.folder / name
+        if os.path.lexists(path):
+            findings.jobs.append((rule, subject.study.name))
+            with findings.guarded(rule, subject.study.name, path):
+                _page(rule, path, subject, findings)
+
+
+def _page(rule: str, path: Path, subject: Subject, findings: Findings) -> None:
+    again = f"make {rule} again"
+    noted = path.parent / "provenance" / f"{rule}.json"
+    try:
+        facts, found = read_mapping(noted, subject.results), sha256(locate(path, subject.results))
+    except Unreadable as reason:
+        findings.fail(rule, subject.study.name, path, f"it or its record {noted.name}: {reason}; {again}")
+        return
+    made, read = ({Path(name).name: digest for name, digest in facts[kind].items()} for kind in ("outputs", "inputs"))
+    if facts.get("seal") != seal(facts):
+        findings.fail(rule, subject.study.name, noted, f"the record was edited: its content is not what its seal says; {again}")
+    if made.get(path.name) != found:
+        message = f"changed since it was made: sha256 expected {made.get(path.name)} found {found}; {again}"
+        findings.fail(rule, subject.study.name, path, message)
+    if read != {step.provenance.name: subject.digests[step.provenance] for step in _last(subject)}:
+        findings.warn(rule, subject.study.name, path, f"made of other results than are there now; {again}")
+
+
+def _last(subject: Subject) -> list[Step]:
+    """Return the jobs whose records stand for all results."""
+    return [step for step in subject.steps if step.rule in ("tabulate", "figures")]
