@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from conftest import ROOT, run_script
 
@@ -62,3 +65,9 @@ def test_files_of_an_earlier_version_of_a_study_are_removed(tmp_path):
     keep_only(tmp_path, ["ablation_a"])
     assert {path.name for path in tmp_path.iterdir()} == {"ablation_a.md", "ablation_a.csv"}
     keep_only(tmp_path / "gone", [])
+
+
+def test_a_reader_that_has_had_enough_is_no_mistake():
+    command = f"{sys.executable} {ROOT}/scripts/check.py smoke | head -n 0"
+    result = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (141, "")

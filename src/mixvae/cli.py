@@ -24,6 +24,8 @@ USER_ERROR = 1
 RESUMABLE = 75
 """What was done is saved and the job asks to be started again; EX_TEMPFAIL of sysexits.h."""
 INTERRUPTED = 130
+READER_LEFT = 141
+"""As a shell gives it for SIGPIPE."""
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """A full disk, quota or broken device meets a file that is open, so that the error does not know its name."""
 
@@ -31,7 +33,13 @@ OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 def run(main: Callable[[], int | None]) -> None:
     """Call `main` and leave the process with its exit code; a UserError, or a file that cannot be read or written, is one line."""
     try:
-        sys.exit(main() or 0)
+        code = main() or 0
+        sys.stdout.flush()
+        sys.exit(code)
+    except BrokenPipeError:
+        # whoever read the output, as head does, has had enough; python would complain once more on leaving
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(READER_LEFT)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USER_ERROR)
