@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -18,7 +17,9 @@ from mixvae.tables import MEASURES
 
 LOOK = {"color": "#1f4e79", "marker": "o", "markersize": 4.5, "linewidth": 1.6}
 NEXT_LOOK = {"color": "#4f9d7a", "marker": "D", "markersize": 4, "linewidth": 1.6}
-VERDICT_LOOK = {"color": "0.4", "marker": "o", "markersize": 4.5, "linestyle": ""}
+GREY = "0.4"
+"""Of what a legend says of all colours."""
+VERDICT_LOOK = {"color": GREY, "marker": "o", "markersize": 4.5, "linestyle": ""}
 SEED_LOOK = {"color": "#d9822b", "marker": "|", "markersize": 4, "linewidth": 1.0}
 HOLLOW = {"markerfacecolor": "white"}
 OVER_SEEDS = {"min-max": "range", "95 % bootstrap": "95 % bootstrap interval"}
@@ -55,9 +56,9 @@ def comparisons(view: View) -> Figure | None:
     for ax in figure.axes:
         ax.axvline(0, color="black", linewidth=0.8, zorder=1)
     again, tests = table.dropna(subset="seed_kind"), f"adjusted by Holm for {int(table.p.notna().sum())} comparisons"
-    over_points = f"mean and 95 % interval over {_count(table.points, 'test point')}"
-    looks = {"K = 1": (LOOK, table.against == 1), "the next smaller K": (NEXT_LOOK, table.against > 1)}
-    entries = [(f"against {K}: {over_points}", look) for K, (look, rows) in looks.items() if rows.any()]
+    looks = {"K = 1": (LOOK, table.against == 1), "the next smaller K, where not 1": (NEXT_LOOK, table.against > 1)}
+    entries = [(f"against {K}", look | {"linestyle": ""}) for K, (look, rows) in looks.items() if rows.any()]
+    entries.append((f"mean and 95 % interval over {_count(table.points, 'test point')}", {"color": GREY, "linewidth": 1.6}))
     if len(again):
         kinds = " or ".join(OVER_SEEDS[kind] for kind in again.seed_kind.unique())
         entries.append((f"{kinds} over {_count(again.seeds, 'seed')}", SEED_LOOK))
@@ -132,44 +133,50 @@ def _forest(frame: pd.DataFrame, unit: str, grouped: bool = True) -> Figure:
         grouped: Whether the rows of a column lie together.
     """
     metrics, measures = list(frame.metric.unique()), list(frame.measure.unique())
-    places = [_places(frame[frame.measure == measure], grouped) for measure in measures]
-    heights = [(max(rows.values()) + 1) * ROW + LINE * _extra(rows) + AROUND for rows in places]
+    names = [_names(frame[frame.measure == measure], grouped) for measure in measures]
+    places = [_places(rows, grouped) for rows in names]
+    heights = [(max(rows.values()) + 1) * ROW + AROUND for rows in places]
     figure, axes = plt.subplots(
         len(measures), len(metrics), squeeze=False, sharex="row", sharey="row", layout="constrained",
         figsize=(2.6 * len(metrics) + 1.6, sum(heights)), height_ratios=heights,
     )  # fmt: skip
-    for measure, rows, line in zip(measures, places, axes, strict=True):
+    for measure, rows, called, line in zip(measures, places, names, axes, strict=True):
         for metric, ax in zip(metrics, line, strict=True):
             _panel(ax, frame[(frame.metric == metric) & (frame.measure == measure)], rows)
+            ax.set_yticks(list(rows.values()), called.values(), fontsize=7)
             ax.set_title(f"{metric}, {measure}" if len(measures) > 1 else metric, fontsize=9)
         line[len(line) // 2].set_xlabel(unit, fontsize=9)
     return figure
 
 
-def _places(part: pd.DataFrame, grouped: bool) -> dict[Row, float]:
-    """Return the height of every row, with a gap between columns where they are grouped, and less between those of one K."""
-    places: dict[Row, float] = {}
-    last, place = Row("", 0, 0), -1.0
-    for row in part[["column", "K", "against"]].drop_duplicates().itertuples(index=False):
-        place += CLOSE if row[:2] == last[:2] else 1 + GAP * (grouped and bool(places) and row.column != last.column)
-        last = Row(*row)
-        places[last] = place
-    return places
-
-
-def _names(rows: Iterable[Row]) -> list[str]:
-    """Return what the rows are called; the second of one K is called by what tells it from the first."""
-    names, last = [], Row("", 0, 0)
-    for row in rows:
-        against = f" against {row.against}" if row.against else ""
-        names.append(against.strip() if row[:2] == last[:2] else f"{wrapped(row.column, LABEL, lines=2)}, K={row.K}{against}")
+def _names(part: pd.DataFrame, grouped: bool) -> dict[Row, str]:
+    """Return what every row is called; where columns are grouped, by what tells it from the row above."""
+    names: dict[Row, str] = {}
+    last = Row("", 0, 0)
+    for row in part[["column", "K", "against"]].drop_duplicates().itertuples(index=False, name=None):
+        row = Row(*row)
+        against = f"against {row.against}" if row.against else ""
+        if grouped and row[:2] == last[:2]:
+            names[row] = against
+        elif grouped and row.column == last.column:
+            names[row] = f"K={row.K} {against}"
+        else:
+            names[row] = f"{wrapped(row.column, LABEL, lines=2)}, K={row.K} {against}".rstrip()
         last = row
     return names
 
 
-def _extra(rows: Collection[Row]) -> int:
-    """Return how many lines the names of rows take beyond one each, at the longest for all."""
-    return len(rows) * max(name.count("\n") for name in _names(rows))
+def _places(names: dict[Row, str], grouped: bool) -> dict[Row, float]:
+    """Return the height of every row, with room for its name: a gap between columns where they are grouped, less within one K."""
+    places: dict[Row, float] = {}
+    last = None
+    for row, name in names.items():
+        place = 0.0
+        if last:
+            apart = CLOSE if row[:2] == last[:2] else 1 + GAP * (grouped and row.column != last.column)
+            place = places[last] + apart + (name.count("\n") + names[last].count("\n")) / 2 * LINE / ROW
+        places[row], last = place, row
+    return places
 
 
 def _panel(ax: Axes, part: pd.DataFrame, rows: dict[Row, float]) -> None:
@@ -182,7 +189,6 @@ def _panel(ax: Axes, part: pd.DataFrame, rows: dict[Row, float]) -> None:
             row["beside"], (1, place), (2, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
             fontsize=7, va="center", annotation_clip=False,
         )  # fmt: skip
-    ax.set_yticks(list(rows.values()), _names(rows), fontsize=7)
     ax.set_ylim(max(rows.values()) + 0.7, -0.6)
     ax.tick_params(axis="x", labelsize=8)
     ax.grid(visible=False, axis="y")
