@@ -92,7 +92,11 @@ def test_an_untouched_study_passes_and_says_so(small_study):
     written = read_json(small_study / "results/small/audit.json")
     assert written["passed"]
     assert {(f["level"], f["check"]) for f in written["findings"]} >= {(WARNING, "plausible"), (NOTE, "plausible")}
-    assert any("-elbo from K = 1 to 2: " in f["message"] for f in written["findings"] if f["level"] == NOTE)
+    (told,) = [f for f in written["findings"] if f["level"] == NOTE and "-elbo from K = 1 to 2: " in f["message"]]
+    (row,) = [row for row in pd.read_csv(small_study / told["file"]).to_dict("records") if row["metric"] == "-elbo"]
+    delta, low, high, p = (row[name] for name in ("delta", "low", "high", "p_adjusted"))
+    assert f"standard+none: -elbo from K = 1 to 2: {delta:+.4f} [{low:+.4f}, {high:+.4f}], Holm-adjusted p" in told["message"]
+    assert told["message"].endswith("no difference shown" if p >= 0.05 else "better" if delta < 0 else "worse")
     assert any("no better than the constant" in f["message"] for f in written["findings"] if f["level"] == WARNING)
     assert (small_study / "results/small/audit.md").read_text().startswith("# Audit of small\n\npassed: ")
 

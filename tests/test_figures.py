@@ -133,7 +133,7 @@ CASES = {
         [
             "-elbo, binary pixels",
             "nll_matched, real numbers",
-            "vae standard+none (bernoulli), K=2",
+            "vae standard+none (bernoulli), K=2 against 1",
             "95 % interval over 14 test points",
             "range over 2 seeds",
             "p < 0.05, adjusted by Holm for 6 comparisons",
@@ -143,7 +143,7 @@ CASES = {
     "comparisons colours": (
         COLOURED[:2],
         3,
-        ["nll_miselbo", "difference to K = 1 (nats per test point)", "standard+none, K=2"],
+        ["nll_miselbo", "difference (nats per test point)", "standard+none, K=2 against 1", "against K = 1"],
     ),
     "ranking greys": (
         GREYS,
@@ -282,11 +282,13 @@ def test_many_columns_and_long_names_fit(tmp_path, monkeypatch):
 def intervals_of(tmp_path, columns: int, Ks: tuple[int, ...]) -> View:
     """Return a view of tables in which everything is known: the difference of row n is n / 10, and so is its place."""
     names = [f"standard+none (a long variant of a run that goes on and on, latent={c})" for c in range(columns)]
-    rows = [(names[c], K) for c in range(columns) for K in Ks]
+    pairs = [(K, against) for smaller, K in itertools.pairwise((1, *Ks)) for against in sorted({1, smaller})]
     (tmp_path / "s/tables").mkdir(parents=True)
     for kind, order in (("comparisons", comparisons.COLUMNS), ("ranking", ranking.COLUMNS)):
-        frame = pd.DataFrame(rows, columns=["column", "K"]).assign(
-            against=1, points=10_000, seeds=2, seed_kind="min-max", unreliable=True, stopped_by_budget=True, mean=9.0
+        cells = pairs if kind == "comparisons" else [(K, 0) for K in Ks]
+        rows = [(name, *cell) for name in names for cell in cells]
+        frame = pd.DataFrame(rows, columns=["column", "K", "against"]).assign(
+            points=10_000, seeds=2, seed_kind="min-max", unreliable=True, stopped_by_budget=True, mean=9.0
         )
         number = np.arange(len(rows)) / 10
         frame = frame.assign(delta=number, low=number - 1, high=number + 2, seed_low=number - 0.5, seed_high=number + 0.25)
@@ -301,13 +303,15 @@ def intervals_of(tmp_path, columns: int, Ks: tuple[int, ...]) -> View:
     return view
 
 
-@pytest.mark.parametrize(("columns", "Ks"), [(1, (2, 4)), (15, (2, 4, 8, 16))])
+@pytest.mark.parametrize(("columns", "Ks"), [(1, (2, 4)), (15, (2, 4, 8, 16)), (60, (2, 3, 4))])
 @pytest.mark.parametrize("kind", ["comparisons", "ranking"])
 def test_intervals_are_readable_with_few_and_with_many_rows(tmp_path, kind, columns, Ks):
     figure = figures.FIGURES[kind](intervals_of(tmp_path, columns, Ks))
     assert_nothing_overlaps(figure)
     names = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
-    assert len(names) == columns * len(Ks)
+    assert len(names) == columns * (2 * len(Ks) - 1 if kind == "comparisons" else len(Ks))
+    if kind == "comparisons":
+        assert figure.get_size_inches()[1] < 0.25 * len(names) + 1.5
     for above, below in itertools.pairwise(names):
         assert above.y0 > below.y1
     beside = [text for ax in figure.axes for text in ax.texts]
@@ -322,16 +326,32 @@ def test_intervals_are_readable_with_few_and_with_many_rows(tmp_path, kind, colu
 def test_forest_has_both_intervals_and_fills_what_is_shown(tmp_path):
     figure = figures.FIGURES["comparisons"](intervals_of(tmp_path, 2, (2, 4)))
     ax = figure.axes[0]
-    points = [line for line in ax.lines if line.get_marker() == "o"]
-    assert [line.get_xdata()[0] for line in points] == pytest.approx([0, 0.1, 0.2, 0.3])
-    assert [line.get_markerfacecolor() == "white" for line in points] == [False, False, True, True]
+    points = [line for line in ax.lines if line.get_marker() in ("o", "D")]
+    assert [line.get_xdata()[0] for line in points] == pytest.approx([n / 10 for n in range(6)])
+    assert [line.get_markerfacecolor() == "white" for line in points] == [False, False, True, True, True, True]
+    # K = 2 against 1, 4 against 1 and 4 against 2
+    assert [line.get_marker() for line in points] == ["o", "o", "D"] * 2
+    assert len({line.get_color() for line in points}) == 2
+    names = [label.get_text().split("latent=")[-1] for label in ax.get_yticklabels()]
+    assert names == [name for c in (0, 1) for name in (f"{c}), K=2 against 1", "K=4 against 1", "against 2")]
+    assert {"against K = 1", "against the next smaller K, where not 1"} <= set(texts(figure))
     drawn = [collection.get_segments()[0] for collection in ax.collections]
-    assert [list(segment[:, 0]) for segment in drawn] == [pytest.approx([n / 10 - 1, n / 10 + 2]) for n in range(4)]
+    assert [list(segment[:, 0]) for segment in drawn] == [pytest.approx([n / 10 - 1, n / 10 + 2]) for n in range(6)]
     seeds = [line for line in ax.lines if line.get_marker() == "|"]
-    assert [list(line.get_xdata()) for line in seeds] == [pytest.approx([n / 10 - 0.5, n / 10 + 0.25]) for n in range(4)]
+    assert [list(line.get_xdata()) for line in seeds] == [pytest.approx([n / 10 - 0.5, n / 10 + 0.25]) for n in range(6)]
     for segment, line in zip(drawn, seeds, strict=True):
         assert segment[0, 1] < line.get_ydata()[0] < segment[0, 1] + 0.5  # below its own, above the next
     assert any(list(line.get_xdata()) == [0, 0] for line in ax.lines)
+    plt.close("all")
+
+
+def test_without_k_1_every_k_is_drawn_against_the_next_smaller(tmp_path):
+    specs = [spec_of("greys", "cpvae", K=K) for K in (3, 5)]
+    view = make(tmp_path, specs)
+    assert "comparisons_greys" in figure_names(specs, {"greys": view.info})
+    figure = figures.FIGURES["comparisons"](view)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["cpvae, K=5 against 3"]
+    assert "against K = 1" not in texts(figure)
     plt.close("all")
 
 

@@ -8,21 +8,28 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, run_script
+from conftest import ROOT, run_script, small_spec
+from test_tables import make, study_of
+from test_tables import run as run_of
 
-from mixvae.audit import examine
+from mixvae.audit import examine, plausible
+from mixvae.audit.findings import Findings
 from mixvae.audit.reading import Unreadable
-from mixvae.audit.subject import read
+from mixvae.audit.subject import Subject, read
+from mixvae.comparisons import compare, markdown
+from mixvae.errors import UserError
 from mixvae.files import read_json, write_json
+from mixvae.lineage import trace
 from mixvae.report import html, pages
 from mixvae.report.cost import costs
 from mixvae.report.figures import figures
 from mixvae.report.findings import CLAIM, comparisons, difference, published, ranking
-from mixvae.report.grids import entry
+from mixvae.report.grids import entry, frame_of, shown
 
 BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
 EVIL = (
@@ -395,39 +402,183 @@ def test_a_difference_is_told_with_its_intervals():
     assert "-0.170 to -0.100; Holm-adjusted p = 0.200; one seed" in unclear
 
 
+def told(rows: list[dict], *specs) -> list[str]:
+    """Return what is said of a study of these runs whose comparisons are `rows`."""
+    return comparisons(SimpleNamespace(study=study_of(specs)), "digits", pd.DataFrame(rows))
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ([{}, {}], "borne out by every comparison with K = 1 for"),
-        ([{}, {"p_adjusted": 0.05}], "borne out in part, and nowhere contradicted for"),
-        ([{"p_adjusted": 0.9}, {"p_adjusted": np.nan}], "neither borne out nor contradicted for"),
-        ([{}, {"delta": 0.1}], "contradicted for"),
+        ([{}, {}], "borne out for the models trained here: better in 4 of 4 comparisons with K = 1."),
+        (
+            [{}, {"p_adjusted": 0.05}],
+            "borne out in part, and nowhere contradicted, for the models trained here: better in 2 of 4 comparisons with K = 1.",
+        ),
+        (
+            [{"p_adjusted": 0.9}, {"p_adjusted": np.nan}],
+            "neither borne out nor contradicted for the models trained here: better in none of 4 comparisons with K = 1.",
+        ),
+        ([{}, {"delta": 0.1}], "contradicted for the models trained here: worse in 2 of 4 comparisons with K = 1."),
+        # what is not there bears nothing out
+        (
+            [{}],
+            "borne out in part, and nowhere contradicted, for the models trained here: better in 2 of 2 comparisons with K = 1."
+            " Of 4 comparisons 2 could not be made, and of these nothing is known.",
+        ),
     ],
 )
 def test_the_claim_is_answered_by_what_is_shown(changes, said):
+    specs = [small_spec(K=K, latent=latent) for latent in (3, 4) for K in (1, 4)]
     rows = [
-        row(metric=metric, column=f"c{n}", **change) for metric in ("-elbo", "nll_matched") for n, change in enumerate(changes)
+        row(metric=metric, column=f"standard+none (latent={latent})", **change)
+        for metric in ("-elbo", "nll_matched")
+        for latent, change in enumerate(changes, 3)
     ]
-    texts = comparisons(None, "digits", pd.DataFrame(rows))
-    assert texts[0] == f"{CLAIM} is {said} the models trained here."
+    assert told(rows, *specs)[0] == f"{CLAIM} is {said}"
+
+
+def test_steps_and_comparisons_with_one_component_are_told_apart():
+    specs = [small_spec(K=K, latent=latent) for latent, Ks in ((3, (1, 2, 4)), (4, (2, 4))) for K in Ks]
+    pairs = {3: ((2, 1), (4, 1), (4, 2)), 4: ((4, 2),)}
+    rows = [
+        row(
+            metric=metric,
+            column=f"standard+none (latent={latent})",
+            K=K,
+            against=against,
+            p_adjusted=0.3 if against > 1 else 0.01,
+        )
+        for metric in ("-elbo", "nll_matched")
+        for latent, those in pairs.items()
+        for K, against in those
+    ]
+    texts = told(rows, *specs)
+    assert "in part, and nowhere contradicted" in texts[0]
+    assert texts[0].endswith("better in 2 of 6 steps from one K to the next and in 4 of 4 comparisons with K = 1.")
+    assert texts[1].startswith("-elbo: better in 1 of 3 steps from one K to the next, worse in none; ")
+    assert "In 2 no difference is shown, which does not mean that there is none." in texts[1]
+    assert texts[2].startswith("-elbo: better in 2 of 2 comparisons with K = 1, worse in none; ")
+    assert "no difference" not in texts[2]
+    assert [text.startswith("nll_matched: better") for text in texts[3:5]] == [True, True]
+    # the largest K of a column against K = 1, or else against the next smaller
+    assert [
+        re.match(r"standard\+none \(latent=(\d)\): .* from K = (\d) to K = (\d)\b", text).groups() for text in texts[5:]
+    ] == [
+        ("3", "1", "4"),
+        ("4", "2", "4"),
+    ]
+
+
+def test_categories_are_no_components_of_the_claim():
+    specs = [run_of("cpvae", "digits", K=10), run_of("cpvae", "digits", K=16), *(small_spec(K=K) for K in (1, 2))]
+    columns = {"cpvae": (16, 10), "vae standard+none": (2, 1)}
+    rows = [
+        row(metric=metric, column=column, K=K, against=against, delta=0.1 if column == "cpvae" else -0.1)
+        for metric in ("-elbo", "nll_matched")
+        for column, (K, against) in columns.items()
+    ]
+    texts = told(rows, *specs)
+    assert texts[0] == f"{CLAIM} is borne out for the models trained here: better in 2 of 2 comparisons with K = 1."
+    assert texts[-1].startswith("cpvae: nll_matched rises by 0.100 nats from K = 10 to K = 16")
+    texts = told(rows[::2], *specs[:2])
+    assert [text.split(":")[0] for text in texts] == ["cpvae"]
 
 
 def test_sixty_columns_are_told_in_a_few_sentences():
+    specs = [small_spec(K=K, latent=latent) for latent in range(1, 61) for K in (1, 2, 4)]
     rows = [
-        row(metric=metric, column=f"c{n}", K=K, delta=(n - 40) / 100, p_adjusted=0.01 if n != 40 else 1.0)
+        row(
+            metric=metric,
+            column=f"standard+none (latent={latent})",
+            K=K,
+            against=against,
+            delta=(latent - 41) / 100,
+            p_adjusted=0.01 if latent != 41 else 1.0,
+        )
         for metric in ("-elbo", "nll_miselbo", "nll_matched")
-        for n in range(60)
-        for K in (2, 4)
+        for latent in range(1, 61)
+        for K, against in ((2, 1), (4, 1), (4, 2))
     ]
-    texts = comparisons(None, "digits", pd.DataFrame(rows))
-    assert len(texts) == 5
-    assert texts[2].startswith(
-        "nll_matched: better than at K = 1 in 80 of 120 comparisons, worse in 38; differences -0.400 to +0.190"
+    texts = told(rows, *specs)
+    assert len(texts) == 8
+    assert "worse in 76 of 240 steps from one K to the next and in 76 of 240 comparisons with K = 1." in texts[0]
+    assert texts[4].startswith(
+        "nll_matched: better in 80 of 120 comparisons with K = 1, worse in 38; differences -0.400 to +0.190"
     )
-    assert "In 2 no difference is shown" in texts[2]
-    assert texts[3].startswith("The best of 60 columns: c0: nll_matched falls by 0.400 nats from K = 1 to K = 4")
-    assert texts[4].startswith("The worst of 60 columns: c59: nll_matched rises by 0.190 nats")
+    assert "In 2 no difference is shown" in texts[4]
+    assert texts[5].startswith(
+        "The largest of 114 rises: standard+none (latent=60): -elbo rises by 0.190 nats from K = 1 to K = 2"
+    )
+    assert texts[6].startswith(
+        "The best of 60 columns: standard+none (latent=1): nll_matched falls by 0.400 nats from K = 1 to K = 4"
+    )
+    assert texts[7].startswith("The worst of 60 columns: standard+none (latent=60): nll_matched rises by 0.190 nats")
     assert comparisons(None, "digits", pd.DataFrame(rows)[:0]) == []
+
+
+@pytest.fixture
+def turning(tmp_path) -> Subject:
+    """A study in which K = 2 is better than 1, and 4 worse than 2 though better than 1."""
+    specs = [small_spec(K=K, seed=seed) for K in (1, 2, 4) for seed in (0, 1)]
+    study, metrics, missing = make(tmp_path / "results/runs", specs, [30, 31, 10, 11, 15, 16])
+    subject = Subject(tmp_path / "results", study, [], {})
+    frame = compare(study, metrics, tmp_path / "results/runs", missing, "digits")
+    table = subject.folder / "tables/comparisons_digits.csv"
+    table.parent.mkdir(parents=True)
+    frame.to_csv(table, index=False)
+    table.with_suffix(".md").write_text(markdown(frame, "digits"))
+    metrics.to_csv(subject.folder / "metrics.csv", index=False)
+    specs_as_json = {run: spec.model_dump(mode="json") for run, spec in study.runs.items()}
+    infos = {name: info.model_dump(mode="json") for name, info in study.datasets.items()}
+    write_json(subject.folder / "study.json", {"study": study.name, "runs": specs_as_json, "datasets": infos, "skipped": []})
+    # what an audit would have hashed
+    subject.__dict__["digests"] = {table: "of a job"}
+    return subject
+
+
+def test_four_components_worse_than_two_contradict_the_claim(turning):
+    texts = comparisons(turning, "digits", frame_of(turning, "comparisons_digits"))
+    assert texts[0] == (
+        f"{CLAIM} is contradicted for the models trained here: worse in 2 of 4 steps from one K to the next and in none of 4"
+        " comparisons with K = 1."
+    )
+    steps = [text for text in texts[1:] if "rises" in text]
+    assert len(steps) == 2
+    for text, metric in zip(steps, ("-elbo", "nll_matched"), strict=True):
+        assert text.startswith(
+            f"standard+none: {metric} rises by 5.000 nats from K = 2 to K = 4 (95 % interval over 40 test points"
+        )
+        assert "Holm-adjusted p < 0.001; seed by seed 5.000 to 5.000, 2 seeds)." in text
+    # and the audit says so, of steps alone
+    found = Findings([])
+    plausible._monotone("digits", turning, found)
+    assert len(found.all) == 6
+    assert [f.message.split(" [")[0] for f in found.all if "nll_matched" in f.message] == [
+        "standard+none: nll_matched from K = 1 to 2: -20.0000",
+        "standard+none: nll_matched from K = 2 to 4: +5.0000",
+    ]
+    assert [f.message.rpartition(", ")[2] for f in found.all] == ["better", "worse"] * 3
+
+
+def test_links_and_traces_lead_to_the_k_that_is_compared_with(turning):
+    (table,) = [table for table in shown(turning, {}) if table.name == "comparisons_digits"]
+    assert not table.problem
+    place = [header for header, _ in table.grid.headers].index("Δ")
+    lineages = {lineage.id: lineage for lineage in table.lineages}
+    K_of = {run: spec.K for run, spec in turning.study.runs.items()}
+    for cells in table.grid.rows:
+        lineage = lineages[cells[place].lineage]
+        assert {K_of[member.run] for member in lineage.members} == {int(cells[2].text)}
+        assert {K_of[member.run] for member in lineage.compared} == {int(cells[3].text)}
+        assert f"K = {cells[2].text}, against = {cells[3].text}; delta" in lineage.where
+    csv = turning.folder / "tables/comparisons_digits.csv"
+    with pytest.raises(UserError, match="ROW: 2 rows match; add against: 1, 2"):
+        trace(csv, "nll_matched,column=standard+none,K=4", "delta")
+    lines = trace(csv, "nll_matched,column=standard+none,K=4,against=2", "delta")
+    assert "K=4, against=2, column delta: 5.0" in lines[0]
+    runs = [line.rpartition("run ")[2] for line in lines if line.startswith("seed ") and "compared with" in line]
+    assert [K_of[name] for name in runs] == [2, 2]
 
 
 def test_the_first_rank_is_told_with_its_interval(small_study):
@@ -520,8 +671,6 @@ def test_captions_are_there_for_all_tables_and_figures():
 
 
 def test_an_unreadable_table_is_not_told_of(results):
-    from mixvae.report.grids import frame_of
-
     (results / "small/tables/comparisons_digits.csv").write_bytes(b"\xff\xfe")
     with pytest.raises(Unreadable):
         frame_of(read(results / "small", None)[0], "comparisons_digits")

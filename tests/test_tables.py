@@ -313,7 +313,7 @@ def test_points_of_other_data_are_not_paired(tmp_path):
     assert table(tmp_path, study, metrics, missing)["delta"].isna().all()
     frame = comparisons.compare(study, metrics, tmp_path, missing, "digits")
     assert frame.empty
-    assert "have seen other test points: standard+none, K = 2." in comparisons.markdown(frame, "digits")
+    assert "have seen other test points: standard+none, K = 2 against 1." in comparisons.markdown(frame, "digits")
     ranked = ranking.rank(study, metrics, tmp_path, missing, "digits")
     assert len(ranked) == 3
     assert ranked.attrs["left_out"] == ["Not ranked, since evaluated on other test points than the rest: standard+none, K = 2."]
@@ -333,41 +333,50 @@ def test_comparisons_are_paired_and_adjusted_as_one_family(tmp_path):
     frame = comparisons.compare(study, metrics, tmp_path, missing, "digits")
     assert frame.to_csv(index=False).splitlines()[0] == COMPARISONS
     columns = ["standard+none (latent=3)", "standard+none (latent=5)"]
-    assert list(zip(frame.metric, frame.column, frame.K, strict=True)) == list(
-        itertools.product(tables.COMPARABLE, columns, (2, 4))
+    assert list(zip(frame.metric, frame.column, zip(frame.K, frame.against, strict=True), strict=True)) == list(
+        itertools.product(tables.COMPARABLE, columns, ((2, 1), (4, 1), (4, 2)))
     )
-    rows = frame.set_index(["metric", "column", "K"])
-    found = rows.loc["-elbo", columns[0], 2]
+    rows = frame.set_index(["metric", "column", "K", "against"])
+    found = rows.loc["-elbo", columns[0], 2, 1]
     assert (found.delta, found.seed_low, found.seed_high, found.seed_kind) == pytest.approx((-1.5, -2, -1, "min-max"))
-    assert (found.against, found.points, found.seeds) == (1, N, 2)
+    assert (found.points, found.seeds) == (N, 2)
+    # 10.001 and 12 against 9 and 10
+    found = rows.loc["-elbo", columns[0], 4, 2]
+    assert (found.delta, found.seed_low, found.seed_high) == pytest.approx((1.5005, 1.001, 2))
 
     def side(K):
         files = [tmp_path / spec.id / "pointwise.npz" for spec in specs if spec.latent == 3 and spec.K == K]
         return np.mean([-np.load(file)["elbo"] for file in files], axis=0)
 
-    test = stats.ttest_rel(side(4), side(1))
-    found = rows.loc["-elbo", columns[0], 4]
-    assert found.p == pytest.approx(test.pvalue)
-    assert (found.low, found.high) == pytest.approx(tuple(test.confidence_interval(0.95)))
-    # all twelve p-values together, by Holm's definition
+    for against in (1, 2):
+        test = stats.ttest_rel(side(4), side(against))
+        found = rows.loc["-elbo", columns[0], 4, against]
+        assert found.p == pytest.approx(test.pvalue)
+        assert (found.low, found.high) == pytest.approx(tuple(test.confidence_interval(0.95)))
+    # all eighteen p-values together, by Holm's definition
     order = np.argsort(frame.p)
-    expected = np.minimum(1, np.maximum.accumulate(frame.p.to_numpy()[order] * np.arange(12, 0, -1)))
+    expected = np.minimum(1, np.maximum.accumulate(frame.p.to_numpy()[order] * np.arange(18, 0, -1)))
     np.testing.assert_allclose(frame.p_adjusted.to_numpy()[order], expected)
     assert (frame.p < frame.p_adjusted).any()
     # either side's: heavy tails with K = 1, in what rests on these weights; training to the last epoch with K = 4
     unreliable = rows.index[rows.unreliable]
-    assert list(unreliable) == [("nll_matched", columns[0], K) for K in (2, 4)]
-    assert set(rows.index[rows.stopped_by_budget]) == {(block, columns[1], 4) for block in tables.COMPARABLE}
-    # the table of likelihoods says the same
+    assert list(unreliable) == [("nll_matched", columns[0], K, 1) for K in (2, 4)]
+    stopped = {(block, columns[1], 4, against) for block in tables.COMPARABLE for against in (1, 2)}
+    assert set(rows.index[rows.stopped_by_budget]) == stopped
+    # the table of likelihoods says the same of K = 1, and of no other
+    rows = rows.xs(1, level="against")
     ablation = tables.likelihood_table(study, metrics, tmp_path, missing, "digits").set_index(["metric", "column", "K"])
     for ours, theirs in (("delta", "delta"), ("low", "delta_low"), ("high", "delta_high")):
         np.testing.assert_array_equal(rows[ours], ablation.loc[rows.index, theirs])
+    assert ablation.delta.notna().sum() == len(rows)
+    assert ablation.index.is_unique
 
 
 def test_comparisons_are_written_with_what_they_do_not_say(tmp_path):
     study, metrics, missing = make(tmp_path, specs_of(), [10, 12, 9, 10])
     frame = comparisons.compare(study, metrics, tmp_path, missing, "digits")
     line = comparisons.text(frame).iloc[0]
+    assert (line["K"], line["against"]) == (2, 1)
     assert (line["Δ"], line["p"], line["over seeds"]) == ("-1.500", "p < 0.001", "[-2.000, -1.000]")
     assert line["95 % over points"] == f"[{frame.low[0]:+.3f}, {frame.high[0]:+.3f}]"
     page, source = comparisons.markdown(frame, "digits"), comparisons.latex(frame, "digits")
@@ -399,7 +408,7 @@ def make_some(folder, specs, values, missing=()):
     ("specs", "gone", "reason"),
     [
         ([small_spec(K=1)], [], "Every run has K = 1, so there is nothing to compare."),
-        ([run("cpvae", "digits", K=10)], [], "No K = 1 of the same column to compare with: cpvae, K = 10."),
+        ([run("cpvae", "digits", K=10)], [], "No other K of the same column to compare with: cpvae, K = 10."),
         ([small_spec(K=K) for K in (1, 2)], [0], "Not compared, since runs are missing"),
         ([small_spec(K=K) for K in (1, 2)], [0, 1], "Not compared, since runs are missing"),
     ],
@@ -412,6 +421,32 @@ def test_without_a_comparison_the_table_has_its_header_and_the_reason(tmp_path, 
     assert reason in page
     assert page.splitlines()[2].startswith("| metric")
     assert r"\bottomrule" in comparisons.latex(frame, "digits")
+
+
+def test_every_column_is_compared_by_the_k_that_it_has(tmp_path):
+    """K = 1, 2, 4; 1 and 4 alone; none of 1; and K = 2 planned between 1 and 4, but lost."""
+    Ks = {"latent=3": (1, 2, 4), "latent=4": (1, 4), "latent=5": (4, 2, 8), "latent=6": (1, 2, 4), "latent=7": (8,)}
+    specs = [small_spec(K=K, latent=int(name[-1])) for name, those in Ks.items() for K in those]
+    arguments = make_some(tmp_path / "runs", specs, [10.0 + spec.K for spec in specs], [specs[9].id])
+    frame = comparisons.compare(*arguments, "digits")
+    block = frame[frame.metric == "nll_matched"]
+    found = {name: [] for name in Ks}
+    for row in block.itertuples():
+        assert row.delta == pytest.approx(row.K - row.against)
+        found[row.column.removeprefix("standard+none (").removesuffix(")")].append((row.K, row.against))
+    assert found == {
+        "latent=3": [(2, 1), (4, 1), (4, 2)],
+        "latent=4": [(4, 1)],
+        "latent=5": [(4, 2), (8, 4)],
+        # 4 against the lost 2 is no matter of 4 against 1
+        "latent=6": [(4, 1)],
+        "latent=7": [],
+    }
+    page = comparisons.markdown(frame, "digits")
+    assert "- No other K of the same column to compare with: standard+none (latent=7), K = 8.\n" in page
+    assert "- No K = 1, so that every K stands against the next smaller one alone: standard+none (latent=5).\n" in page
+    lost = "standard+none (latent=6), K = 2 against 1; standard+none (latent=6), K = 4 against 2."
+    assert f"- Not compared, since runs are missing (failures.csv) or have seen other test points: {lost}\n" in page
 
 
 def test_figures_of_comparisons_and_ranks_are_known_from_the_runs_alone(tmp_path):

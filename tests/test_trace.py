@@ -60,6 +60,8 @@ def test_differences_latent_metrics_and_comparisons_are_traced(small_study, monk
     assert "NOT" not in published
     difference = "\n".join(trace(tables / "comparisons_digits.csv", "-elbo,column=standard+none,K=2", "p_adjusted"))
     assert difference.count("compared with: ") == 2
+    same = trace(tables / "comparisons_digits.csv", "-elbo,column=standard+none,K=2,against=1", "p_adjusted")
+    assert "\n".join(same) == difference
     ranked = "\n".join(trace(tables / "ranking_digits.csv", "nll_matched,column=standard+none,K=1", "mean"))
     assert "mean of the seeds below" in ranked
     assert "NOT" not in ranked

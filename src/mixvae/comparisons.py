@@ -1,4 +1,4 @@
-"""More components against one: paired differences of every column's likelihoods, with a verdict that holds for all of them together."""
+"""More components against fewer: paired differences of every column's likelihoods, with a verdict that holds for all of them together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mixvae.columns import column_names
 from mixvae.rendering import COLUMNS_NOTE, MARKS_NOTE, TITLES, commented, latex_table, markdown_table, marks
 from mixvae.results import StudyRuns
 from mixvae.statistics import BOOTSTRAP_FROM, holm
-from mixvae.tables import COMPARABLE, differences, grouped, marked
+from mixvae.tables import COMPARABLE, differences, grouped, marked, pairs
 
 SIGNIFICANCE = 0.05
 """What an adjusted p must be below."""
@@ -20,14 +20,15 @@ WHAT = ["metric", "column", "K", "against", "delta", "low", "high", "p", "p_adju
 COLUMNS = [*WHAT, "points", "seeds", "seed_low", "seed_high", "seed_kind", "unreliable", "stopped_by_budget"]
 
 NOTE = """\
-Δ is K less K = 1 of the same column, in nats per test point: below 0, more components are better. Its mean is over the points of the
-test part that both were evaluated on, on which no run was trained, and over the seeds that both have.
+Δ is K less the smaller K that it stands against, both of the same column, in nats per test point: below 0, more components are
+better. Every K stands against K = 1 and, where that is another, against the next smaller K of its column. The mean is over the points
+of the test part that both were evaluated on, on which no run was trained, and over the seeds that both have.
 {columns}
 †, ‡: of either side, as in the table of likelihoods. {marks}
 
 - 95 % over points: t-interval of the mean over test points, the seeds of a point averaged first. It is of its own row alone.
 - p: two-sided paired t-test over test points, adjusted by Holm for the {tests} of this table, all metrics, columns and K
-  together. It is the verdict: an interval may leave out 0 where p is not below {significance}.
+  together, against whichever K. It is the verdict: an interval may leave out 0 where p is not below {significance}.
 - over seeds: {spread} of the mean differences of the seeds, over the same test points.
 - What neither the interval over points nor p says: what training again would give. They are about other test points, for the models
   trained here. {training}
@@ -35,38 +36,40 @@ test part that both were evaluated on, on which no run was trained, and over the
 
 
 def compare(study: StudyRuns, metrics: pd.DataFrame, runs: Path, missing: set[str], dataset: str) -> pd.DataFrame:
-    """Return one row per comparable likelihood, column and K > 1, with columns COLUMNS; `attrs["left_out"]` says what has none.
+    """Return one row per comparable likelihood and one of `tables.pairs`, with columns COLUMNS; `attrs["left_out"]` says what has none.
 
     All rows are one family: p_adjusted is by Holm over the whole table.
     """
-    frame = differences(study, runs, missing, dataset, COMPARABLE).assign(against=1)
+    frame = differences(study, runs, missing, dataset, COMPARABLE)
     frame["p_adjusted"] = holm(frame.p.to_numpy(float))
     sides = [marked(side, study, metrics, dataset) for side in (frame, frame.assign(K=frame.against))]
     for mark in ("unreliable", "stopped_by_budget"):
         frame[mark] = sides[0][mark] | sides[1][mark]
     frame = frame[COLUMNS]
-    frame.attrs["left_out"] = _left_out(study, dataset, set(zip(frame.column, frame.K, strict=True)))
+    frame.attrs["left_out"] = _left_out(study, dataset, set(zip(frame.K, frame.against, frame.column, strict=True)))
     return frame
 
 
-def _left_out(study: StudyRuns, dataset: str, found: set[tuple[str, int]]) -> list[str]:
+def _left_out(study: StudyRuns, dataset: str, found: set[tuple[int, int, str]]) -> list[str]:
     cells = grouped(study, column_names(study, dataset))
-    more = [(column, K) for K, column in cells if K > 1]
-    if not more:
+    if all(K == 1 for K, _ in cells):
         return ["Every run has K = 1, so there is nothing to compare."]
-    alone = [f"{column}, K = {K}" for column, K in more if (1, column) not in cells]
-    lost = [f"{column}, K = {K}" for column, K in more if (1, column) in cells and (column, K) not in found]
-    lines = [f"No K = 1 of the same column to compare with: {'; '.join(alone)}."] if alone else []
-    return lines + (
-        [f"Not compared, since runs are missing (failures.csv) or have seen other test points: {'; '.join(lost)}."]
-        if lost
-        else []
-    )
+    planned = pairs(cells)
+    compared = {column for _, _, column in planned}
+    alone = [f"{column}, K = {K}" for K, column in cells if K > 1 and column not in compared]
+    without = [column for column in dict.fromkeys(column for _, _, column in planned) if (1, column) not in cells]
+    lost = [f"{column}, K = {K} against {against}" for K, against, column in planned if (K, against, column) not in found]
+    lines = {
+        "No other K of the same column to compare with": alone,
+        "No K = 1, so that every K stands against the next smaller one alone": without,
+        "Not compared, since runs are missing (failures.csv) or have seen other test points": lost,
+    }
+    return [f"{reason}: {'; '.join(names)}." for reason, names in lines.items() if names]
 
 
 def text(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the table as text."""
-    names = ["metric", "column", "K", "Δ", "95 % over points", "p", "over seeds", "points", "seeds"]
+    names = ["metric", "column", "K", "against", "Δ", "95 % over points", "p", "over seeds", "points", "seeds"]
     return pd.DataFrame([dict(zip(names, _line(row), strict=True)) for row in frame.to_dict("records")], columns=names)
 
 
@@ -77,7 +80,15 @@ def _line(row: Mapping[str, Any]) -> list[Any]:
         for low, high in (("low", "high"), ("seed_low", "seed_high"))
     ]
     p = probability(row["p_adjusted"])
-    return [row["metric"], row["column"], row["K"], delta, intervals[0], p, intervals[1], row["points"], row["seeds"]]
+    start = [row[name] for name in ("metric", "column", "K", "against")]
+    return [*start, delta, intervals[0], p, intervals[1], row["points"], row["seeds"]]
+
+
+def verdict(row: Mapping[str, Any]) -> str:
+    """Return whether more components are shown to be "better" or "worse" than fewer, or "open"."""
+    if pd.isna(row["p_adjusted"]) or row["p_adjusted"] >= SIGNIFICANCE:
+        return "open"
+    return "better" if row["delta"] < 0 else "worse"
 
 
 def probability(p: float) -> str:

@@ -19,7 +19,7 @@ TITLES = {
     "components": "classifiers on the codes of each component",
     "density": "fit to the density",
     "published": "published and ours",
-    "comparisons": "differences to K = 1",
+    "comparisons": "differences between K",
     "ranking": "all K and columns ranked",
 }
 COLUMNS_NOTE = """\

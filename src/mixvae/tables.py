@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -146,12 +146,32 @@ def grouped(study: StudyRuns, names: Mapping[str, str]) -> dict[tuple[int, str],
     return dict(sorted(groups.items(), key=lambda item: item[0][0]))
 
 
-def differences(study: StudyRuns, runs: Path, missing: set[str], dataset: str, blocks: Iterable[str]) -> pd.DataFrame:
-    """Return one row per comparable block, column and K > 1: the paired difference to K = 1, over test points and over seeds.
+def next_smaller(cells: Iterable[tuple[int, str]]) -> dict[tuple[int, str], int]:
+    """Return for every cell (K, column) the next smaller K of its column, where it has one; cells come in order of K."""
+    found, last = {}, {}
+    for K, column in cells:
+        if column in last:
+            found[K, column] = last[column]
+        last[column] = K
+    return found
 
-    KEYS, delta with the interval low to high and p over test points, how many points and seeds were paired, and seed_low, seed_high
-    and seed_kind of the seeds' own mean differences, which one seed has not. There is no row where runs are missing, nor for runs
-    that were evaluated on different points.
+
+def pairs(cells: Collection[tuple[int, str]]) -> list[tuple[int, int, str]]:
+    """Return what is compared, as (K, against, column): every K with K = 1 and with the next smaller K, as far as its column has them."""
+    return [
+        (K, against, column)
+        for (K, column), smaller in next_smaller(cells).items()
+        for against in dict.fromkeys((1, smaller))
+        if (against, column) in cells
+    ]
+
+
+def differences(study: StudyRuns, runs: Path, missing: set[str], dataset: str, blocks: Iterable[str]) -> pd.DataFrame:
+    """Return one row per comparable block and one of `pairs`: the paired difference of K to `against`, over points and over seeds.
+
+    KEYS, against, delta with the interval low to high and p over test points, how many points and seeds were paired, and seed_low,
+    seed_high and seed_kind of the seeds' own mean differences, which one seed has not. There is no row where runs are missing, nor
+    for runs that were evaluated on different points.
     """
     info = study.datasets[dataset]
     groups = {
@@ -159,12 +179,12 @@ def differences(study: StudyRuns, runs: Path, missing: set[str], dataset: str, b
         for key, members in grouped(study, column_names(study, dataset)).items()
     }
     rows = []
-    for (K, column), by_seed in groups.items():
-        single = groups.get((1, column), {})
-        seeds = sorted(by_seed.keys() & single.keys())
-        if K == 1 or not seeds:
+    for K, against, column in pairs(groups):
+        by_seed, smaller = groups[K, column], groups[against, column]
+        seeds = sorted(by_seed.keys() & smaller.keys())
+        if not seeds:
             continue
-        ours, theirs = ([pointwise(runs / side[seed]) for seed in seeds] for side in (by_seed, single))
+        ours, theirs = ([pointwise(runs / side[seed]) for seed in seeds] for side in (by_seed, smaller))
         if len({which for which, _ in (*ours, *theirs)}) > 1:
             continue
         for block in (block for block in blocks if block.removesuffix(BITS) in COMPARABLE):
@@ -172,8 +192,8 @@ def differences(study: StudyRuns, runs: Path, missing: set[str], dataset: str, b
             a, b = (scale * np.stack([values[metric] for _, values in side]) for side in (ours, theirs))
             again = over_seeds((a - b).mean(1))
             interval = (again.low, again.high, again.kind) if len(seeds) > 1 else (math.nan, math.nan, None)
-            rows.append((block, K, column, *paired(a, b), a.shape[1], len(seeds), *interval))
-    facts = ["delta", "low", "high", "p", "points", "seeds", "seed_low", "seed_high", "seed_kind"]
+            rows.append((block, K, column, against, *paired(a, b), a.shape[1], len(seeds), *interval))
+    facts = ["against", "delta", "low", "high", "p", "points", "seeds", "seed_low", "seed_high", "seed_kind"]
     frame = pd.DataFrame(rows, columns=[*KEYS, *facts])
     blocks, columns = list(blocks), list(dict.fromkeys(column for _, column in groups))
     order = [*blocks, *columns].index
@@ -222,8 +242,9 @@ def likelihood_table(study: StudyRuns, metrics: pd.DataFrame, runs: Path, missin
     if info.kind == "colour_image":
         blocks |= {f"{block}{BITS}": LIKELIHOODS[block] for block in COMPARABLE}
     frame = cells(study, metrics, dataset, blocks)
-    pairs = differences(study, runs, missing, dataset, blocks).rename(columns={"low": "delta_low", "high": "delta_high"})
-    frame = frame.merge(pairs[[*KEYS, "delta", "delta_low", "delta_high"]], on=KEYS, how="left")
+    found = differences(study, runs, missing, dataset, blocks).rename(columns={"low": "delta_low", "high": "delta_high"})
+    to_one = found.loc[found.against == 1, [*KEYS, "delta", "delta_low", "delta_high"]]
+    frame = frame.merge(to_one, on=KEYS, how="left")
     frame = marked(frame, study, metrics, dataset)
     comparable = frame.metric.str.removesuffix(BITS).isin(COMPARABLE)
     frame["best"] = _best(frame, "min") & ~frame["unreliable"] & comparable

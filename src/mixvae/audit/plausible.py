@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mixvae.audit.expected import components
 from mixvae.audit.findings import Findings
-from mixvae.audit.reading import Unreadable, read_arrays, read_mapping
+from mixvae.audit.reading import Unreadable, read_arrays, read_frame, read_mapping
 from mixvae.audit.subject import Subject
 from mixvae.columns import column_names
+from mixvae.comparisons import probability, verdict
 from mixvae.spec import AnyRun
-from mixvae.statistics import paired
-from mixvae.tables import COMPARABLE, LIKELIHOODS, UNRELIABLE_SHARE, grouped
+from mixvae.tables import UNRELIABLE_SHARE, grouped, next_smaller
 
 ROUNDING = 1e-6
 """Of float64 sums over samples, relative to nats."""
@@ -29,6 +30,7 @@ STANDARD_ERRORS = 5
 MAY_BE_UNDEFINED = ("pareto_k", "pareto_k_matched")
 """Where no shape can be fitted to the weights, which counts as unreliable."""
 SHARE = ("accuracy_", "cluster_")
+VERDICTS = {"better": "better", "worse": "worse", "open": "no difference shown"}
 FOUND_IN = {"likelihood.json": "evaluate", "latent_metrics.json": "latents"}
 
 Metrics = dict[str, dict[str, Any]]
@@ -196,32 +198,14 @@ def _control(
 
 
 def _monotone(dataset: str, subject: Subject, findings: Findings) -> None:
-    """Say how each likelihood changes from one K to the next, paired over test points as in the tables."""
-    present = subject.present
-    cells: dict[str, dict[int, dict[int, str]]] = {}
-    for (K, column), runs in grouped(subject.study, column_names(subject.study, dataset)).items():
-        there = {
-            subject.study.runs[run].seed: run
-            for run in runs
-            if run in present and subject.there(subject.results / "runs" / run / "pointwise.npz")
-        }
-        cells.setdefault(column, {})[K] = there
-    for column, by_K in cells.items():
-        for (K, fewer), (more, others) in itertools.pairwise(by_K.items()):
-            seeds = sorted(fewer.keys() & others.keys())
-            if not seeds:
-                continue
-            before, after = ([_values(side[seed], subject) for seed in seeds] for side in (fewer, others))
-            if len({len(values["elbo"]) for values in (*before, *after)}) > 1:
-                continue
-            for block in COMPARABLE:
-                sign, metric = -1.0 if block.startswith("-") else 1.0, LIKELIHOODS[block]
-                a, b = (sign * np.stack([values[metric] for values in side]) for side in (after, before))
-                delta = paired(a, b)
-                verdict = "better" if delta.high < 0 else "worse" if delta.low > 0 else "no difference shown"
-                message = f"{column}: {block} from K = {K} to {more}: {delta.mean:+.4f} [{delta.low:+.4f}, {delta.high:+.4f}], {verdict}"
-                findings.note("tabulate", subject.study.name, subject.folder, message)
-
-
-def _values(run: str, subject: Subject) -> dict[str, np.ndarray]:
-    return read_arrays(subject.results / "runs" / run / "pointwise.npz", subject.results)
+    """Say how each likelihood changes from one K to the next, as the table of comparisons has it."""
+    path = subject.folder / f"tables/comparisons_{dataset}.csv"
+    if not subject.there(path):
+        return
+    smaller = next_smaller(grouped(subject.study, column_names(subject.study, dataset)))
+    for row in read_frame(path, subject.results).to_dict("records"):
+        if smaller.get((row["K"], row["column"])) == row["against"]:
+            message = f"{row['column']}: {row['metric']} from K = {row['against']} to {row['K']}: {row['delta']:+.4f}"
+            if not pd.isna(row["p_adjusted"]):  # one test point has neither
+                message += f" [{row['low']:+.4f}, {row['high']:+.4f}], Holm-adjusted {probability(row['p_adjusted'])}"
+            findings.note("tabulate", subject.study.name, path, f"{message}, {VERDICTS[verdict(row)]}")

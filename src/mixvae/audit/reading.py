@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mixvae.files import sha256
 
@@ -106,6 +107,14 @@ def read_rows(path: Path, results: Path, columns: Iterable[str]) -> list[dict[st
     if any(None in row or None in row.values() for row in rows):
         raise Unreadable("a row has more or fewer cells than there are columns")
     return rows
+
+
+def read_frame(path: Path, results: Path) -> pd.DataFrame:
+    """Return the numbers of a CSV file. Raises Unreadable."""
+    try:
+        return pd.read_csv(io.StringIO(read_text(path, results)))
+    except ValueError as error:
+        raise Unreadable(f"not valid CSV: {error}") from None
 
 
 def read_arrays(path: Path, results: Path) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from mixvae import tabulation
 from mixvae.audit.findings import Findings
-from mixvae.audit.reading import Unreadable, locate, read_arrays, read_mapping, read_text
+from mixvae.audit.reading import Unreadable, locate, read_arrays, read_frame, read_mapping, read_text
 from mixvae.audit.subject import Subject
 from mixvae.evaluation import metrics
 from mixvae.provenance import ROOT
@@ -91,7 +91,7 @@ def _compare(path: Path, expected: pd.DataFrame | str, subject: Subject, finding
     elif path.suffix == ".parquet":
         difference = differing(pd.read_parquet(locate(path, subject.results)), expected)
     else:
-        there = pd.read_csv(io.StringIO(read_text(path, subject.results)))
+        there = read_frame(path, subject.results)
         difference = differing(there, pd.read_csv(io.StringIO(expected.to_csv(index=False))))
     if difference:
         message = f"not what the runs' files give: {difference}; delete it and run again"

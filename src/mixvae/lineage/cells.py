@@ -13,7 +13,7 @@ from mixvae.published import DERIVED
 from mixvae.results import StudyRuns
 from mixvae.tables import BITS, DENSITY, FACTS, LATENT, LIKELIHOODS, MIXTURE, RECONSTRUCTION, SINGLE, factor, grouped
 
-ROW_KEYS = ("settings", "column", "metric", "K")
+ROW_KEYS = ("settings", "column", "metric", "K", "against")
 """Columns that name a row, as far as a table has them."""
 SUFFIXES = (*FACTS[:2], *FACTS[3:], "delta", "delta_low", "delta_high", "unreliable", "stopped_by_budget")
 """What else a table has in columns of their own, `<column> <suffix>`, beside the mean."""

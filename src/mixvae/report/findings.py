@@ -11,13 +11,14 @@ import pandas as pd
 from mixvae.audit.reading import Unreadable, read_arrays
 from mixvae.audit.subject import Subject
 from mixvae.columns import column_names
-from mixvae.comparisons import SIGNIFICANCE, probability
+from mixvae.comparisons import SIGNIFICANCE, probability, verdict
 from mixvae.published import COMPARED
 from mixvae.rendering import marks
 from mixvae.report.grids import frame_of
 from mixvae.spec import outputs
+from mixvae.spec.outputs import CLUSTERING
 from mixvae.statistics import paired
-from mixvae.tables import LIKELIHOODS, MEASURES, UNRELIABLE_SHARE, control_runs, grouped
+from mixvae.tables import LIKELIHOODS, MEASURES, UNRELIABLE_SHARE, control_runs, grouped, next_smaller, pairs
 
 HEADLINE = ("-elbo", "nll_matched")
 """What K is compared by: the bound, and the estimate of the likelihood that spends the same on every K."""
@@ -55,51 +56,80 @@ def findings(subject: Subject) -> dict[str, list[Finding]]:
 
 
 def comparisons(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
-    """Return what became of the claim, and the differences between K = 1 and the largest K."""
+    """Return what became of the claim, what speaks against it, and what the largest K of every column differs by."""
     frame = frame[frame.metric.isin(HEADLINE)]
     if frame.empty:
         return []
-    verdicts = frame.apply(verdict, axis=1)
-    texts = [claim(verdicts)] + [counts(metric, frame, verdicts) for metric in HEADLINE]
-    rows = frame[frame.metric == HEADLINE[-1]]
-    rows = rows.loc[rows.groupby("column", sort=False)["K"].idxmax()].sort_values("delta", kind="stable")
-    told = rows if len(rows) <= FEW else rows.iloc[[0, -1]]
-    heads = [""] * len(told) if len(rows) <= FEW else [f"The {end} of {len(rows)} columns: " for end in ("best", "worst")]
-    return texts + [head + difference(row) for head, row in zip(heads, told.to_dict("records"), strict=True)]
+    cells = grouped(subject.study, column_names(subject.study, dataset))
+    smaller = next_smaller(cells)
+    frame = frame.assign(
+        verdict=frame.apply(verdict, axis=1),
+        step=[smaller.get((row.K, row.column)) == row.against for row in frame.itertuples()],
+    )
+    # the claim is of mixtures: the K categories of a clustering model are no components of a posterior
+    mixtures = {column for (_, column), runs in cells.items() if subject.study.runs[runs[0]].model not in CLUSTERING}
+    rows = frame[frame.column.isin(mixtures)]
+    texts, told = [], rows[:0]
+    if len(rows):
+        planned = {(metric, *pair) for metric in HEADLINE for pair in pairs(cells) if pair[2] in mixtures}
+        texts = [claim(rows, len(planned - set(zip(rows.metric, rows.K, rows.against, rows.column, strict=True))))]
+        texts += [text for metric in HEADLINE for text in counts(metric, rows[rows.metric == metric])]
+        worse = rows[rows.verdict == "worse"].sort_values("delta", ascending=False, kind="stable")
+        told = worse if len(worse) <= FEW else worse[:1]
+        head = f"The largest of {len(worse)} rises: " if len(worse) > FEW else ""
+        texts += [head + difference(row) for row in told.to_dict("records")]
+    return texts + _largest(frame[frame.metric == HEADLINE[-1]], set(told.index))
 
 
-def verdict(row: Mapping[str, Any]) -> str:
-    """Return whether more components are shown to be "better" or "worse" than one, or "open"."""
-    if pd.isna(row["p_adjusted"]) or row["p_adjusted"] >= SIGNIFICANCE:
-        return "open"
-    return "better" if row["delta"] < 0 else "worse"
+def _largest(rows: pd.DataFrame, told: set[int]) -> list[str]:
+    """Return how every column's largest K differs from K = 1, or else the next smaller K: of many columns the extremes, if not `told`."""
+    rows = rows.sort_values(["K", "against"], ascending=[False, True], kind="stable").groupby("column", sort=False).head(1)
+    rows = rows.sort_values("delta", kind="stable")
+    heads = [""] * len(rows)
+    if (columns := len(rows)) > FEW:
+        rows, heads = rows.iloc[[0, -1]], [f"The {end} of {columns} columns: " for end in ("best", "worst")]
+    found = zip(rows.index, heads, rows.to_dict("records"), strict=True)
+    return [head + difference(row) for index, head, row in found if index not in told]
 
 
-def claim(verdicts: pd.Series) -> str:
-    """Return what the comparisons with K = 1 say of the claim that is to be reproduced."""
-    found = set(verdicts)
+def ways(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the rows of either way in which K is compared, as far as there are any, and once where both are the same rows."""
+    steps, to_one = rows[rows.step], rows[rows.against == 1]
+    found = {} if steps.equals(to_one) else {"steps from one K to the next": steps}
+    return {name: there for name, there in (found | {"comparisons with K = 1": to_one}).items() if len(there)}
+
+
+def claim(rows: pd.DataFrame, lost: int) -> str:
+    """Return what the comparisons say of the claim that is to be reproduced, of which `lost` could not be made."""
+    found, shown = set(rows.verdict), "better"
     if "worse" in found:
-        said = "is contradicted"
+        said, shown = "is contradicted", "worse"
     elif "better" not in found:
         said = "is neither borne out nor contradicted"
     else:
-        said = (
-            "is borne out in part, and nowhere contradicted"
-            if "open" in found
-            else "is borne out by every comparison with K = 1"
+        said = "is borne out in part, and nowhere contradicted," if "open" in found or lost else "is borne out"
+    shares = " and in ".join(f"{_share(there, shown)} {name}" for name, there in ways(rows).items())
+    missing = f" Of {len(rows) + lost} comparisons {lost} could not be made, and of these nothing is known." if lost else ""
+    return f"{CLAIM} {said} for the models trained here: {shown} in {shares}.{missing}"
+
+
+def counts(metric: str, rows: pd.DataFrame) -> list[str]:
+    """Return in how many steps from one K to the next, and comparisons with K = 1, a likelihood is better or worse."""
+    texts = []
+    for name, there in ways(rows).items():
+        worse, unclear = (int((there.verdict == which).sum()) for which in ("worse", "open"))
+        text = (
+            f"{metric}: better in {_share(there, 'better')} {name}, worse in {worse or 'none'}; differences"
+            f" {there.delta.min():+.3f} to {there.delta.max():+.3f} nats, Holm-adjusted p below {SIGNIFICANCE} where better or worse."
         )
-    return f"{CLAIM} {said} for the models trained here."
+        texts.append(
+            text + (f" In {unclear} no difference is shown, which does not mean that there is none." if unclear else "")
+        )
+    return texts
 
 
-def counts(metric: str, frame: pd.DataFrame, verdicts: pd.Series) -> str:
-    """Return in how many comparisons with K = 1 more components are better or worse."""
-    here, deltas = verdicts[frame.metric == metric], frame.delta[frame.metric == metric]
-    better, worse, unclear = (int((here == name).sum()) for name in ("better", "worse", "open"))
-    text = (
-        f"{metric}: better than at K = 1 in {better or 'none'} of {len(here)} comparisons, worse in {worse or 'none'}; differences"
-        f" {deltas.min():+.3f} to {deltas.max():+.3f} nats, Holm-adjusted p below {SIGNIFICANCE} where better or worse."
-    )
-    return text + (f" In {unclear} no difference is shown, which does not mean that there is none." if unclear else "")
+def _share(rows: pd.DataFrame, which: str) -> str:
+    return f"{int((rows.verdict == which).sum()) or 'none'} of {len(rows)}"
 
 
 def difference(row: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from markupsafe import Markup
 
-from mixvae.audit.reading import Unreadable, read_text
+from mixvae.audit.reading import Unreadable, read_frame, read_text
 from mixvae.audit.subject import Subject
 from mixvae.lineage.cells import ROW_KEYS, Cell, Cells, Member, Values, agrees, mean_of
 from mixvae.report import pages
@@ -98,10 +97,7 @@ def shown(subject: Subject, values: Values) -> list[Shown]:
 
 def frame_of(subject: Subject, table: str) -> pd.DataFrame:
     """Return the numbers of a table. Raises Unreadable."""
-    try:
-        return pd.read_csv(io.StringIO(read_text(subject.folder / f"tables/{table}.csv", subject.results)))
-    except ValueError as error:
-        raise Unreadable(f"not valid CSV: {error}") from None
+    return read_frame(subject.folder / f"tables/{table}.csv", subject.results)
 
 
 def grid(name: str, headers: list[str], rows: Iterable[list[Entry]]) -> Grid:

@@ -45,7 +45,7 @@ def _by_dataset(runs: Iterable[AnyRun]) -> list[tuple[str, list[AnyRun]]]:
 
 
 def _tables(specs: list[AnyRun], info: DatasetInfo) -> list[str]:
-    """Likelihoods, K against 1, ranks, latent space, reconstructions, components alone, fit to a density, and what was published."""
+    """Likelihoods, K against smaller K, ranks, latent space, reconstructions, components alone, fit to a density, and what was published."""
     if info.kind == "density":
         return ["density"]
     kinds = {
@@ -69,11 +69,11 @@ def _figures(specs: list[AnyRun], info: DatasetInfo) -> list[str]:
     if info.kind == "density":
         return ["density", "training"]
     image, models = info.kind in IMAGES, {spec.model for spec in specs}
-    of_one, of_more = ({_settings(spec) for spec in specs if (spec.K > 1) == more} for more in (False, True))
+    cells = {(_settings(spec), spec.K) for spec in specs}
     kinds = {
         "nll": True,
-        "comparisons": bool(of_one & of_more),
-        "ranking": len({(_settings(spec), spec.K) for spec in specs}) > 1,
+        "comparisons": len(cells) > len({settings for settings, _ in cells}),
+        "ranking": len(cells) > 1,
         "training": True,
         "samples": image,
         "reconstructions": image,
