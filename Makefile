@@ -10,7 +10,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/src"
 
-.PHONY: help ablation test check plan preflight audit trace
+.PHONY: help ablation test check plan preflight audit trace bench
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make audit    [STUDY=demo]             check its results: complete, unchanged, consistent, plausible"
 	@echo "make trace TABLE=results/demo/tables/x.csv ROW=nll,K=4 COLUMN=vamp+iaf   where one cell comes from"
 	@echo "make test                              run the tests"
+	@echo "make bench    [ARGS='--only mlp']      measure what training, evaluation and a job's start cost"
 
 ablation: $(INSTALLED)
 	@$(ACTIVE) python scripts/ablation.py "$(STUDY)" --cores "$(CORES)" --profile "$(PROFILE)" $(ARGS)
@@ -40,6 +41,9 @@ audit: $(INSTALLED)
 
 trace: $(INSTALLED)
 	@$(ACTIVE) python scripts/trace.py "$(TABLE)" --row="$(ROW)" --column="$(COLUMN)"
+
+bench: $(INSTALLED)
+	@$(ACTIVE) python -m benchmarks.bench $(ARGS)
 
 test: $(INSTALLED)
 	@$(ACTIVE) python -m pytest $(ARGS)

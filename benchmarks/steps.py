@@ -66,8 +66,9 @@ def library(case: Case, device: torch.device) -> Side:
 
 def naive(case: Case, device: torch.device) -> Side:
     """Return a side that trains the naive formulation."""
-    model, x = naive_of(case.model(device)), torch.from_numpy(case.data().points("train", binary=False)).to(device)
-    spec, noise_size = case.spec, case.model(device).noise_size
+    source = case.model(device)
+    spec, model, noise_size = case.spec, naive_of(source), source.noise_size
+    x = torch.from_numpy(case.data().points("train", binary=False)).to(device)
     optimiser = torch.optim.Adam(model.parameters(), lr=spec.training.learning_rate)
     model.train()
 
@@ -101,19 +102,19 @@ def forward_and_backward(case: Case, device: torch.device) -> tuple[nn.Module, A
     return model, step
 
 
-def measure(case: Case, device: torch.device, seconds: float, size: int) -> dict[str, Any]:
+def measure(case: Case, device: torch.device, seconds: float, peak: machine.Product) -> dict[str, Any]:
     """Return the milliseconds per step of all sides, their ratios, and the share of the machine's peak.
 
     Arguments:
         seconds: About how long to measure.
-        size: Of the matrices whose product is the peak.
+        peak: The product that the machine is fastest at.
     """
     model, step = forward_and_backward(case, device)
     counted = flops(step)
     sides: dict[str, Side] = {
         "library": library(case, device),
         "floor": repeated(floor_of(step, list(model.parameters())), device),
-        "peak": machine.product(size, device),
+        "peak": repeated(peak[0], device),
     }
     if case.naive:
         sides["naive"] = naive(case, device)
@@ -132,6 +133,6 @@ def measure(case: Case, device: torch.device, seconds: float, size: int) -> dict
     result["library_over_floor"] = list(ratio(rounds["library"], rounds["floor"]))
     if case.naive:
         result["naive_over_library"] = list(ratio(rounds["naive"], rounds["library"]))
-    at_peak = [seconds * counted / machine.operations(size) for seconds in rounds["peak"]]
+    at_peak = [turn * counted / peak[1] for turn in rounds["peak"]]
     result["share_of_peak"] = list(ratio(at_peak, rounds["library"]))
     return result

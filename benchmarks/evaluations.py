@@ -1,0 +1,80 @@
+"""Importance-weighted evaluation: samples per second, and the memory that it needs at its peak."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import torch
+
+from benchmarks.cases import CASES, Case
+from benchmarks.clock import middle, once, quiet, ratio, take_turns
+from benchmarks.naive import evaluate as evaluate_naively
+from benchmarks.naive import naive_of
+from mixvae.evaluation import evaluate
+
+SIZES = {"pixelcnn-K4": (4, 64), "composite-K4": (4, 64)}
+POINTS, SAMPLES = 100, 256
+"""Points and samples per component of a measurement; fewer where one sample passes through many feature maps."""
+MEMORY_POINTS = 40
+
+
+def size_of(case: Case) -> tuple[int, int]:
+    """Return how many points a case is measured on, and how many samples of each."""
+    return SIZES.get(case.name, (POINTS, SAMPLES))
+
+
+def points_of(case: Case, n: int, device: torch.device) -> torch.Tensor:
+    """Return n points as an evaluation sees them."""
+    x = torch.from_numpy(case.data().points("train", binary=case.levels is not None and case.shape[0] == 1)[:n])
+    return x.to(device)
+
+
+def measure(case: Case, device: torch.device, seconds: float) -> dict[str, Any]:
+    """Return the samples per second of the library and of the naive formulation, of all components together."""
+    n, samples = size_of(case)
+    model, x = case.model(device), points_of(case, n, device)
+    naive = naive_of(model)
+
+    def library_turn() -> list[float]:
+        with quiet():
+            # the points are moved chunk by chunk, as they are in a study
+            return [once(lambda: evaluate(model, x.cpu(), samples, 0), device)]
+
+    def naive_turn() -> list[float]:
+        return [once(lambda: evaluate_naively(naive, x, samples, model.noise_size), device)]
+
+    library_turn()
+    rounds = take_turns({"library": library_turn, "naive": naive_turn}, seconds)
+    drawn = n * samples * case.spec.K
+    result: dict[str, Any] = {"case": case.name, "points": n, "samples": samples, "rounds": len(rounds["library"])}
+    for name, turns in rounds.items():
+        result[f"{name}_samples_per_second"] = [drawn / value for value in middle(turns)]
+    return result | {"naive_over_library": list(ratio(rounds["naive"], rounds["library"]))}
+
+
+def memory(name: str, samples: int, device: str) -> dict[str, Any]:
+    """Return the peak memory of evaluating a few points, in a process of its own, before the evaluation and after."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        before, after = pool.submit(_peaks, name, samples, device, torch.get_num_threads()).result()
+    return {"case": name, "points": MEMORY_POINTS, "samples": samples, "before_mb": before, "peak_mb": after}
+
+
+def _peaks(name: str, samples: int, device: str, threads: int) -> tuple[float, float]:
+    torch.set_num_threads(threads)
+    on, case = torch.device(device), CASES[name]
+    model, x = case.model(on), points_of(case, MEMORY_POINTS, on)
+    before = peak_mb(on)
+    with quiet():
+        evaluate(model, x.cpu(), samples, 0)
+    return before, peak_mb(on)
+
+
+def peak_mb(device: torch.device) -> float:
+    """Return the most memory that this process has held, on the GPU where there is one."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
