@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ import torch
 from benchmarks import evaluations, growth, machine, overhead, steps
 from benchmarks.cases import CASES
 from benchmarks.tables import print_tables
+from mixvae import cli
 from mixvae.errors import UserError
 from mixvae.files import write_json
 
 EVALUATED = ("mlp-K1", "mlp-K4", "mlp-vamp-K4", "mlp-vamp-iaf-K4", "pixelcnn-K4", "hvae-K4", "cells-K4")
-HELD = (("mlp-K4", (2500, 5000)), ("mlp-vamp-K4", (5000,)))
+HELD = (("mlp-K4", 2500), ("mlp-K4", 5000), ("mlp-vamp-K4", 5000))
 GROWING = ("mlp-K4", "mlp-vamp-K4", "conv-K4", "hvae-K4")
 
 
@@ -29,15 +31,14 @@ def measurements(device: torch.device, seconds: float, peak: machine.Product) ->
     """Return every measurement by its name."""
     found: dict[str, Callable[[], Any]] = {}
     for name, case in CASES.items():
-        found[f"training/{name}"] = lambda case=case: steps.measure(case, device, seconds, peak)
+        found[f"training/{name}"] = partial(steps.measure, case, device, seconds, peak)
     for name in EVALUATED:
-        found[f"evaluation/{name}"] = lambda name=name: evaluations.measure(CASES[name], device, seconds)
+        found[f"evaluation/{name}"] = partial(evaluations.measure, CASES[name], device, seconds)
     for name, samples in HELD:
-        for L in samples:
-            found[f"memory/{name}-L{L}"] = lambda name=name, L=L: evaluations.memory(name, L, device.type)
+        found[f"memory/{name}-L{samples}"] = partial(evaluations.memory, name, samples, device.type)
     for name in GROWING:
-        found[f"growth/{name}-components"] = lambda name=name: growth.in_components(CASES[name], device, seconds)
-    found["growth/mlp-K4-samples"] = lambda: growth.in_samples(CASES["mlp-K4"], device, seconds)
+        found[f"growth/{name}-components"] = partial(growth.in_components, CASES[name], device, seconds)
+    found["growth/mlp-K4-samples"] = partial(growth.in_samples, CASES["mlp-K4"], device, seconds)
     for function in (overhead.imports, overhead.start_ups, overhead.workflow, overhead.jobs):
         found[f"overhead/{function.__name__}"] = function
     return found
@@ -76,6 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from mixvae import cli
-
     cli.run(main)

@@ -30,6 +30,9 @@ CELLS = {
     "decoder": {"hidden": [128], "activation": "relu", "dropout": 0.1},
     "training": {"learning_rate": 1e-3, "batch_size": 512},
 }
+# the demo study's networks, whose steps are mostly Python's
+DEMO = {"latent": 8, "encoder": {"hidden": [64, 64]}, "decoder": {"hidden": [64, 64]}}
+DEMO_PARTS = {"prior": {"name": "vamp", "components": 100}, "flow": {"name": "iaf", "hidden": [32, 32]}}
 CIFAR10 = {
     "likelihood": "logistics",
     "latent": 128,
@@ -91,6 +94,8 @@ def _over_k(name: str, K: tuple[int, ...], changes: dict[str, Any], **further: A
 CASES = {
     case.name: case
     for case in (
+        *_over_k("demo", (1, 4), DEMO, shape=(1, 8, 8)),
+        *_over_k("demo-vamp-iaf", (4,), {**DEMO, **DEMO_PARTS}, shape=(1, 8, 8)),
         *_over_k("mlp", (1, 2, 4), {}),
         *_over_k("mlp-mog", (4,), {"prior": MOG}),
         *_over_k("mlp-vamp", (1, 4), {"prior": VAMP}),

@@ -15,15 +15,11 @@ from benchmarks.naive import evaluate as evaluate_naively
 from benchmarks.naive import naive_of
 from mixvae.evaluation import evaluate
 
-SIZES = {"pixelcnn-K4": (4, 64), "composite-K4": (4, 64)}
-POINTS, SAMPLES = 100, 256
-"""Points and samples per component of a measurement; fewer where one sample passes through many feature maps."""
+POINTS, SAMPLES, NAIVE_SAMPLES = 100, 256, 16
+"""Points, samples per component, and those of the naive formulation, whose time is proportional to their number."""
+DEEP_POINTS, DEEP_SAMPLES, DEEP_NAIVE_SAMPLES = 4, 64, 1
+"""Where a sample passes through many feature maps; the naive formulation still takes a full batch of points."""
 MEMORY_POINTS = 40
-
-
-def size_of(case: Case) -> tuple[int, int]:
-    """Return how many points a case is measured on, and how many samples of each."""
-    return SIZES.get(case.name, (POINTS, SAMPLES))
 
 
 def points_of(case: Case, n: int, device: torch.device) -> torch.Tensor:
@@ -34,24 +30,25 @@ def points_of(case: Case, n: int, device: torch.device) -> torch.Tensor:
 
 def measure(case: Case, device: torch.device, seconds: float) -> dict[str, Any]:
     """Return the samples per second of the library and of the naive formulation, of all components together."""
-    n, samples = size_of(case)
-    model, x = case.model(device), points_of(case, n, device)
+    deep = case.spec.decoder.name == "pixelcnn"
+    n, samples, naive_samples = (DEEP_POINTS, DEEP_SAMPLES, DEEP_NAIVE_SAMPLES) if deep else (POINTS, SAMPLES, NAIVE_SAMPLES)
+    model, x = case.model(device), points_of(case, POINTS, device)
     naive = naive_of(model)
 
     def library_turn() -> list[float]:
+        # the points are moved chunk by chunk, as they are in a study
         with quiet():
-            # the points are moved chunk by chunk, as they are in a study
-            return [once(lambda: evaluate(model, x.cpu(), samples, 0), device)]
+            return [once(lambda: evaluate(model, x[:n].cpu(), samples, 0), device) / (n * samples * model.K)]
 
     def naive_turn() -> list[float]:
-        return [once(lambda: evaluate_naively(naive, x, samples, model.noise_size), device)]
+        drawn = POINTS * naive_samples * model.K
+        return [once(lambda: evaluate_naively(naive, x, naive_samples, model.noise_size), device) / drawn]
 
     library_turn()
     rounds = take_turns({"library": library_turn, "naive": naive_turn}, seconds)
-    drawn = n * samples * case.spec.K
-    result: dict[str, Any] = {"case": case.name, "points": n, "samples": samples, "rounds": len(rounds["library"])}
+    result: dict[str, Any] = {"case": case.name, "samples": samples, "rounds": len(rounds["library"])}
     for name, turns in rounds.items():
-        result[f"{name}_samples_per_second"] = [drawn / value for value in middle(turns)]
+        result[f"{name}_samples_per_second"] = [1 / value for value in middle(turns)]
     return result | {"naive_over_library": list(ratio(rounds["naive"], rounds["library"]))}
 
 
