@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="print the names and measure nothing")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the processor")
-    parser.add_argument("--seconds", type=float, default=3.0, help="for each measurement, which takes three rounds at least")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each measurement, which takes three rounds at least")
     parser.add_argument("--output", type=Path, default=Path("results/bench.json"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -14,7 +14,7 @@ import torch
 Side = Callable[[], list[float]]
 """Takes a turn and returns the seconds of each repetition in it."""
 
-TURN = 0.25
+TURN = 0.2
 """Seconds that a turn of many short repetitions takes."""
 LEAST_ROUNDS, MOST_ROUNDS = 3, 25
 

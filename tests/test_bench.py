@@ -121,8 +121,11 @@ def test_measurements_and_tables(case, monkeypatch, capsys):
 
 
 def test_memory_is_that_of_a_process_of_its_own():
-    held = evaluations.memory("demo-K1", 25, "cpu")
-    assert 50 < held["before_mb"] <= held["peak_mb"] < 2000
+    """Whatever this one holds, and what is allocated there counts."""
+    held = torch.ones(1 << 28)  # 1 GiB
+    before = evaluations.memory("demo-K1", 25, "cpu")
+    del held
+    assert 50 < before["before_mb"] <= before["peak_mb"] < 900
 
 
 def test_the_command_writes_what_it_prints(tmp_path, monkeypatch, capsys):
