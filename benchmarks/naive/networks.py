@@ -97,16 +97,22 @@ class DenseDecoder(nn.Module):
 
 
 class MaskedConv2d(nn.Conv2d):
-    """A 3x3 convolution whose kernel is masked: nothing below, nor to the right in the own row."""
+    """A 3x3 convolution whose kernel is masked: nothing below, nor to the right in the own row, nor own pixels of `unseen`.
+
+    Arguments:
+        unseen: How many of the first channels are the image itself, of which a pixel may not see its own place.
+    """
 
     mask: Tensor
 
-    def __init__(self, copies: Copies, layer: CausalConv2d) -> None:
+    def __init__(self, copies: Copies, layer: CausalConv2d, unseen: int) -> None:
         outputs, inputs = layer.weight.shape[:2]
         super().__init__(inputs, outputs, 3, padding=1)
         self.weight = copies.of(layer.weight, lambda tensor: pad(tensor, (0, 0, 0, 1)))
         self.bias = copies.of(layer.bias)
-        self.register_buffer("mask", pad(layer.mask, (0, 0, 0, 1)))
+        mask = torch.ones_like(self.weight, requires_grad=False)
+        mask[:, :, 2] = mask[:, :, 1, 2] = mask[:, :unseen, 1, 1] = 0
+        self.register_buffer("mask", mask)
 
     def forward(self, x: Tensor) -> Tensor:
         return conv2d(x, self.weight * self.mask, self.bias, padding=1)
@@ -119,7 +125,8 @@ class PixelCNN(nn.Module):
         super().__init__()
         self.sides = decoder.sides
         self.planes = nn.ModuleList(network(copies, plane) for plane in decoder.planes)
-        self.layers = nn.ModuleList(MaskedConv2d(copies, layer) for layer in (decoder.first, *decoder.hidden))
+        self.layers = nn.ModuleList([MaskedConv2d(copies, decoder.first, 1)])
+        self.layers.extend(MaskedConv2d(copies, layer, 0) for layer in decoder.hidden)
         self.logit = affine(copies, decoder.logit, 0)
 
     def forward(self, codes: Sequence[Tensor], x: Tensor) -> Tensor:
