@@ -10,7 +10,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/src"
 
-.PHONY: help ablation test check plan preflight audit trace report verify export
+.PHONY: help ablation test check plan preflight audit trace report verify export bench
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make verify RUN=<run>                  train a run again elsewhere and compare: same bytes, or within the spread of the seeds"
 	@echo "make export   [STUDY=demo]             write its results as a Workflow Run RO-Crate, results/<study>/crate.zip"
 	@echo "make test                              run the tests"
+	@echo "make bench    [ARGS='--only mlp']      measure what training, evaluation and a job's start cost"
 
 ablation: $(INSTALLED)
 	@$(ACTIVE) python scripts/ablation.py "$(STUDY)" --cores "$(CORES)" --profile "$(PROFILE)" $(ARGS)
@@ -52,6 +53,9 @@ verify: $(INSTALLED)
 
 export: $(INSTALLED)
 	@$(ACTIVE) python scripts/export.py "$(STUDY)"
+
+bench: $(INSTALLED)
+	@$(ACTIVE) python -m benchmarks.bench $(ARGS)
 
 test: $(INSTALLED)
 	@$(ACTIVE) python -m pytest $(ARGS)

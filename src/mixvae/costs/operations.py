@@ -85,19 +85,19 @@ def operations(model: Any, batch: int, spec: AnyRun, dimensions: int) -> tuple[f
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        step = _flops(lambda: (-model.objective(x, 1.0, noise).value.mean()).backward())
+        step = flops(lambda: (-model.objective(x, 1.0, noise).value.mean()).backward())
     model.eval()
     with torch.no_grad():
         x = torch.zeros(SMALL, dimensions, device=device)
         noise = torch.zeros(SMALL, model.K, SMALL, model.noise_size, device=device)
-        encode = _flops(lambda: model.posterior(x))
+        encode = flops(lambda: model.posterior(x))
         posterior, prior = model.posterior(x), model.prior_distribution(torch.float64)
-        sample = _flops(lambda: model.log_terms(x, posterior, prior, noise))
+        sample = flops(lambda: model.log_terms(x, posterior, prior, noise))
     bytes_kept = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     return step, encode / SMALL, sample / SMALL**2, bytes_kept
 
 
-def _flops(function: Callable[[], Any]) -> int:
+def flops(function: Callable[[], Any]) -> int:
     """Return the floating point operations of the matrix products and convolutions in a call."""
     from torch.utils.flop_counter import FlopCounterMode
 

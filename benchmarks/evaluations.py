@@ -1,0 +1,79 @@
+"""Importance-weighted evaluation: samples per second, and the memory that it needs at its peak."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.cases import CASES, Case
+from benchmarks.clock import middle, once, quiet, ratio, take_turns
+from benchmarks.naive import evaluate as evaluate_naively
+from benchmarks.naive import naive_of
+from mixvae.evaluation import evaluate
+
+POINTS, SAMPLES, NAIVE_SAMPLES = 100, 256, 16
+"""Points, samples per component, and those of the naive formulation, whose time is proportional to their number."""
+DEEP_POINTS, DEEP_SAMPLES, DEEP_NAIVE_SAMPLES = 4, 64, 1
+"""Where a sample passes through many feature maps; the naive formulation still takes a full batch of points."""
+MEMORY_POINTS = 40
+
+
+def points_of(case: Case, n: int, device: torch.device) -> torch.Tensor:
+    """Return n points as an evaluation sees them."""
+    x = torch.from_numpy(case.data().points("train", binary=case.levels is not None and case.shape[0] == 1)[:n])
+    return x.to(device)
+
+
+def measure(case: Case, device: torch.device, seconds: float) -> dict[str, Any]:
+    """Return the samples per second of the library and of the naive formulation, of all components together."""
+    deep = case.spec.decoder.name == "pixelcnn"
+    n, samples, naive_samples = (DEEP_POINTS, DEEP_SAMPLES, DEEP_NAIVE_SAMPLES) if deep else (POINTS, SAMPLES, NAIVE_SAMPLES)
+    model, x = case.model(device), points_of(case, POINTS, device)
+    naive = naive_of(model)
+
+    def library_turn() -> list[float]:
+        # the points are moved chunk by chunk, as they are in a study
+        with quiet():
+            return [once(lambda: evaluate(model, x[:n].cpu(), samples, 0), device) / (n * samples * model.K)]
+
+    def naive_turn() -> list[float]:
+        drawn = POINTS * naive_samples * model.K
+        return [once(lambda: evaluate_naively(naive, x, naive_samples, model.noise_size), device) / drawn]
+
+    library_turn()
+    rounds = take_turns({"library": library_turn, "naive": naive_turn}, seconds)
+    result: dict[str, Any] = {"case": case.name, "samples": samples, "rounds": len(rounds["library"])}
+    for name, turns in rounds.items():
+        result[f"{name}_samples_per_second"] = [1 / value for value in middle(turns)]
+    return result | {"naive_over_library": list(ratio(rounds["naive"], rounds["library"]))}
+
+
+def memory(name: str, samples: int, device: str) -> dict[str, Any]:
+    """Return the peak memory of evaluating a few points, in a process of its own, before the evaluation and after."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        before, after = pool.submit(_peaks, name, samples, device, torch.get_num_threads()).result()
+    return {"case": name, "points": MEMORY_POINTS, "samples": samples, "before_mb": before, "peak_mb": after}
+
+
+def _peaks(name: str, samples: int, device: str, threads: int) -> tuple[float, float]:
+    torch.set_num_threads(threads)
+    on, case = torch.device(device), CASES[name]
+    model, x = case.model(on), points_of(case, MEMORY_POINTS, on)
+    before = peak_mb(on)
+    with quiet():
+        evaluate(model, x.cpu(), samples, 0)
+    return before, peak_mb(on)
+
+
+def peak_mb(device: torch.device) -> float:
+    """Return the most memory that this process has held, on the GPU where there is one."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    # and not getrusage, which knows the peak of the process that started this one
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
