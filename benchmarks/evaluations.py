@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from benchmarks.clock import middle, once, quiet, ratio, take_turns
 from benchmarks.naive import evaluate as evaluate_naively
 from benchmarks.naive import naive_of
 from mixvae.evaluation import evaluate
+from mixvae.provenance import peak_memory_mb
 
 POINTS, SAMPLES, NAIVE_SAMPLES = 100, 256, 16
 """Points, samples per component, and those of the naive formulation, whose time is proportional to their number."""
@@ -74,6 +74,4 @@ def peak_mb(device: torch.device) -> float:
     """Return the most memory that this process has held, on the GPU where there is one."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    # and not getrusage, which knows the peak of the process that started this one
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    return peak_memory_mb()

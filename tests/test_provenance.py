@@ -1,0 +1,25 @@
+"""What a record says of the process that wrote it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+from conftest import ROOT
+
+from mixvae.provenance import peak_memory_mb
+
+MANY = 400
+"""MiB that the starting process holds."""
+
+
+def test_the_peak_memory_is_the_process_own_and_not_that_of_the_one_that_started_it():
+    held = np.ones(MANY << 17)
+    assert peak_memory_mb() >= MANY
+    code = "from mixvae.provenance import peak_memory_mb; print(peak_memory_mb())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True, check=True
+    )
+    assert 5 < float(done.stdout) < MANY / 2
+    assert held.all()
