@@ -46,5 +46,6 @@ onsuccess:
 
 onerror:
     # Snakemake makes no table from missing inputs; this one shows the holes.
-    tabulate_what_is_there()
+    if not only_looks():
+        tabulate_what_is_there()
     give_up_the_lead()

@@ -19,7 +19,7 @@ def main() -> int:
     folder, expansion = find_results(arguments.study)
 
     from mixvae.audit import audit
-    from mixvae.audit.findings import FAILURE
+    from mixvae.audit.findings import FAILURE, printable
     from mixvae.audit.report import line, save, summary, table, verdict
 
     findings = audit(folder, expansion)
@@ -29,7 +29,7 @@ def main() -> int:
     print("\n".join(table(summary(findings))))
     save(folder, findings)
     print(
-        f"{folder.name}: {verdict(findings)}; all findings in {folder / 'audit.md'}",
+        printable(f"{folder.name}: {verdict(findings)}; all findings in {folder / 'audit.md'}"),
         file=sys.stderr if failures else sys.stdout,
     )
     return int(bool(failures))

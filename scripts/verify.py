@@ -26,11 +26,14 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the training would go on, and its folder stay
 
     from mixvae import verification
+    from mixvae.origin import verify_origin
 
     run = verification.find_run(arguments.run, RUNS)
     spec = verification.verified_spec(run)
     data = run.resolve().parent.parent / "datasets" / spec.dataset
     verification.verify_data(run, data)
+    verify_origin(data, spec)
+    say(f"{data}: its raw files are those published, and give these data")
     recorded = {rule: read_json(run / f"provenance/{rule}.json") for rule in rules_of(spec)}
     with tempfile.TemporaryDirectory(prefix="verify-") as scratch:
         again = Path(scratch) / spec.id

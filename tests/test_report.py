@@ -212,9 +212,11 @@ def test_it_fits_a_phone(report, visit):
 
 def test_it_says_the_same_of_the_same_results(report):
     before = report.read_bytes()
-    assert run_script("report", "results/small", cwd=report.parents[2]).returncode == 0
-    # without its config the audit knows less, and says so in a note that the report leaves out
+    assert run_script("report", "small.yaml", cwd=report.parents[2]).returncode == 0
     assert report.read_bytes() == before
+    # without its config the audit knows less, and says so
+    assert run_script("report", "results/small", cwd=report.parents[2]).returncode == 0
+    assert report.read_text().replace("complete by study.json", "complete") == before.decode()
 
 
 def test_a_failed_audit_has_a_report_that_says_so(results, visit):

@@ -40,7 +40,7 @@ ROOMS = [
     ("comparisons", "ranking"),
     ("figures", "published", "headline"),
     ("costs", "provenance", "cli", "tabulation"),
-    ("audit", "lineage", "verification"),
+    ("audit", "lineage", "origin", "verification"),
     ("report", "crate"),
 ]
 

@@ -14,6 +14,9 @@ from conftest import run_script
 
 from mixvae.errors import UserError
 from mixvae.files import read_json, sha256, write_json
+from mixvae.origin import verify_origin
+from mixvae.provenance import seal
+from mixvae.spec.steps import rules_of
 from mixvae.verification import (
     differences,
     find_run,
@@ -107,6 +110,46 @@ def test_far_off_values_are_outside(results):
     assert "trained again, elbo, nll, nll_miselbo, nll_matched not within the 95% prediction interval" in errors[0]
     assert "OUTSIDE" in result.stdout
     assert "Traceback" not in result.stderr
+
+
+def test_data_that_the_raw_files_do_not_give_are_refused_though_all_records_agree(results):
+    run, folder = runs_of(results, K2)[0], results / "datasets/digits"
+    spec = verified_spec(run)
+    verify_origin(folder, spec)
+    with np.load(folder / "data.npz") as file:
+        arrays = dict(file)
+    np.savez(folder / "data.npz", **arrays | {"x_test_binary": 0 * arrays["x_test_binary"]})
+    write_json(folder / "dataset.json", read_json(folder / "dataset.json") | {"sha256": sha256(folder / "data.npz")})
+    for rule in rules_of(spec):
+        record = run / f"provenance/{rule}.json"
+        facts = read_json(record)
+        facts["inputs"] |= {name: sha256(folder / Path(name).name) for name in facts["inputs"] if "/datasets/" in name}
+        write_json(record, facts | {"seal": seal(facts)})
+    result = run_script("verify", run.name, cwd=results.parent)
+    assert result.returncode == 1
+    expected = "error: results/datasets/digits/data.npz: x_test_binary is not what the raw files give; "
+    assert result.stderr.splitlines()[-1].startswith(expected)
+    assert "train again" not in result.stderr
+
+
+def test_what_raw_files_must_be(results):
+    run, folder = runs_of(results, K2)[0], results / "datasets/digits"
+    spec = verified_spec(run)
+    raw = folder / "raw/digits.csv.gz"
+    content = raw.read_bytes()
+    raw.write_bytes(content + b"\0")
+    with pytest.raises(UserError, match=r"digits\.csv\.gz: not the published file"):
+        verify_origin(folder, spec)
+    raw.unlink()
+    with pytest.raises(UserError, match=r"digits\.csv\.gz: no such file"):
+        verify_origin(folder, spec)
+    raw.write_bytes(content)
+    meta = read_json(folder / "dataset.json")
+    write_json(folder / "dataset.json", meta | {"label_names": meta["label_names"][::-1]})
+    with pytest.raises(UserError, match=r"dataset\.json: it is not what the raw files give"):
+        verify_origin(folder, spec)
+    with pytest.raises(UserError, match=r"digit: not in config/datasets\.yaml"):
+        verify_origin(folder, spec.model_copy(update={"dataset": "digit"}))
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "likelihood.json", "latents.h5ad", "history.csv"])

@@ -177,6 +177,12 @@ def give_up_the_lead():
     head.leave()
 
 
+def only_looks():
+    """Whether nothing was asked for but rules that look at the results and must leave them as they are, a failed audit, too."""
+    targets = set(workflow.dag_settings.targets)
+    return bool(targets) and targets <= {"audit", "report"}
+
+
 def tabulate_what_is_there():
     write_study(listing(EXPANSION))
     for script, options in (

@@ -9,6 +9,7 @@ from mixvae.audit.subject import Subject, same_data
 from mixvae.results import COLUMNS
 from mixvae.spec.steps import Step
 
+NO_CONFIG = "its config is not at hand, so the runs are those that study.json names"
 FOUND_IN = {"evaluate": "likelihood.json", "latents": "latent_metrics.json"}
 
 
@@ -31,7 +32,7 @@ def _config(subject: Subject, findings: Findings) -> None:
     """The runs of study.json are those of the config."""
     name, path = subject.study.name, subject.folder / "study.json"
     if subject.expansion is None:
-        findings.note("study", name, path, "its config is not at hand, so the runs are those that study.json names")
+        findings.note("study", name, path, NO_CONFIG)
         return
     expected, found = subject.expansion.runs, subject.study.runs
     for run in expected.keys() - found.keys():

@@ -25,6 +25,7 @@ def check(subject: Subject, findings: Findings) -> None:
     for step in subject.steps:
         with findings.guarded(step.rule, step.name, step.provenance):
             _record(step, subject, findings)
+    _ages(subject, findings)
     for dataset in subject.study.datasets:
         _published(dataset, subject, findings)
     _manifest(subject, findings)
@@ -44,7 +45,6 @@ def _record(step: Step, subject: Subject, findings: Findings) -> None:
         findings.fail(step.rule, step.name, step.provenance, f"the record is of rule {facts.get('rule')!r}")
     _outputs(step, subject.recorded("outputs", step.rule, step.name), subject, findings)
     _inputs(step, subject.recorded("inputs", step.rule, step.name), subject, findings)
-    _age(step, subject, findings)
 
 
 def _outputs(step: Step, recorded: Mapping[Path, str], subject: Subject, findings: Findings) -> None:
@@ -92,12 +92,19 @@ def _inputs(step: Step, recorded: Mapping[Path, str], subject: Subject, findings
             findings.warn(step.rule, step.name, file, "read by the rule, but made by none of the study's")
 
 
-def _age(step: Step, subject: Subject, findings: Findings) -> None:
-    """Times are easily lost when files are copied, so they prove nothing."""
+def _ages(subject: Subject, findings: Findings) -> None:
+    """Times are easily lost when files are copied, so they prove nothing: one warning for all."""
+    younger = [step for step in subject.steps if _looks_old(step, subject)]
+    if younger:
+        first = f"{younger[0].rule} {younger[0].name}"
+        message = f"the files of {len(younger)} jobs, the first {first}, look older than what they were made from; copied?"
+        findings.warn("study", subject.study.name, subject.folder, message)
+
+
+def _looks_old(step: Step, subject: Subject) -> bool:
     there = [[file for file in files if subject.there(file)] for files in (step.files, step.inputs)]
     made, read = ([locate(file, subject.results).stat().st_mtime_ns for file in files] for files in there)
-    if made and read and min(made) < max(read):
-        findings.warn(step.rule, step.name, step.provenance, "files look older than what they were made from; copied?")
+    return bool(made and read) and min(made) < max(read)
 
 
 def _published(dataset: str, subject: Subject, findings: Findings) -> None:

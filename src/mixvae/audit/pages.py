@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,13 @@ from mixvae.audit.findings import Findings
 from mixvae.audit.reading import Unreadable, locate, read_mapping
 from mixvae.audit.subject import Subject
 from mixvae.errors import UserError
-from mixvae.files import sha256
+from mixvae.files import canonical_json, sha256
 from mixvae.provenance import record, seal
-from mixvae.spec.steps import Step
 
 PAGES = {"report": "report.html", "export": "crate.zip"}
 """By what makes it, the file in the study's folder."""
+MADE_OF = "results_sha256"
+"""In a page's record, what it was made of."""
 
 
 @contextmanager
@@ -26,9 +28,15 @@ def making(rule: str, subject: Subject) -> Iterator[Path]:
     if folder.is_symlink():
         raise UserError(f"{folder}: a link; records are written into the study's own folder only")
     path = subject.folder / PAGES[rule]
-    read = [step.provenance for step in _last(subject) if subject.there(step.provenance)]
-    with record(rule, folder / f"{rule}.json", inputs=read, outputs=[path]):
+    with record(rule, folder / f"{rule}.json", inputs=[], outputs=[path]) as facts:
+        facts[MADE_OF] = fingerprint(subject)
         yield path
+
+
+def fingerprint(subject: Subject) -> str:
+    """Return one sha256 of all files that the chain covers, as they are now."""
+    found = {file.relative_to(subject.results).as_posix(): str(digest) for file, digest in subject.digests.items()}
+    return hashlib.sha256(canonical_json(found).encode()).hexdigest()
 
 
 def forget(rule: str, findings: Findings) -> None:
@@ -55,16 +63,11 @@ def _page(rule: str, path: Path, subject: Subject, findings: Findings) -> None:
     except Unreadable as reason:
         findings.fail(rule, subject.study.name, path, f"it or its record {noted.name}: {reason}; {again}")
         return
-    made, read = ({Path(name).name: digest for name, digest in facts[kind].items()} for kind in ("outputs", "inputs"))
+    made = {Path(name).name: digest for name, digest in facts["outputs"].items()}
     if facts.get("seal") != seal(facts):
         findings.fail(rule, subject.study.name, noted, f"the record was edited: its content is not what its seal says; {again}")
     if made.get(path.name) != found:
         message = f"changed since it was made: sha256 expected {made.get(path.name)} found {found}; {again}"
         findings.fail(rule, subject.study.name, path, message)
-    if read != {step.provenance.name: subject.digests[step.provenance] for step in _last(subject)}:
-        findings.warn(rule, subject.study.name, path, f"made of other results than are there now; {again}")
-
-
-def _last(subject: Subject) -> list[Step]:
-    """Return the jobs whose records stand for all results."""
-    return [step for step in subject.steps if step.rule in ("tabulate", "figures")]
+    if facts.get(MADE_OF) != fingerprint(subject):
+        findings.fail(rule, subject.study.name, path, f"made of other results than are there now; {again}")

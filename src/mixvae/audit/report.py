@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from mixvae.audit.complete import NO_CONFIG
 from mixvae.audit.findings import FAILURE, LEVELS, WARNING, Finding, Findings
 from mixvae.files import atomic, write_json
 
 COUNTS = ("checked", "passed", "warned", "failed")
 TITLES = {"failure": "Failures", "warning": "Warnings", "note": "Notes"}
+ESCAPED = {"\\": "&#92;", "`": "&#96;", "|": "&#124;", "<": "&lt;", "[": "\\[", "]": "\\]"}
+"""Letters by which a cell of a page in Markdown would be more than its text."""
 SHOWN = 500
 """Findings of a level on the page; audit.json has all."""
 
@@ -64,7 +67,8 @@ def verdict(findings: Findings) -> str:
     failed, warned = len(findings.of(FAILURE)), len(findings.of(WARNING))
     if failed:
         return f"failed: {failed} failures, {warned} warnings"
-    return f"passed: complete, unchanged, consistent and plausible; {warned} warnings"
+    complete = "complete by study.json" if any(finding.message == NO_CONFIG for finding in findings.all) else "complete"
+    return f"passed: {complete}, unchanged, consistent and plausible; {warned} warnings"
 
 
 def save(folder: Path, findings: Findings) -> None:
@@ -76,4 +80,4 @@ def save(folder: Path, findings: Findings) -> None:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return "".join(ESCAPED.get(letter, letter) for letter in text)
