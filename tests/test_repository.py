@@ -40,7 +40,8 @@ ROOMS = [
     ("comparisons", "ranking"),
     ("figures", "published", "headline"),
     ("costs", "provenance", "cli", "tabulation"),
-    ("audit", "lineage", "verification"),
+    ("audit",),
+    ("lineage", "verification"),
     ("report", "crate"),
 ]
 
