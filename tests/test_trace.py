@@ -196,7 +196,7 @@ def test_tables_that_no_rule_writes_are_one_line(place, change, row, said):
 
 def test_a_table_of_another_kind_is_not_the_studys(place):
     (place / "results/small/tables/foo_digits.csv").write_bytes((place / TABLE).read_bytes())
-    assert "foo_digits.csv: no table of study small" in traced(place, table=TABLE.replace("ablation", "foo")).stderr
+    assert "foo_digits.csv: no such table" in traced(place, table=TABLE.replace("ablation", "foo")).stderr
 
 
 @pytest.mark.parametrize("content", ['{"a":' * 100_000, "[]", "{}", "", '{"a":' * 60 + "1" + "}" * 60, '{"host": "\\ud800"}'])

@@ -81,7 +81,7 @@ def _read(table: Path) -> tuple[Subject, pd.DataFrame]:
         raise UserError(f"{found[0].file}: {found[0].message}; {MORE}")
     names = [f"{name}.csv" for name in tables(subject.study.runs.values(), subject.study.datasets)]
     if table.name not in names:
-        raise UserError(f"{table}: no table of study {subject.study.name}{did_you_mean(table.name, names)}; {USAGE}")
+        raise UserError(f"{table}: no such table{did_you_mean(table.name, names)}; {USAGE}")
     try:
         frame = read_frame(table, subject.results)
     except Unreadable as reason:
