@@ -76,7 +76,8 @@ def verified_spec(run: Path) -> AnyRun:
                 raise UserError(f"{path}: no such record, so the run is not finished; make ablation goes on with it")
             facts = read_mapping(path, _results(run))
             for name in facts["outputs"]:
-                locate(run / Path(name).name, _results(run))
+                if (run / Path(name).name).is_file():
+                    locate(run / Path(name).name, _results(run))
             verify_outputs(path)
             if not isinstance(facts["packages"], dict) or not isinstance(facts["device"], str):
                 raise UserError(f"{path}: not laid out as rule {rule} writes it; make audit says more")
