@@ -28,7 +28,7 @@ def main() -> None:
     subject, audited = examine(folder, expansion)
     pages.forget("report", audited)
     with pages.making("report", subject) as path, atomic(path) as temporary:
-        temporary.write_text(html(subject, audited), encoding="utf-8")
+        temporary.write_text(html(subject, audited), encoding="utf-8", errors="replace")
     if audited.of(FAILURE):
         print(
             f"warning: {folder.name}: audit {verdict(audited)}; the report says so, make audit has all of it", file=sys.stderr

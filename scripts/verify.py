@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from mixvae import cli
-from mixvae.errors import UserError
+from mixvae.errors import UserError, one_line
 from mixvae.files import read_json
 from mixvae.progress import say
 from mixvae.provenance import ROOT
@@ -82,7 +82,7 @@ def gpu(name: str) -> int:
 
     if torch.cuda.is_available():
         return 1
-    say(f"on record is a GPU ({name}), but none is here: on the CPU instead")
+    say(f"on record is a GPU ({one_line(name)}), but none is here: on the CPU instead")
     return 0
 
 

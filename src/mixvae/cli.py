@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mixvae import gpus
-from mixvae.errors import UserError
+from mixvae.errors import UserError, one_line
 from mixvae.interruption import Interrupted, ask_for_requeue
 from mixvae.progress import say
 from mixvae.spec import AnyRun, parse_run_json
@@ -41,7 +41,7 @@ def run(main: Callable[[], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(READER_LEFT)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(USER_ERROR)
     except Interrupted as stop:
         say(f"stopped: {stop}")
@@ -50,7 +50,7 @@ def run(main: Callable[[], int | None]) -> None:
     except OSError as error:
         if error.filename is None and error.errno not in OF_THE_MACHINE:
             raise
-        print(f"error: {error.filename or Path.cwd()}: {error.strerror}", file=sys.stderr)
+        print(f"error: {one_line(error.filename or Path.cwd())}: {error.strerror}", file=sys.stderr)
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -10,6 +10,11 @@ class UserError(Exception):
     """A mistake outside the code (config, data, environment); its message is one line saying what, where and what to do."""
 
 
+def one_line(text: object) -> str:
+    """Return a text without what a terminal would obey: line breaks become spaces, other control characters question marks."""
+    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in str(text))
+
+
 def did_you_mean(name: object, valid: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the valid name nearest to `name`, else the list of valid names."""
     valid = list(valid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ import numpy as np
 from pydantic import ValidationError
 from scipy import stats
 
+from mixvae.audit.findings import printable
+from mixvae.audit.reading import Unreadable, locate, read_mapping, read_text
 from mixvae.errors import UserError, did_you_mean
 from mixvae.files import read_json, sha256
 from mixvae.provenance import verify_outputs
@@ -64,26 +67,44 @@ def find_run(name: str, runs: Path) -> Path:
 def verified_spec(run: Path) -> AnyRun:
     """Return a run's spec once its files are those that its records say were made, of the spec that names it. Raises UserError."""
     try:
-        spec = parse_run_json((run / "spec.json").read_text())
+        spec = parse_run_json(read_text(run / "spec.json", _results(run)))
         if spec.id != run.resolve().name:
             raise UserError(f"{run / 'spec.json'}: the spec of run {spec.id}; the folder must have its name")
         for rule in rules_of(spec):
             path = run / f"provenance/{rule}.json"
             if not path.is_file():
                 raise UserError(f"{path}: no such record, so the run is not finished; make ablation goes on with it")
+            facts = read_mapping(path, _results(run))
+            for name in facts["outputs"]:
+                if (run / Path(name).name).is_file():
+                    locate(run / Path(name).name, _results(run))
             verify_outputs(path)
-            facts = read_json(path)
+            if not isinstance(facts["packages"], dict) or not isinstance(facts["device"], str):
+                raise UserError(f"{path}: not laid out as rule {rule} writes it; make audit says more")
             if facts["spec"] != spec.model_dump(mode="json"):
                 raise UserError(f"{path}: the record is of another spec than spec.json")
             for name, digest in facts["inputs"].items():
                 file = run / Path(name).name
-                if file.is_file() and sha256(file) != digest:
+                if file.is_file() and sha256(locate(file, _results(run))) != digest:
                     raise UserError(f"{file}: not what rule {rule} has read; delete {path} and run again")
+        if missing := _needed(spec) - _metrics(run).keys():
+            raise UserError(f"{run / 'likelihood.json'}: {min(missing)} is not there or no number; make audit says more")
     except ValidationError as error:
         raise UserError(f"{run / 'spec.json'}: no run's spec: {error.errors()[0]['msg']}") from None
+    except Unreadable as reason:
+        raise UserError(f"{run}: a file cannot be read ({reason}); make audit says more") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{run}: a record cannot be read ({type(error).__name__}: {error})") from None
     return spec
+
+
+def _results(run: Path) -> Path:
+    """Return the folder that runs/ lies in, out of which nothing is read."""
+    return run.resolve().parents[1]
+
+
+def _needed(spec: AnyRun) -> set[str]:
+    return set(METRICS if spec.model != "constant" else METRICS[:-1])
 
 
 def verify_data(run: Path, data: Path) -> None:
@@ -101,14 +122,14 @@ def siblings(run: Path) -> list[Path]:
     Runs whose files are not those on record are left out.
     """
     found = []
-    own = read_json(run / "spec.json") | {"seed": None}
+    own = read_mapping(run / "spec.json", _results(run)) | {"seed": None}
     for path in run.parent.glob("*/spec.json"):
         try:
-            spec = read_json(path)
+            spec = read_mapping(path, _results(run))
             if spec | {"seed": None} == own:
                 verified_spec(path.parent)
                 found.append((spec["seed"], path.parent))
-        except (UserError, OSError, ValueError, TypeError):
+        except (UserError, Unreadable, OSError, TypeError):
             continue
     return [path for _, path in sorted(found)]
 
@@ -122,8 +143,11 @@ def same_files(run: Path, again: Path, spec: AnyRun) -> dict[str, bool]:
 def _content(path: Path) -> Any:
     if path.name != "history.csv":
         return sha256(path)
-    rows = csv.DictReader(io.StringIO(path.read_text(), newline=""))
-    return [{name: value for name, value in row.items() if name != CLOCK} for row in rows]
+    try:
+        rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
+        return [{name: value for name, value in row.items() if name != CLOCK} for row in rows]
+    except (csv.Error, ValueError):
+        return sha256(path)
 
 
 def prediction_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -147,13 +171,13 @@ def judge(run: Path, again: Path, seeds: Sequence[Path]) -> tuple[list[Judged], 
         seeds: From `siblings`.
     """
     recorded, found = _metrics(run), _metrics(again)
-    names = [name for name in METRICS if name in recorded]
+    names = [name for name in METRICS if name in recorded and name in found]
     if len(seeds) > 1:
         intervals = {name: prediction_interval([_metrics(seed)[name]["value"] for seed in seeds]) for name in names}
         by = f"{LEVEL:.0%} prediction interval for one more seed, from the {len(seeds)} on record"
     else:
         z = float(stats.norm.ppf((1 + LEVEL) / 2))
-        intervals = {name: _around(recorded[name]["value"], z * recorded[name]["stderr"]) for name in names}
+        intervals = {name: _around(recorded[name]["value"], z * (recorded[name]["stderr"] or 0.0)) for name in names}
         by = f"{LEVEL:.0%} interval of the recorded value over test points, as there is no other seed to know the spread from"
     return [Judged(name, recorded[name]["value"], found[name]["value"], *intervals[name]) for name in names], by
 
@@ -162,8 +186,15 @@ def _around(value: float, half: float) -> tuple[float, float]:
     return value - half, value + half
 
 
-def _metrics(run: Path) -> dict[str, dict[str, Any]]:
-    return read_json(run / "likelihood.json")["metrics"]
+def _metrics(run: Path) -> dict[str, dict[str, float]]:
+    """Return the likelihoods of a run that are numbers. Raises Unreadable."""
+    found = read_mapping(run / "likelihood.json", run.resolve().parent)["metrics"]
+    return {name: found[name] for name in METRICS if name in found and _are_numbers(found[name])}
+
+
+def _are_numbers(entry: Mapping[str, Any]) -> bool:
+    numbers = (entry["value"], 0.0 if entry["stderr"] is None else entry["stderr"])
+    return all(isinstance(number, int | float) and abs(number) <= sys.float_info.max for number in numbers)
 
 
 def differences(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> list[str]:
@@ -177,12 +208,12 @@ def differences(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> list[s
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if changed:
         shown = ", ".join(f"{name} {before.get(name, 'none')} to {now.get(name, 'none')}" for name in changed[:NAMED])
-        lines.append(f"packages: {shown}" + (f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""))
+        lines.append(f"packages: {printable(shown)}" + (f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""))
     return lines
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    text = printable(value)
     return text[:12] if len(text) == 64 else text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mixvae.audit.findings import Findings
@@ -10,6 +11,7 @@ from mixvae.audit.reading import Unreadable, parse_mapping, read_text
 from mixvae.audit.subject import Job, Subject
 from mixvae.provenance import code_digest
 from mixvae.spec import parse_run_json
+from mixvae.spec.steps import Step
 
 SHOWN = 5
 """Jobs and packages that a message names."""
@@ -25,6 +27,8 @@ def check(subject: Subject, findings: Findings) -> None:
         if subject.there(path):
             with findings.guarded("train", run, path):
                 _spec(run, path, subject, findings)
+    for step in subject.steps:
+        _command(step, subject, findings)
     for (rule, name), facts in subject.facts.items():
         expected = subject.study.runs.get(name)
         if expected is None:
@@ -34,6 +38,16 @@ def check(subject: Subject, findings: Findings) -> None:
             findings.fail(rule, name, path, "the spec in the record is not the run's spec in study.json")
         if facts.get("seed") != expected.seed:
             findings.fail(rule, name, path, f"the record is of seed {facts.get('seed')!r}, expected {expected.seed}")
+
+
+def _command(step: Step, subject: Subject, findings: Findings) -> None:
+    """A job is done by its rule's script, but for rule study, which Snakemake does itself."""
+    facts = subject.facts.get((step.rule, step.name))
+    if facts is None or step.rule == "study":
+        return
+    command, script = facts.get("command"), f"{step.rule}.py"
+    if not isinstance(command, list) or len(command) < 2 or Path(str(command[1])).name != script:
+        findings.warn(step.rule, step.name, step.provenance, f"its command is not one of scripts/{script}: {command!r}")
 
 
 def _spec(run: str, path, subject: Subject, findings: Findings) -> None:

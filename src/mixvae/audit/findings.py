@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from mixvae.errors import one_line
+
 FAILURE, WARNING, NOTE = "failure", "warning", "note"
 LEVELS = (FAILURE, WARNING, NOTE)
 LONGEST = 500
@@ -33,7 +35,7 @@ class Finding(NamedTuple):
 
 def printable(text: object) -> str:
     """Return one line without what a terminal would obey or a file could not hold."""
-    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(text).split()))
+    line = one_line(" ".join(str(text).split()))
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
 
 

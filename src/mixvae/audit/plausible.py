@@ -14,7 +14,7 @@ import pandas as pd
 
 from mixvae.audit.expected import components
 from mixvae.audit.findings import Findings
-from mixvae.audit.reading import Unreadable, read_arrays, read_frame, read_mapping
+from mixvae.audit.reading import Unreadable, read_frame, read_mapping
 from mixvae.audit.subject import Subject
 from mixvae.columns import column_names
 from mixvae.comparisons import probability, verdict
@@ -89,7 +89,7 @@ def _is_number(value: object) -> bool:
 def _points(run: str, spec: AnyRun, path: Path, subject: Subject, findings: Findings) -> None:
     """Per point and exactly: nll <= nll_miselbo <= -elbo = reconstruction + kl."""
     try:
-        arrays = read_arrays(path, subject.results)
+        arrays = subject.pointwise(run)
     except Unreadable as reason:
         findings.fail("evaluate", run, path, reason)
         return

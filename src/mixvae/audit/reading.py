@@ -16,11 +16,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyarrow.parquet import ParquetFile
 
 from mixvae.files import sha256
 
-LARGEST_TEXT, LARGEST_ARRAYS = 1 << 28, 1 << 32
-"""Bytes of a JSON, CSV or table, and of the arrays of one file."""
+LARGEST_TEXT, LARGEST_TABLE, LARGEST_ARRAYS = 1 << 26, 1 << 28, 1 << 30
+"""Bytes of a JSON or CSV, of a packed table and of the arrays of one file, as they are in memory."""
+DEEPEST = 50
+"""Levels of a JSON text: more than any file has, and fewer than a parser or printer would fail at."""
 
 
 class Unreadable(Exception):
@@ -41,20 +44,21 @@ def locate(path: Path, results: Path) -> Path:
     return real
 
 
+def digest(path: Path, results: Path) -> str | Unreadable:
+    """Return the sha256 of a file, or why there is none."""
+    try:
+        return sha256(locate(path, results))
+    except Unreadable as reason:
+        return reason
+    except OSError as error:
+        return Unreadable(error.strerror)
+
+
 def digests(paths: Iterable[Path], results: Path) -> dict[Path, str | Unreadable]:
-    """Return the sha256 of every file, or why there is none. Threads share the work, as hashing releases the interpreter."""
-
-    def digest(path: Path) -> str | Unreadable:
-        try:
-            return sha256(locate(path, results))
-        except Unreadable as reason:
-            return reason
-        except OSError as error:
-            return Unreadable(error.strerror)
-
+    """Return the digest of every file. Threads share the work, as hashing releases the interpreter."""
     paths = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(paths, pool.map(digest, paths), strict=True))
+        return dict(zip(paths, pool.map(lambda path: digest(path, results), paths), strict=True))
 
 
 def read_text(path: Path, results: Path) -> str:
@@ -79,11 +83,27 @@ def parse_mapping(text: str) -> dict[str, Any]:
     """Return the mapping that a JSON text holds. Raises Unreadable."""
     try:
         content = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        _examine(content)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"not valid JSON: {error}") from None
     if not isinstance(content, dict):
         raise Unreadable(f"not a mapping but {type(content).__name__}")
     return content
+
+
+def _examine(value: Any, depth: int = 0) -> None:
+    """Raise ValueError for halves of surrogate pairs, which no file can hold, and for what is nested too deeply."""
+    if depth > DEEPEST:
+        raise ValueError(f"more than {DEEPEST} levels")
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            name.encode()
+            _examine(part, depth + 1)
+    elif isinstance(value, list):
+        for part in value:
+            _examine(part, depth + 1)
 
 
 def _refuse(name: str) -> float:
@@ -117,14 +137,32 @@ def read_frame(path: Path, results: Path) -> pd.DataFrame:
         raise Unreadable(f"not valid CSV: {error}") from None
 
 
-def read_arrays(path: Path, results: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of real numbers in an .npz file. Raises Unreadable; arrays of objects, which are pickled, are refused."""
+def read_parquet(path: Path, results: Path, rows: int) -> pd.DataFrame:
+    """Return the table in a .parquet file. Raises Unreadable, also for another number of `rows`, before anything is unpacked."""
+    real = locate(path, results)
+    try:
+        facts = ParquetFile(real).metadata
+        size = sum(facts.row_group(group).total_byte_size for group in range(facts.num_row_groups))
+        if facts.num_rows != rows or size > LARGEST_TABLE:
+            raise Unreadable(f"{facts.num_rows} rows, expected {rows}, of {size} bytes unpacked")
+        return pd.read_parquet(real)
+    except Unreadable:
+        raise
+    except Exception as error:  # pyarrow raises whatever a broken file makes of it
+        raise Unreadable(f"not a readable table: {type(error).__name__}: {error}") from None
+
+
+def read_arrays(path: Path, results: Path, largest: int = LARGEST_ARRAYS) -> dict[str, np.ndarray]:
+    """Return the arrays of real numbers in an .npz file of at most `largest` bytes unpacked.
+
+    Raises Unreadable; arrays of objects, which are pickled, are refused.
+    """
     real = locate(path, results)
     try:
         with zipfile.ZipFile(real) as archive:
             size = sum(member.file_size for member in archive.infolist())
-        if size > LARGEST_ARRAYS:
-            raise Unreadable(f"{size} bytes unpacked, more than any such file has")
+        if size > min(largest, LARGEST_ARRAYS):
+            raise Unreadable(f"{size} bytes unpacked, more than such a file has")
         with np.load(real, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except Unreadable:

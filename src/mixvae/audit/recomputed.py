@@ -10,7 +10,7 @@ import pandas as pd
 
 from mixvae import tabulation
 from mixvae.audit.findings import Findings
-from mixvae.audit.reading import Unreadable, locate, read_arrays, read_frame, read_mapping, read_text
+from mixvae.audit.reading import Unreadable, read_frame, read_mapping, read_parquet, read_text
 from mixvae.audit.subject import Subject
 from mixvae.evaluation import metrics
 from mixvae.provenance import ROOT
@@ -40,7 +40,7 @@ def _likelihoods(run: str, path: Path, subject: Subject, findings: Findings) -> 
     spec = subject.study.runs[run]
     try:
         found = read_mapping(path, subject.results)["metrics"]
-        arrays = read_arrays(path.with_name("pointwise.npz"), subject.results)
+        arrays = subject.pointwise(run)
     except Unreadable:
         return False  # reported by the checks of either file
     dimensions = math.prod(subject.study.datasets[spec.dataset].shape)
@@ -89,7 +89,7 @@ def _compare(path: Path, expected: pd.DataFrame | str, subject: Subject, finding
     if isinstance(expected, str):
         difference = "" if read_text(path, subject.results) == expected else "its text differs"
     elif path.suffix == ".parquet":
-        difference = differing(pd.read_parquet(locate(path, subject.results)), expected)
+        difference = differing(read_parquet(path, subject.results, len(expected)), expected)
     else:
         there = read_frame(path, subject.results)
         difference = differing(there, pd.read_csv(io.StringIO(expected.to_csv(index=False))))

@@ -9,9 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mixvae import manifest
 from mixvae.audit.findings import Findings
-from mixvae.audit.reading import Unreadable, digests, parse_mapping, read_mapping, read_rows, read_text
+from mixvae.audit.reading import Unreadable, digests, parse_mapping, read_arrays, read_mapping, read_rows, read_text
 from mixvae.results import StudyRuns
 from mixvae.spec import AnyRun, DatasetInfo, Expansion, parse_run
 from mixvae.spec.own_data import without_source
@@ -20,6 +22,9 @@ from mixvae.spec.steps import Step, steps
 FAILURES = ("run", "rule", "log")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """Of studies and data sets, which are folders, too."""
+
+MOST_ARRAYS, HEADERS = 32, 1 << 16
+"""Arrays of a number per test point that a run leaves, beside one of K, and bytes that their names and shapes take; rather more."""
 
 Job = tuple[str, str]
 
@@ -92,6 +97,12 @@ class Subject:
             if part == "results" and parts[number + 1] in ("runs", "datasets", self.study.name):
                 return self.results.joinpath(*parts[number + 1 :])
         return Path(name)
+
+    def pointwise(self, run: str) -> dict[str, np.ndarray]:
+        """Return the values of a run's test points. Raises Unreadable, also for many more than its spec and data set can have."""
+        spec = self.study.runs[run]
+        largest = HEADERS + 8 * self.study.datasets[spec.dataset].splits.test * (MOST_ARRAYS + spec.K)
+        return read_arrays(self.results / "runs" / run / "pointwise.npz", self.results, largest)
 
     @cached_property
     def present(self) -> dict[str, AnyRun]:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mixvae.audit.reading import Unreadable, read_frame
+from mixvae.audit.subject import Subject
 from mixvae.columns import column_names
 from mixvae.published import DERIVED
 from mixvae.results import StudyRuns
@@ -68,7 +70,7 @@ class Cells:
             line: The row.
             column: One of the row's that is not among ROW_KEYS.
 
-        Raises LookupError or StopIteration for what no run is behind.
+        Raises LookupError for what no run is behind.
         """
         K, block, name, what = int(line["K"]), line["metric"], column, "mean"
         if "column" in line:  # a row per number, not one for all columns of a K
@@ -77,7 +79,8 @@ class Cells:
             return Cell(line[column], metric, factor(unit, self.info), self.groups[K, line["column"]], compared, column)
         known = self.columns if kind != "components" else {MIXTURE, SINGLE, *(f"C{k}" for k in range(1, 101))}
         if column not in known:
-            name, what = next((column.removesuffix(f" {end}"), end) for end in SUFFIXES if column.endswith(f" {end}"))
+            ends = [end for end in SUFFIXES if column.endswith(f" {end}")]
+            name, what = column.removesuffix(f" {ends[0]}"), ends[0]
         if kind == "components":
             metric = f"{block}_component_{name[1:]}" if name not in (MIXTURE, SINGLE) else block
             return Cell(line[column], metric, 1.0, self.mixtures[1 if name == SINGLE else K, line["settings"]], [], what)
@@ -96,10 +99,14 @@ class Cells:
         ]
 
 
-def values_of(metrics: pd.DataFrame) -> Values:
-    """Return the content of metrics.csv by metric and run."""
+def read_values(subject: Subject) -> Values:
+    """Return the content of metrics.csv by metric and run. Raises Unreadable."""
+    metrics, columns = read_frame(subject.folder / "metrics.csv", subject.results), ["metric", "run", "value", "stderr"]
+    if missing := set(columns) - set(metrics.columns):
+        raise Unreadable(f"no column {min(missing)}")
+    numbers = {name: pd.to_numeric(metrics[name], errors="coerce") for name in columns[2:]}
     values: Values = {}
-    for row in metrics[["metric", "run", "value", "stderr"]].itertuples(index=False):
+    for row in metrics[columns].assign(**numbers).itertuples(index=False):
         values.setdefault(row.metric, {})[row.run] = (row.value, row.stderr)
     return values
 

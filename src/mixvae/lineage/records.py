@@ -1,10 +1,17 @@
-"""What a provenance record says of a job, as far as people ask; records of strangers may say anything."""
+"""What a provenance record says of a job, as far as people ask, and the job's command; records of strangers may say anything."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from mixvae.audit.findings import printable
+from mixvae.audit.reading import Unreadable, digest
+from mixvae.audit.subject import Subject
+from mixvae.provenance import seal
+from mixvae.spec.commands import command
+from mixvae.spec.steps import Step
 
 HOUR = 3600.0
 
@@ -18,7 +25,7 @@ class Begun(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One job as its record has it.
+    """One job as its record has it, in texts that can be printed.
 
     commit: "unknown" outside a git checkout; dirty: with changes.
     slurm_job: "" for none.
@@ -40,7 +47,6 @@ class Job(NamedTuple):
     seconds: float
     peak_memory_mb: float
     begun: list[Begun]
-    command: list[str]
     outputs: dict[str, str]
 
     @property
@@ -56,22 +62,56 @@ def job(rule: str, facts: Mapping[str, Any]) -> Job | None:
         attempts = (facts.get("attempts") or [])[:-1]
         return Job(
             rule=rule,
-            commit=str(git.get("commit", "unknown"))[:12],
+            commit=printable(git.get("commit", "unknown"))[:12],
             dirty=bool(git.get("dirty")),
-            code=str(facts["code_sha256"])[:12],
-            host=str(facts["host"]),
-            device=str(facts["device"]),
+            code=printable(facts["code_sha256"])[:12],
+            host=printable(facts["host"]),
+            device=printable(facts["device"]),
             gpu=facts.get("gpu") is True,
-            slurm_job=str(facts["slurm_job_id"] or ""),
-            start=str(facts["start"]),
+            slurm_job=printable(facts["slurm_job_id"] or ""),
+            start=printable(facts["start"]),
             seconds=max(_finite(facts["seconds"]), _finite(facts.get("train_seconds", 0.0))),
             peak_memory_mb=float(facts.get("peak_memory_mb", math.nan)),
-            begun=[Begun(*(str(attempt.get(name)) for name in ("host", "slurm_job_id", "start"))) for attempt in attempts],
-            command=[str(part) for part in facts["command"]],
-            outputs={str(file): str(digest) for file, digest in facts.get("outputs", {}).items()},
+            begun=[
+                Begun(*(printable(attempt.get(name)) for name in ("host", "slurm_job_id", "start"))) for attempt in attempts
+            ],
+            outputs={printable(file): printable(digest) for file, digest in facts.get("outputs", {}).items()},
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         return None
+
+
+def record_of(subject: Subject, step: Step) -> Job | None:
+    """Return the record of a job, None where it cannot be read."""
+    return job(step.rule, subject.facts.get((step.rule, step.name), {}))
+
+
+def command_of(subject: Subject, step: Step) -> list[str]:
+    """Return the command that does a job again; of its record it has no more than whether a GPU was used."""
+    spec, info = subject.study.runs.get(step.name), subject.study.datasets.get(step.name)
+    return command(step, spec, info, subject.facts.get((step.rule, step.name), {}).get("gpu") is True, bool(subject.missing))
+
+
+def broken(subject: Subject, step: Step) -> str:
+    """Return what of a job is not as on record, as far as its own record and files tell; "" for nothing."""
+    facts = subject.facts.get((step.rule, step.name))
+    if facts is None:
+        return ""
+    try:
+        recorded = subject.recorded("outputs", step.rule, step.name)
+    except TypeError:
+        recorded = {}
+    if (step.rule, step.name) in subject.edited or ("seal" in facts and facts["seal"] != seal(facts)):
+        return "the record was edited"
+    for file in subject.made_by(step):
+        found = digest(file, subject.results)
+        if found != recorded.get(file):
+            return (
+                f"{file.name} is not the file on record ({found})"
+                if isinstance(found, Unreadable)
+                else f"{file.name} was changed"
+            )
+    return ""
 
 
 def _finite(value: Any) -> float:

@@ -10,60 +10,85 @@ from typing import Any
 
 import pandas as pd
 
-from mixvae.errors import UserError, did_you_mean
-from mixvae.files import read_json
-from mixvae.lineage.cells import ROW_KEYS, SUFFIXES, Cell, Cells, Member, agrees, mean_of, values_of
-from mixvae.lineage.records import job
-from mixvae.results import StudyRuns, read_study
-from mixvae.spec.steps import DATA_FILES, rules_of
+from mixvae.audit.findings import FAILURE
+from mixvae.audit.reading import Unreadable, read_frame
+from mixvae.audit.subject import Subject, read
+from mixvae.errors import UserError, did_you_mean, one_line
+from mixvae.lineage.cells import ROW_KEYS, SUFFIXES, Cell, Cells, Member, agrees, mean_of, read_values
+from mixvae.lineage.records import broken, command_of, record_of
+from mixvae.spec.outputs import tables
+from mixvae.spec.steps import Step
+
+USAGE = "TABLE is results/<study>/tables/<table>.csv"
+MORE = "make audit says more"
 
 
 def trace(table: Path, row: str, column: str) -> list[str]:
-    """Return the lineage of a cell as lines.
+    """Return the lineage of a cell as lines that can be printed, whatever the files hold.
 
     Arguments:
         table: results/<study>/tables/<table>.csv.
         row: As `parse_row` reads it.
         column: As in the table's first line.
 
-    Raises UserError for what the table has not.
+    Raises UserError for what the table has not, and for files that are not as rules write them.
     """
-    folder, results = table.parents[1], table.parents[2]
-    study, frame = _read(table, folder)
+    subject, frame = _read(table)
     kind, _, dataset = table.stem.partition("_")
-    if dataset not in study.datasets:
-        raise UserError(f"{table}: no table of study {study.name}: data set {dataset!r}{did_you_mean(dataset, study.datasets)}")
     if column not in frame.columns or column in ROW_KEYS:
         valid = [name for name in frame.columns if name not in ROW_KEYS and ("column" in frame or not name.endswith(SUFFIXES))]
         raise UserError(f"{table}: no column {column!r}{did_you_mean(column, valid)}")
     line = find_row(table, frame, parse_row(row))
     if pd.isna(line["K"]):
-        raise UserError(f"{dataset}: the row is of no run, but context: {line['source']}")
-    cells, values = Cells(study, dataset), values_of(pd.read_csv(folder / "metrics.csv"))
-    cell = cells.find(kind, line, column)
+        raise UserError(f"{dataset}: the row is of no run, but context: {line.get('source')}")
+    try:
+        values = read_values(subject)
+    except Unreadable as reason:
+        raise UserError(f"{subject.folder / 'metrics.csv'}: {reason}; {MORE}") from None
+    try:
+        cells = Cells(subject.study, dataset)
+        cell = cells.find(kind, line, column)
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{table}: not as rule tabulate writes it ({type(error).__name__}: {error}); {MORE}") from None
+    if not cell.runs:
+        raise UserError(f"{table}: no run of study {subject.study.name} is behind row {row}, column {column}")
     members = cells.members(cell, cell.runs, values)
     where = ", ".join(f"{key}={line[key]}" for key in ROW_KEYS if key in frame.columns)
-    lines = [f"{table}: row {where}, column {column}: {cell.value}", *_summary(cell, members, folder)]
+    lines = [f"{table}: row {where}, column {column}: {cell.value}", *_summary(cell, members, subject)]
+    jobs: dict[str, list[Step]] = {}
+    for step in subject.steps:
+        jobs.setdefault(step.name, []).append(step)
     for title, runs in (("", members), (" compared with", cells.members(cell, cell.compared, values))):
         for member in runs:
-            lines += ["", *_run(member, title, study, results)]
-    lines += ["", f"data {dataset}", *_data(dataset, results), "", f"tables of {study.name}"]
-    return lines + _job("tabulate", folder)
+            lines += ["", *_run(member, title)]
+            lines += [text for step in jobs[member.run] for text in _job(step, subject)]
+    lines += ["", f"data {dataset}"]
+    lines += [text for step in jobs[dataset] for text in (*_job(step, subject), *_outputs(step, subject))]
+    lines += ["", f"tables of {subject.study.name}"]
+    lines += [text for step in jobs[subject.study.name] if step.rule == "tabulate" for text in _job(step, subject)]
+    return [one_line(text) for text in lines]
 
 
-def _read(table: Path, folder: Path) -> tuple[StudyRuns, pd.DataFrame]:
-    if table.suffix != ".csv" or not table.is_file():
-        beside = sorted(path.name for path in table.parent.glob("*.csv")) if table.parent.is_dir() else []
-        raise UserError(
-            f"{table}: no such table{did_you_mean(table.name, beside)}; TABLE is results/<study>/tables/<table>.csv"
-        )
+def _read(table: Path) -> tuple[Subject, pd.DataFrame]:
+    """Return the study of a table, and the table."""
+    if len(table.parts) < 4 or table.parent.name != "tables":
+        raise UserError(f"{table}: no such table; {USAGE}")
+    folder = table.parents[1]
     if not (folder / "study.json").is_file():
-        raise UserError(f"{folder}: no study.json, so no study's results; TABLE is results/<study>/tables/<table>.csv")
+        raise UserError(f"{folder}: no study.json, so no study's results; {USAGE}")
+    subject, findings = read(folder, None)
+    if found := [finding for finding in findings.of(FAILURE) if finding.rule == "study"]:
+        raise UserError(f"{found[0].file}: {found[0].message}; {MORE}")
+    names = [f"{name}.csv" for name in tables(subject.study.runs.values(), subject.study.datasets)]
+    if table.name not in names:
+        raise UserError(f"{table}: no such table{did_you_mean(table.name, names)}; {USAGE}")
     try:
-        return read_study(folder / "study.json"), pd.read_csv(table)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{folder}: study.json or the table cannot be read ({reason}); make audit says more") from None
+        frame = read_frame(table, subject.results)
+    except Unreadable as reason:
+        raise UserError(f"{table}: {reason}; {MORE}") from None
+    if missing := {"K", "metric"} - set(frame.columns):
+        raise UserError(f"{table}: not as rule tabulate writes it, no column {min(missing)}; {MORE}")
+    return subject, frame
 
 
 def parse_row(text: str) -> dict[str, str]:
@@ -109,49 +134,35 @@ def find_row(table: Path, frame: pd.DataFrame, row: Mapping[str, str]) -> dict[s
     return there.iloc[0].to_dict()
 
 
-def _summary(cell: Cell, members: list[Member], folder: Path) -> list[str]:
+def _summary(cell: Cell, members: list[Member], subject: Subject) -> list[str]:
     scaled = f"{cell.scale:g} x {cell.metric}" if cell.scale != 1 else cell.metric
     there, mean = mean_of(members)
-    lines = [f"{cell.what} of {scaled} over {there} of {len(cell.runs)} seeds, {folder / 'metrics.csv'}"]
+    lines = [f"{cell.what} of {scaled} over {there} of {len(cell.runs)} seeds, {subject.folder / 'metrics.csv'}"]
     if (agree := agrees(cell, members)) is not None:
         lines.append(f"mean of the seeds below: {mean}" + ("" if agree else ", which is NOT what the table says"))
     return lines
 
 
-def _run(member: Member, title: str, study: StudyRuns, results: Path) -> list[str]:
+def _run(member: Member, title: str) -> list[str]:
     value = "missing"
     if member.value is not None:
         value = f"{member.value}" + ("" if math.isnan(member.stderr) else f" ± {member.stderr:.2g}")
-    lines = [f"seed {member.seed}{title}: {value}   run {member.run}"]
-    for rule in rules_of(study.runs[member.run]):
-        lines += _job(rule, results / "runs" / member.run)
-    return lines
+    return [f"seed {member.seed}{title}: {value}   run {member.run}"]
 
 
-def _data(dataset: str, results: Path) -> list[str]:
-    folder = results / "datasets" / dataset
-    lines = []
-    for rule in DATA_FILES:
-        lines += _job(rule, folder)
-        if found := job(rule, _facts(rule, folder)):
-            lines += [f"    sha256 {digest}  {file}" for file, digest in found.outputs.items()]
-    return lines
+def _outputs(step: Step, subject: Subject) -> list[str]:
+    found = record_of(subject, step)
+    return [f"    sha256 {digest}  {file}" for file, digest in found.outputs.items()] if found else []
 
 
-def _job(rule: str, folder: Path) -> list[str]:
-    """Return lines about one job: by what, where and when it was done, and the command that does it again."""
-    found = job(rule, _facts(rule, folder))
+def _job(step: Step, subject: Subject) -> list[str]:
+    """Return lines about one job: by what, where and when it was done, what is not as on record, and what does it again."""
+    found = record_of(subject, step)
     if found is None:
-        return [f"  {rule}: no record, {folder / 'provenance' / rule}.json is not there or cannot be read"]
+        return [f"  {step.rule}: no record, {step.provenance} is not there or cannot be read"]
     commit = f"commit {found.commit}{' with changes' if found.dirty else ''}"
     slurm = f"SLURM job {found.slurm_job}" if found.slurm_job else "no SLURM job"
     made = f"{commit}, code {found.code}, on {found.host} ({found.device}), {slurm}, {found.start}, {found.hours:.4f} h"
     begun = [f"    begun on {attempt.host}, SLURM job {attempt.slurm_job}, {attempt.start}" for attempt in found.begun]
-    return [f"  {rule}: {made}", *begun, f"    {shlex.join(found.command)}"]
-
-
-def _facts(rule: str, folder: Path) -> dict[str, Any]:
-    try:
-        return read_json(folder / f"provenance/{rule}.json")
-    except (OSError, ValueError):
-        return {}
+    doubt = [f"    WARNING: {reason}; {MORE}"] if (reason := broken(subject, step)) else []
+    return [f"  {step.rule}: {made}", *begun, *doubt, f"    {shlex.join(command_of(subject, step))}"]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mixvae.audit.reading import Unreadable, read_text
 from mixvae.audit.subject import Subject
-from mixvae.lineage.records import HOUR, Job, job
+from mixvae.lineage.records import HOUR, record_of
 from mixvae.spec.steps import Step
 
 
@@ -74,11 +74,6 @@ def _cost(rule: str, steps: list[Step], subject: Subject) -> Cost:
         sum(found.hours for found in jobs if found.gpu),
         sum(1 + len(found.begun) for found in jobs),
     )
-
-
-def record_of(subject: Subject, step: Step) -> Job | None:
-    """Return the record of a job, None where it cannot be read."""
-    return job(step.rule, subject.facts.get((step.rule, step.name), {}))
 
 
 def _clocked(step: Step, subject: Subject) -> float:

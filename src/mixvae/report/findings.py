@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mixvae.audit.reading import Unreadable, read_arrays
+from mixvae.audit.reading import Unreadable
 from mixvae.audit.subject import Subject
 from mixvae.columns import column_names
 from mixvae.comparisons import SIGNIFICANCE, probability, verdict
@@ -209,12 +209,11 @@ def control(subject: Subject, dataset: str, row: Mapping[str, Any]) -> list[str]
     study = subject.study
     constant = control_runs(study, dataset).get(row["column"])
     runs = grouped(study, column_names(study, dataset))[row["K"], row["column"]]
-    folder = subject.results / "runs"
     try:
-        theirs = read_arrays(folder / str(constant) / "pointwise.npz", subject.results)["nll"]
+        theirs = subject.pointwise(str(constant))["nll"]
         metric = LIKELIHOODS[HEADLINE[-1]]
         there = [run for run in runs if run in subject.present]
-        ours = np.stack([read_arrays(folder / run / "pointwise.npz", subject.results)[metric] for run in there])
+        ours = np.stack([subject.pointwise(run)[metric] for run in there])
         gain = paired(np.broadcast_to(theirs, ours.shape), ours)
     except (Unreadable, KeyError, ValueError):
         return []

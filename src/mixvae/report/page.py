@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
-import io
 import re
 import shlex
 from typing import Any
@@ -16,14 +15,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mixvae.audit.findings import FAILURE, WARNING, Findings
-from mixvae.audit.reading import Unreadable, read_rows, read_text
+from mixvae.audit.reading import Unreadable, read_rows
 from mixvae.audit.report import COUNTS, summary, verdict
 from mixvae.audit.subject import Subject
-from mixvae.lineage.cells import Values, values_of
-from mixvae.lineage.records import HOUR, Job
+from mixvae.lineage.cells import Values, read_values
+from mixvae.lineage.records import HOUR, Job, command_of, record_of
 from mixvae.provenance import ROOT
 from mixvae.rendering import TITLES
-from mixvae.report.cost import costs, record_of
+from mixvae.report.cost import costs
 from mixvae.report.figures import figures
 from mixvae.report.findings import findings
 from mixvae.report.grids import shown
@@ -137,19 +136,19 @@ def made(subject: Subject) -> dict[str, list[str]]:
     return {name: list(dict.fromkeys(values)) for name, values in texts.items()}
 
 
-def jobs(subject: Subject, name: str) -> list[tuple[str, Job | None]]:
-    """Return the jobs of a run, data set or study with their records."""
-    return [(step.rule, record_of(subject, step)) for step in subject.steps if step.name == name]
+def jobs(subject: Subject, name: str) -> list[tuple[str, Job | None, list[str]]]:
+    """Return the jobs of a run, data set or study with their records and commands."""
+    return [(step.rule, record_of(subject, step), command_of(subject, step)) for step in subject.steps if step.name == name]
 
 
 def runs(subject: Subject, values: Values) -> list[dict[str, Any]]:
     """Return what is to be known of every run."""
-    by_name: dict[str, list[tuple[str, Job | None]]] = {}
+    by_name: dict[str, list[tuple[str, Job | None, list[str]]]] = {}
     for step in subject.steps:
-        by_name.setdefault(step.name, []).append((step.rule, record_of(subject, step)))
+        by_name.setdefault(step.name, []).append((step.rule, record_of(subject, step), command_of(subject, step)))
     rows = []
     for run, spec in subject.study.runs.items():
-        trained = dict(by_name[run]).get("train")
+        trained = next(found for rule, found, _ in by_name[run] if rule == "train")
         rows.append(
             {
                 "run": run,
@@ -169,10 +168,8 @@ def runs(subject: Subject, values: Values) -> list[dict[str, Any]]:
 def _values(subject: Subject) -> tuple[Values, str]:
     """Return the values of metrics.csv, or none and why they cannot be read."""
     try:
-        metrics = pd.read_csv(io.StringIO(read_text(subject.folder / "metrics.csv", subject.results)))
-        numbers = {name: pd.to_numeric(metrics[name], errors="coerce") for name in ("value", "stderr")}
-        return values_of(metrics.assign(**numbers)), ""
-    except (Unreadable, ValueError, KeyError) as reason:
+        return read_values(subject), ""
+    except Unreadable as reason:
         return {}, f"metrics.csv cannot be read: {reason}"
 
 
