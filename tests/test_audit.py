@@ -22,13 +22,14 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, run_script
 
-from mixvae.audit import audit
+from mixvae.audit import audit, training
 from mixvae.audit.expected import OPTIONAL, expected_metrics
 from mixvae.audit.findings import FAILURE, NOTE, WARNING
 from mixvae.audit.pages import PAGES
 from mixvae.audit.reading import LARGEST_TABLE, Unreadable, parse_mapping, read_parquet
 from mixvae.audit.report import markdown, summary
 from mixvae.audit.subject import read
+from mixvae.evaluation import metrics as metrics_of
 from mixvae.files import read_json, sha256, write_json
 from mixvae.provenance import seal
 from mixvae.spec import load
@@ -78,15 +79,19 @@ def forge_all(results: Path, run: Path, rule: str, *files: str) -> None:
     study = results / "small"
     forge(run / f"provenance/{rule}.json", outputs=[run / file for file in files])
     manifest = read_json(study / "manifest.json")
-    manifest[f"runs/{run.name}/provenance/{rule}.json"] = sha256(run / f"provenance/{rule}.json")
+    for record in run.glob("provenance/*.json"):
+        forge(record, inputs=[results.parent / name for name in read_json(record)["inputs"] if f"/{run.name}/" in name])
+        manifest[f"runs/{run.name}/provenance/{record.name}"] = sha256(record)
     write_json(study / "manifest.json", manifest)
-    facts = read_json(study / "provenance/tabulate.json")
-    for name in facts["inputs"]:
-        if f"/{run.name}/" in name:
-            facts["inputs"][name] = sha256(results.parent / name)
-    facts["outputs"]["results/small/manifest.json"] = sha256(study / "manifest.json")
-    facts["seal"] = seal(facts)
-    write_json(study / "provenance/tabulate.json", facts)
+    for of_all in ("tabulate", "figures"):
+        facts = read_json(study / f"provenance/{of_all}.json")
+        for name in facts["inputs"]:
+            if f"/{run.name}/" in name:
+                facts["inputs"][name] = sha256(results.parent / name)
+        if of_all == "tabulate":
+            facts["outputs"]["results/small/manifest.json"] = sha256(study / "manifest.json")
+        facts["seal"] = seal(facts)
+        write_json(study / f"provenance/{of_all}.json", facts)
 
 
 def test_an_untouched_study_passes_and_says_so(small_study):
@@ -418,6 +423,214 @@ def test_values_of_test_points_that_cannot_be_are_noticed(results, changes, text
     found = failures(results)
     assert not any(f.check == "intact" for f in found)
     assert_noticed(found, "evaluate", run.name, "pointwise.npz", text)
+
+
+def test_fewer_test_points_are_noticed_even_when_means_and_all_records_follow(results):
+    """The best third of the points, in every run."""
+    best = None
+    for run in sorted((results / "runs").iterdir()):
+        with np.load(run / "pointwise.npz") as file:
+            arrays = dict(file)
+        best = np.argsort(arrays["nll"])[:100] if best is None else best
+        arrays = {name: array[best] for name, array in arrays.items()}
+        np.savez(run / "pointwise.npz", **arrays)
+        likelihood = read_json(run / "likelihood.json")
+        for name, entry in metrics_of(arrays, "bernoulli", 64).items():
+            likelihood["metrics"][name] = entry
+        write_json(run / "likelihood.json", likelihood)
+        forge_all(results, run, "evaluate", "pointwise.npz", "likelihood.json")
+    for run in (results / "runs").iterdir():
+        assert_noticed(failures(results), "evaluate", run.name, "pointwise.npz", "shape (100,), expected (300,)")
+        write_json(run / "likelihood.json", read_json(run / "likelihood.json") | {"points": 100})
+        forge_all(results, run, "evaluate", "likelihood.json")
+        assert_noticed(failures(results), "evaluate", run.name, "likelihood.json", "points: found 100, expected 300")
+
+
+def forge_json(results: Path, run: Path, rule: str, file: str, change) -> list:
+    """Change what a run's JSON holds, reseal everything, and return the failures."""
+    content = read_json(run / file)
+    change(content)
+    write_json(run / file, content)
+    forge_all(results, run, rule, file)
+    found = failures(results)
+    assert not any(finding.check == "intact" for finding in found), found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "text"),
+    [
+        ("likelihood.json", {"K": 3}, "K: found 3, expected 2"),
+        ("likelihood.json", {"samples_per_component": 5000}, "samples_per_component: found 5000, expected 50"),
+        ("latent_metrics.json", {"points": 10}, "points: found 10, expected 300"),
+        ("latent_metrics.json", {"probe_points": 1297}, "probe_points: found 1297, expected 200"),
+        ("training.json", {"parameters": 10}, "parameters 10, but "),
+        ("training.json", {"stopped_by": "patience"}, "stopped_by 'patience', but 'budget' by history.csv"),
+        ("training.json", {"epochs": 100}, "epochs 100, but 3 by history.csv"),
+        ("training.json", {"best_epoch": 700}, "best_epoch 700, but 2 by history.csv"),
+        ("training.json", {"epochs": None}, "epochs None, but 3"),
+    ],
+)
+def test_counts_that_contradict_the_spec_or_other_files_are_noticed(results, file, change, text):
+    run = runs_of(results, "*-K2-*")[0]
+    rule = {"likelihood.json": "evaluate", "latent_metrics.json": "latents", "training.json": "train"}[file]
+    assert_noticed(forge_json(results, run, rule, file, lambda content: content.update(change)), rule, run.name, file, text)
+
+
+@pytest.mark.parametrize(
+    ("metric", "change", "text"),
+    [
+        ("ari", {"value": 3}, "ari 3 is outside of [-1, 1]"),
+        ("nmi", {"value": -0.2}, "nmi -0.2 is outside of [0, 1]"),
+        ("asw_true", {"value": 1.5}, "asw_true 1.5 is outside of [-1, 1]"),
+        ("active_units", {"value": -7}, "active_units -7 is no number of 3 units"),
+        ("active_units", {"value": 4}, "active_units 4 is no number of 3 units"),
+        ("active_units", {"value": 1.5}, "active_units 1.5 is no number of 3 units"),
+        ("accuracy_knn", {"value": 301 / 300}, "is no share of 300 test points"),
+        ("accuracy_svm", {"value": 0.999}, "accuracy_svm 0.999 is no share of 300 test points"),
+        ("accuracy_mlp", {"stderr": -0.1}, "accuracy_mlp: the standard error -0.1 is negative"),
+    ],
+)
+def test_metrics_of_codes_out_of_their_range_are_noticed(results, metric, change, text):
+    run = runs_of(results, "*-K2-*")[0]
+    found = forge_json(
+        results, run, "latents", "latent_metrics.json", lambda content: content["metrics"][metric].update(change)
+    )
+    assert_noticed(found, "latents", run.name, "latent_metrics.json", text)
+
+
+def edit_history(change):
+    def edit(run: Path) -> None:
+        table = pd.read_csv(run / "history.csv", float_precision="round_trip")
+        change(table).to_csv(run / "history.csv", index=False)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda t: t.iloc[:1] * np.nan, "not rows of numbers"),
+        (lambda t: (t.iloc[:1] * np.nan).fillna("nan"), "epoch: not finite at epoch 0"),
+        (lambda t: t.iloc[:2], "ends after 2 of 3 epochs, before its patience did"),
+        (lambda t: t.iloc[:0], "0 epochs, expected 1 to 3"),
+        (lambda t: pd.concat([t, t]).assign(seconds=1.0), "6 epochs, expected 1 to 3"),
+        (lambda t: t.iloc[[0, 2, 1]], "seconds: they go back"),
+        (lambda t: t.assign(epoch=t.epoch + 1), "epochs are not numbered from 0 to 2"),
+        (lambda t: t.assign(beta=1.0), "beta is not that of a warm-up of 2 epochs"),
+        (lambda t: t.assign(seconds=-t.seconds), "seconds: they go back"),
+        (lambda t: t.assign(valid_bound="high"), "not rows of numbers"),
+        (lambda t: t.drop(columns="beta"), "columns 'epoch,train_objective"),
+    ],
+)
+def test_a_history_that_no_training_has_is_noticed(results, change, text):
+    run = runs_of(results, "*-K2-*")[0]
+    edit_history(change)(run)
+    forge_all(results, run, "train", "history.csv")
+    found = failures(results)
+    assert not any(finding.check == "intact" for finding in found), found
+    assert_noticed(found, "train", run.name, "history.csv", text)
+
+
+def test_a_history_of_another_best_epoch_or_length_contradicts_training(results):
+    run = runs_of(results, "*-K2-*")[0]
+    edit_history(lambda t: t.assign(valid_bound=-1.0, seconds=t.seconds + 1))(run)
+    forge_all(results, run, "train", "history.csv")
+    found = failures(results)
+    assert_noticed(found, "train", run.name, "training.json", "best_epoch 2, but 0 by history.csv")  # the first of equal ones
+    assert_noticed(found, "train", run.name, "provenance/train.json", "by history.csv")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "warmup", "stopped_by"),
+    [
+        ([1, 2, 3, 4], 0, "budget"),
+        ([1, 3, 2], 0, "budget"),
+        ([1, 3, 2, 2], 0, "patience"),
+        ([3, 2, 1], 0, "patience"),
+        ([3, 2, 1], 1, "patience"),
+        ([3, 2, 1, 0], 2, "patience"),
+        ([1, 1, 1], 0, "patience"),
+        ([2, 1], 0, "ends after 2 of 5 epochs, before its patience did"),
+        ([3, 2, 1], 2, "ends after 3 of 5 epochs, before its patience did"),
+        ([3, 2, 1, 4, 5], 0, "goes on after epoch 2, at which its patience ended"),
+    ],
+)
+def test_what_ended_a_training_follows_from_its_history(results, bounds, warmup, stopped_by):
+    """With a patience of two epochs; the warm-up, of the first `warmup`, does not count."""
+    subject, _ = read(results / "small", None)
+    run = next(run for run, spec in subject.study.runs.items() if spec.model == "vae")
+    spec = subject.study.runs[run]
+    epochs = len(bounds) if stopped_by == "budget" else 5
+    settings = spec.training.model_copy(update={"epochs": epochs, "warmup": warmup, "patience": 2})
+    beta = [1.0 if warmup < 2 else min(1.0, epoch / (warmup - 1)) for epoch in range(len(bounds))]
+    columns = {"epoch": range(len(bounds)), "beta": beta, "train_objective": 0.0, "train_reconstruction": 0.0, "train_kl": 0.0}
+    path = results / "runs" / run / "history.csv"
+    pd.DataFrame({**columns, "valid_bound": bounds, "seconds": 1.0}).to_csv(path, index=False)
+    try:
+        found = training._of_history(path, spec.model_copy(update={"training": settings}), subject)["stopped_by"]
+    except Unreadable as reason:
+        found = str(reason)
+    assert found == stopped_by
+
+
+def header(content: bytes) -> bytes:
+    return len(content).to_bytes(8, "little") + content
+
+
+@pytest.mark.parametrize(
+    ("content", "file", "text"),
+    [
+        (b"garbage", "model.safetensors", "not readable weights"),
+        (b"", "model.safetensors", "not readable weights"),
+        ((1 << 62).to_bytes(8, "little") + b"{}", "model.safetensors", "not readable weights"),
+        (header(b"[" * 100_000), "model.safetensors", "not readable weights"),
+        (header(b'{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,36]}}'), "model.safetensors", "not readable weights"),
+        (header(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}') + b"1234", "training.json", "but 1 by model.safe"),
+    ],
+)
+def test_weights_that_are_none_or_not_as_many_are_noticed(results, content, file, text):
+    run = runs_of(results, "*-K2-*")[0]
+    (run / "model.safetensors").write_bytes(content)
+    forge_all(results, run, "train", "model.safetensors")
+    found = failures(results)
+    assert not any(finding.check == "intact" for finding in found), found
+    assert_noticed(found, "train", run.name, file, text)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"seconds": -5}, "seconds -5 is less than nothing"),
+        ({"peak_memory_mb": -1}, "peak_memory_mb -1 is less than nothing"),
+        ({"seconds": "long"}, "cannot be checked"),
+        ({"seconds": 1e300}, "cannot be checked"),
+        ({"start": "yesterday"}, "cannot be checked"),
+        ({"start": "2026-01-01T00:00:00"}, "has no time zone"),
+    ],
+)
+def test_times_that_are_none_are_noticed(results, change, text):
+    path = runs_of(results)[0] / "provenance/evaluate.json"
+    facts = read_json(path) | change
+    write_json(path, facts | {"seal": seal(facts)})
+    found = [f for f in failures(results) if f.check == "times"]
+    assert_noticed(found, "evaluate", runs_of(results)[0].name, "evaluate.json", text)
+
+
+def test_a_job_before_what_it_read_is_warned_of(results):
+    path = runs_of(results)[0] / "provenance/evaluate.json"
+    facts = read_json(path)
+    for start, warned in (
+        ("1999-01-01T00:00:00+00:00", ["train", runs_of(results)[0].name]),
+        ("2999-01-01T00:00:00+00:00", []),
+    ):
+        facts["start"] = start
+        write_json(path, facts | {"seal": seal(facts)})
+        told = [f for f in audit(results / "small").of(WARNING) if (f.check, f.rule) == ("times", "evaluate")]
+        assert [f.message.split("before ")[1].split(",")[0].split() for f in told] == [warned] * bool(warned)
+    # the tables have read them
+    (told,) = [f for f in audit(results / "small").of(WARNING) if f.check == "times"]
+    assert told.rule == "tabulate"
 
 
 class Bomb:

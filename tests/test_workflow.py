@@ -18,6 +18,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from mixvae.audit import audit
+from mixvae.audit.findings import FAILURE
 from mixvae.files import read_json, sha256
 from mixvae.results import read_study
 from mixvae.spec import load, outputs
@@ -163,6 +165,7 @@ def test_every_kind_of_data_and_system_goes_from_config_to_tables_and_figures(tm
     assert metrics["mvae", "digits", "mse"].notna().all()
     assert 0 <= metrics["cpvae", "digits", "cluster_accuracy"].iloc[0] <= 1
     assert metrics["toy", "ring", "kl"].iloc[0] > 0
+    assert not audit(folder).of(FAILURE)
     # the file moved, and nothing has to be made again
     (tmp_path / "colours.npz").rename(tmp_path / "moved.npz")
     (tmp_path / "mirror").mkdir()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mixvae.audit import complete, consistent, intact, pages, plausible, recomputed, strays, subject
+from mixvae.audit import complete, consistent, intact, pages, plausible, recomputed, strays, subject, times, training
 from mixvae.audit.findings import Findings
 from mixvae.audit.subject import Subject
 from mixvae.spec import Expansion
@@ -19,6 +19,8 @@ CHECKS = {
     "consistent": consistent.check,
     "recomputed": recomputed.check,
     "plausible": plausible.check,
+    "training": training.check,
+    "times": times.check,
 }
 
 

@@ -1,4 +1,4 @@
-"""The metrics that a run must have, from its spec alone."""
+"""The metrics and counts that a run must have, from its spec and its data set's sizes alone."""
 
 from __future__ import annotations
 
@@ -20,6 +20,33 @@ MOST_COMPONENTS = 1000
 def components(spec: AnyRun) -> int:
     """Return how many components draw importance samples."""
     return min(spec.K, MOST_COMPONENTS) if spec.model in MIXTURES else 1
+
+
+def points_tested(spec: AnyRun, info: DatasetInfo) -> int:
+    """Return how many points a run is evaluated on; the control always on all."""
+    most = None if spec.model == "constant" else spec.evaluation.points
+    return min(info.splits.test, most or info.splits.test)
+
+
+def latent_units(spec: AnyRun) -> int:
+    """Return the dimension of E[z | x]: all of an M-VAE's codes, both layers of a hierarchical model."""
+    if spec.model == "hvae":
+        return spec.latent + spec.latent_top
+    return spec.latent * (spec.K if spec.model == "mvae" else 1)
+
+
+def expected_counts(spec: AnyRun, info: DatasetInfo) -> dict[str, dict[str, int]]:
+    """Return what stands beside the metrics in the files of rules evaluate and latents."""
+    points, samples = points_tested(spec, info), 1 if spec.model == "constant" else spec.evaluation.samples
+    found = {"evaluate": {"points": points, "samples_per_component": samples, "K": spec.K}}
+    if has_codes(spec):
+        found["latents"] = {"points": points, "probe_points": points_probed(spec, info)}
+    return found
+
+
+def points_probed(spec: AnyRun, info: DatasetInfo) -> int:
+    """Return how many training points the probes are fitted on."""
+    return min(info.splits.train, spec.evaluation.probe_points)
 
 
 def expected_metrics(spec: AnyRun, info: DatasetInfo) -> dict[str, set[str]]:
@@ -50,8 +77,7 @@ def _likelihoods(spec: AnyRun, info: DatasetInfo) -> set[str]:
 
 def _latents(spec: AnyRun, info: DatasetInfo) -> set[str]:
     names = {"active_units"}
-    probed = min(info.splits.train, spec.evaluation.probe_points)
-    if info.classes < 2 or probed < POINTS_PER_CLASS * info.classes:
+    if info.classes < 2 or points_probed(spec, info) < POINTS_PER_CLASS * info.classes:
         return names
     names |= PROBES | {"ari", "nmi"}
     if spec.model == "mvae" and spec.K > 1:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mixvae.audit.expected import components
+from mixvae.audit.expected import components, expected_counts, latent_units, points_tested
 from mixvae.audit.findings import Findings
 from mixvae.audit.reading import Unreadable, read_frame, read_mapping
 from mixvae.audit.subject import Subject
@@ -30,6 +30,18 @@ STANDARD_ERRORS = 5
 MAY_BE_UNDEFINED = ("pareto_k", "pareto_k_matched")
 """Where no shape can be fitted to the weights, which counts as unreliable."""
 SHARE = ("accuracy_", "cluster_")
+RANGES = {
+    "ari": (-1, 1),
+    "nmi": (0, 1),
+    "asw_true": (-1, 1),
+    "asw_pred": (-1, 1),
+    "mse": (0, math.inf),
+    "rmse": (0, math.inf),
+    "mass": (0, math.inf),
+    "inception_score": (1, math.inf),
+}
+LEAST_SHAPE = -10
+"""Of a Pareto tail: the fit tries none below -log(12 m), with m = 30 + the root of the tail's length."""
 VERDICTS = {"better": "better", "worse": "worse", "open": "no difference shown"}
 FOUND_IN = {"likelihood.json": "evaluate", "latent_metrics.json": "latents"}
 
@@ -44,14 +56,14 @@ def check(subject: Subject, findings: Findings) -> None:
         for file, rule in FOUND_IN.items():
             if subject.there(folder / file):
                 with findings.guarded(rule, run, folder / file):
-                    values[run] |= _metrics(rule, run, folder / file, subject, findings)
+                    metrics = _metrics(rule, run, folder / file, subject, findings)
+                    _alone(rule, run, metrics, folder / file, subject, findings)
+                    values[run] |= metrics
         if subject.there(folder / "pointwise.npz"):
             with findings.guarded("evaluate", run, folder / "pointwise.npz"):
                 _points(run, spec, folder / "pointwise.npz", subject, findings)
         with findings.guarded("evaluate", run, folder / "likelihood.json"):
             _ranges(run, spec, values[run], folder / "likelihood.json", findings)
-        with findings.guarded("train", run, folder / "training.json"):
-            _training(run, spec, folder / "training.json", subject, findings)
     controls = {run: spec for run, spec in subject.present.items() if spec.model == "constant"}
     for run, spec in subject.present.items():
         with findings.guarded("evaluate", run, subject.folder):
@@ -64,10 +76,14 @@ def check(subject: Subject, findings: Findings) -> None:
 def _metrics(rule: str, run: str, path: Path, subject: Subject, findings: Findings) -> Metrics:
     """Return the metrics of one file that are numbers; of the others it must say why they are not."""
     try:
-        found = read_mapping(path, subject.results)["metrics"]
+        content = read_mapping(path, subject.results)
     except Unreadable as reason:
         findings.fail(rule, run, path, reason)
         return {}
+    spec, found = subject.study.runs[run], content["metrics"]
+    for name, count in expected_counts(spec, subject.study.datasets[spec.dataset])[rule].items():
+        if content[name] != count:
+            findings.fail(rule, run, path, f"{name}: found {content[name]!r}, expected {count} by the spec and the data set")
     good = {}
     for name, entry in found.items():
         if set(entry) != {"value", "stderr", "unit"} or not isinstance(entry["unit"], str):
@@ -94,9 +110,10 @@ def _points(run: str, spec: AnyRun, path: Path, subject: Subject, findings: Find
         findings.fail("evaluate", run, path, reason)
         return
     elbo, many = arrays["elbo"], spec.model != "constant"
+    n = points_tested(spec, subject.study.datasets[spec.dataset])
     for name, array in arrays.items():
-        shape = (len(elbo), components(spec)) if name == "elbo_components" else elbo.shape
-        if array.shape != shape or array.ndim < 1 or not array.size:
+        shape = (n, components(spec)) if name == "elbo_components" else (n,)
+        if array.shape != shape:
             findings.fail("evaluate", run, path, f"{name}: shape {array.shape}, expected {shape}")
             return
         # a tail without a shape is infinitely heavy
@@ -113,6 +130,8 @@ def _points(run: str, spec: AnyRun, path: Path, subject: Subject, findings: Find
         _each(arrays["jsd"] <= math.log(components(spec)) + ROUNDING, "jsd <= log K", run, path, findings)
         most = spec.evaluation.samples * components(spec)
         ess = arrays["ess"]
+        for name in MAY_BE_UNDEFINED:
+            _each(arrays[name] > LEAST_SHAPE, f"{name} > {LEAST_SHAPE}", run, path, findings)
         _each((ess >= 1 - ROUNDING) & (ess <= most * (1 + ROUNDING)), f"ess in [1, {most}]", run, path, findings)
 
 
@@ -131,6 +150,26 @@ def _first(where: np.ndarray) -> int:
     return int(np.argwhere(where)[0][0])
 
 
+def _alone(rule: str, run: str, metrics: Metrics, path: Path, subject: Subject, findings: Findings) -> None:
+    """Every metric lies in its range, shares are of whole points, and units are whole."""
+    spec = subject.study.runs[run]
+    n = points_tested(spec, subject.study.datasets[spec.dataset])
+    for name, entry in metrics.items():
+        value = entry["value"]
+        if (entry["stderr"] or 0) < 0:
+            findings.fail(rule, run, path, f"{name}: the standard error {entry['stderr']} is negative")
+        if name.startswith(SHARE) or name.endswith("_above_0.7"):
+            if not 0 <= value <= 1 or abs(value * n - round(value * n)) > ROUNDING:
+                findings.fail(rule, run, path, f"{name} {value} is no share of {n} test points")
+        elif name == "active_units":
+            if value not in range(latent_units(spec) + 1):
+                findings.fail(rule, run, path, f"{name} {value} is no number of {latent_units(spec)} units")
+        elif name in RANGES:
+            low, high = RANGES[name]
+            if not low - ROUNDING <= value <= high + ROUNDING:
+                findings.fail(rule, run, path, f"{name} {value} is outside of [{low}, {high}]")
+
+
 def _ranges(run: str, spec: AnyRun, metrics: Metrics, path: Path, findings: Findings) -> None:
     value = {name: entry["value"] for name, entry in metrics.items()}
     bounds = {
@@ -146,30 +185,10 @@ def _ranges(run: str, spec: AnyRun, metrics: Metrics, path: Path, findings: Find
         slack = STANDARD_ERRORS * (metrics["jsd"]["stderr"] or 0.0) + ROUNDING
         if not -slack <= value["jsd"] <= math.log(components(spec)) + ROUNDING:
             findings.fail("evaluate", run, path, f"jsd {value['jsd']} is outside of [0, log K]")
-    for name in value:
-        if (name.startswith(SHARE) or name.endswith("_above_0.7")) and not 0 <= value[name] <= 1:
-            findings.fail("evaluate", run, path, f"{name} {value[name]} is no share")
     for name in ("pareto_k_above_0.7", "pareto_k_matched_above_0.7"):
         if value.get(name, 0) >= UNRELIABLE_SHARE:
             message = f"{name} {value[name]:.2f}: the importance-weighted likelihood that rests on it is unreliable"
             findings.warn("evaluate", run, path, message)
-
-
-def _training(run: str, spec: AnyRun, path: Path, subject: Subject, findings: Findings) -> None:
-    if not subject.there(path):
-        return
-    try:
-        facts = read_mapping(path, subject.results)
-    except Unreadable as reason:
-        findings.fail("train", run, path, reason)
-        return
-    for name in ("parameters", "epochs", "best_epoch"):
-        if not _is_number(facts[name]) or facts[name] < 0:
-            findings.fail("train", run, path, f"{name}: found {facts[name]!r}, expected a number from 0")
-    if facts["stopped_by"] not in ("patience", "budget", "closed form"):
-        findings.fail("train", run, path, f"stopped_by: found {facts['stopped_by']!r}")
-    if facts["stopped_by"] == "budget":
-        findings.warn("train", run, path, f"stopped by its {spec.training.epochs} epochs, while it still improved")
 
 
 def _control(
