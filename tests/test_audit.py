@@ -340,6 +340,16 @@ def test_a_page_is_not_recorded_outside_of_the_study(results, tmp_path):
     assert sorted(path.name for path in (tmp_path / "outside").iterdir()) == before
 
 
+def test_other_splits_than_the_catalogues_are_noticed_without_a_config(results):
+    path = results / "small/study.json"
+    content = read_json(path)
+    content["datasets"]["digits"]["splits"]["test"] = 100
+    path.write_text(json.dumps(content))
+    forge(results / "small/provenance/study.json", outputs=[path])
+    text = "what it says of data set digits is not what the config or catalogue says"
+    assert_noticed(failures(results), "study", "small", "study.json", text)
+
+
 def test_a_replaced_spec_is_noticed(results):
     path = results / "small/study.json"
     content = read_json(path)

@@ -7,6 +7,7 @@ from mixvae.audit.findings import Findings
 from mixvae.audit.reading import Unreadable, read_mapping, read_rows
 from mixvae.audit.subject import Subject, same_data
 from mixvae.results import COLUMNS
+from mixvae.spec import catalogue
 from mixvae.spec.steps import Step
 
 NO_CONFIG = "its config is not at hand, so the runs are those that study.json names"
@@ -29,8 +30,13 @@ def check(subject: Subject, findings: Findings) -> None:
 
 
 def _config(subject: Subject, findings: Findings) -> None:
-    """The runs of study.json are those of the config."""
+    """The runs of study.json are those of the config, and its data sets those of the config or the catalogue."""
     name, path = subject.study.name, subject.folder / "study.json"
+    own = {spec.dataset for spec in subject.study.runs.values() if spec.data}
+    known = subject.expansion.datasets if subject.expansion else {k: v for k, v in catalogue().items() if k not in own}
+    for dataset in subject.study.datasets.keys() & known.keys():
+        if not same_data(subject.study.datasets[dataset], known[dataset]):
+            findings.fail("study", name, path, f"what it says of data set {dataset} is not what the config or catalogue says")
     if subject.expansion is None:
         findings.note("study", name, path, NO_CONFIG)
         return
@@ -42,9 +48,6 @@ def _config(subject: Subject, findings: Findings) -> None:
     if len(subject.study.skipped) != len(subject.expansion.skipped):
         both = f"{len(subject.study.skipped)} combinations skipped, {len(subject.expansion.skipped)} by the config"
         findings.fail("study", name, path, both)
-    for dataset in subject.study.datasets.keys() & subject.expansion.datasets.keys():
-        if not same_data(subject.study.datasets[dataset], subject.expansion.datasets[dataset]):
-            findings.fail("study", name, path, f"what it says of data set {dataset} is not what the config or catalogue says")
 
 
 def _files(step: Step, subject: Subject, findings: Findings) -> None:

@@ -19,6 +19,8 @@ def check(subject: Subject, findings: Findings) -> None:
     known = {file for step in subject.steps for file in (*subject.made_by(step), step.provenance)}
     known |= {subject.folder / name for name in (*AUDIT, *PAGES.values())}
     folders = {file.parent for file in known}
+    # some data are made and not read, so that nothing lies there
+    folders |= {subject.results / "datasets" / dataset / "raw" for dataset in subject.study.datasets}
     owners = {step.folder: step for step in subject.steps}
     for folder in sorted(folders):
         if folder.name in OUTSIDE or folder.is_symlink():
