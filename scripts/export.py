@@ -24,7 +24,7 @@ def main() -> None:
     from mixvae.audit.report import line, save
 
     subject, findings = examine(folder, expansion)
-    pages.forget("export", findings)
+    pages.forget(["export"], findings)
     save(folder, findings)
     failures = findings.of(FAILURE)
     # a run that failed is told as such, as a failed action; what is changed or cannot be must not be passed on

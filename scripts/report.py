@@ -26,7 +26,7 @@ def main() -> None:
     from mixvae.report import html
 
     subject, audited = examine(folder, expansion)
-    pages.forget("report", audited)
+    pages.forget(pages.PAGES, audited)
     with pages.making("report", subject) as path, atomic(path) as temporary:
         temporary.write_text(html(subject, audited), encoding="utf-8", errors="replace")
     if audited.of(FAILURE):

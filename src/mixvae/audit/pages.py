@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,10 +39,10 @@ def fingerprint(subject: Subject) -> str:
     return hashlib.sha256(canonical_json(found).encode()).hexdigest()
 
 
-def forget(rule: str, findings: Findings) -> None:
-    """Drop what was found of an old page that is about to be replaced."""
-    findings.jobs = [job for job in findings.jobs if job[0] != rule]
-    findings.all = [finding for finding in findings.all if finding.rule != rule]
+def forget(rules: Collection[str], findings: Findings) -> None:
+    """Drop what was found of old pages that are about to be replaced, or that the new one says nothing of."""
+    findings.jobs = [job for job in findings.jobs if job[0] not in rules]
+    findings.all = [finding for finding in findings.all if finding.rule not in rules]
 
 
 def check(subject: Subject, findings: Findings) -> None:
