@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -799,6 +800,19 @@ def test_a_table_of_one_very_long_word_is_refused(results):
     path = results / "small/metrics.parquet"
     pq.write_table(pa.table({"run": ["x" * (LARGEST_TABLE + 1)]}), path, compression="zstd")
     with pytest.raises(Unreadable, match="bytes unpacked"):
+        read_parquet(path, results, 1)
+
+
+def test_a_long_word_that_all_rows_repeat_is_held_once(results):
+    path, word = results / "small/metrics.parquet", "x" * (1 << 24)
+    words = pa.DictionaryArray.from_arrays(pa.array([0] * 500), [word])
+    pq.write_table(pa.table({"run": words}), path, compression="zstd", store_schema=False, dictionary_pagesize_limit=1 << 30)
+    assert path.stat().st_size < 100_000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert len(read_parquet(path, results, 500)) == 500
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # KiB; 8 GiB of words
+    pq.write_table(pa.table({"run": pa.array([[1.0] * 9])}), path)
+    with pytest.raises(Unreadable, match="neither numbers nor words"):
         read_parquet(path, results, 1)
 
 

@@ -26,6 +26,11 @@ DEEPEST = 50
 """Levels of a JSON text: more than any file has, and fewer than a parser or printer would fail at."""
 
 
+TEXT = "BYTE_ARRAY"
+PLAIN = (TEXT, "DOUBLE", "INT64", "INT32", "BOOLEAN")
+"""How Parquet names the types of words and numbers."""
+
+
 class Unreadable(Exception):
     """A file is not there or not what it must be; the message says which."""
 
@@ -142,10 +147,14 @@ def read_parquet(path: Path, results: Path, rows: int) -> pd.DataFrame:
     real = locate(path, results)
     try:
         facts = ParquetFile(real).metadata
+        columns = [facts.schema.column(number) for number in range(facts.num_columns)]
+        if any(column.max_repetition_level or column.physical_type not in PLAIN for column in columns):
+            raise Unreadable("columns that are neither numbers nor words")
         size = sum(facts.row_group(group).total_byte_size for group in range(facts.num_row_groups))
         if facts.num_rows != rows or size > LARGEST_TABLE:
             raise Unreadable(f"{facts.num_rows} rows, expected {rows}, of {size} bytes unpacked")
-        return pd.read_parquet(real)
+        # a word is held once, however many rows repeat it
+        return pd.read_parquet(real, read_dictionary=[column.path for column in columns if column.physical_type == TEXT])
     except Unreadable:
         raise
     except Exception as error:  # pyarrow raises whatever a broken file makes of it
