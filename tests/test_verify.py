@@ -127,8 +127,9 @@ def test_data_that_the_raw_files_do_not_give_are_refused_though_all_records_agre
         write_json(record, facts | {"seal": seal(facts)})
     result = run_script("verify", run.name, cwd=results.parent)
     assert result.returncode == 1
-    expected = "error: results/datasets/digits/data.npz: x_test_binary is not what the raw files give; "
-    assert result.stderr.splitlines()[-1].startswith(expected)
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "results/datasets/digits/data.npz: x_test_binary is not what the raw files give; " in last
     assert "train again" not in result.stderr
 
 

@@ -140,7 +140,8 @@ def test_failed_runs_are_tried_again_then_listed_and_the_others_go_on(slurm, wor
     said = (workspace / "head.log").read_text()
     of_slurm = [path.read_text() for path in (workspace / ".snakemake/slurm_logs/rule_train").rglob("*.log")]
     assert sum("exceeded memory limit" in text for text in of_slurm) >= 1
-    assert sum("DUE TO TIME LIMIT" in text for text in of_slurm) == 1
+    # on a busy machine an attempt of the other run may, too
+    assert sum("DUE TO TIME LIMIT" in text for text in of_slurm) >= 1
     assert log(workspace, 0, K=1).count("SLURM job") == 3
     assert "going on from epoch" in log(workspace, 0, K=1)
     assert log(workspace, 0, K=2).count("SLURM job") == 3

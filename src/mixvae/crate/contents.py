@@ -17,11 +17,12 @@ from mixvae.spec.study import read_yaml
 
 WORKFLOW = (
     *("Snakefile", "workflow/rules/*.smk", "workflow/logged.sh", "workflow/profiles/default/*", "scripts/*.py"),
-    *("src/mixvae/**/*.py", "envs/*", "config/datasets.yaml", "config/published.csv", "Makefile", "pyproject.toml"),
+    *("workflow/report/**/*.rst", "src/mixvae/**/*.py", "src/mixvae/**/*.html"),
+    *("envs/*", "config/datasets.yaml", "config/published.csv", "Makefile", "pyproject.toml"),
     *("README.md", "LICENSE", "CITATION.cff"),
 )
 """Other profiles are not among them: they name a user's cluster and account."""
-PAGES = ("audit.json", "audit.md", "report.html")
+PAGES = ("audit.json", "audit.md", "report.html", "provenance/report.json")
 """Of a study, as far as they are there; not in the chain of records, since they are made from it."""
 NOT_COPIED = ("data.npz",)
 """Prepared data; raw data are not copied either."""
@@ -29,8 +30,8 @@ FORMATS = {
     "": "text/plain", ".cff": "application/yaml", ".csv": "text/csv", ".h5ad": "application/x-hdf5", ".html": "text/html",
     ".json": "application/json", ".lock": "text/plain", ".md": "text/markdown", ".npz": "application/zip",
     ".parquet": "application/vnd.apache.parquet", ".pdf": "application/pdf", ".png": "image/png", ".py": "text/x-python",
-    ".safetensors": "application/octet-stream", ".sh": "application/x-sh", ".smk": "text/plain", ".tex": "application/x-tex",
-    ".toml": "application/toml", ".yaml": "application/yaml",
+    ".rst": "text/x-rst", ".safetensors": "application/octet-stream", ".sh": "application/x-sh", ".smk": "text/plain",
+    ".tex": "application/x-tex", ".toml": "application/toml", ".yaml": "application/yaml",
 }  # fmt: skip
 
 
