@@ -844,13 +844,13 @@ def test_training_to_the_end_must_beat_the_control(results):
     from mixvae.audit.findings import Findings
 
     values = {name: {"nll": {"value": 9.0}} for name in subject.study.runs}
-    controls = {name: other for name, other in subject.study.runs.items() if other.model == "constant"}
+    control = next(name for name, other in subject.study.runs.items() if other.model == "constant")
     found = Findings([])
-    plausible._control(run, spec, controls, values, subject, found)
+    plausible._control(run, spec, control, values, subject, found)
     assert [f.level for f in found.all] == [WARNING]
     write_json(results / f"runs/{run}/training.json", {"stopped_by": "patience"})
     longer = spec.model_copy(update={"training": spec.training.model_copy(update={"epochs": 400})})
-    plausible._control(run, longer, controls, values, subject, found)
+    plausible._control(run, longer, control, values, subject, found)
     assert [f.level for f in found.all] == [WARNING, FAILURE]
 
 

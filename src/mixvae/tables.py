@@ -258,21 +258,27 @@ def likelihood_table(study: StudyRuns, metrics: pd.DataFrame, runs: Path, missin
 def controls(study: StudyRuns, metrics: pd.DataFrame, dataset: str) -> dict[str, float]:
     """Return for every column the negative log-likelihood of the constant predictor with its likelihood; NaN where that is missing."""
     values = _values(metrics)
-    return {column: values.get(run, {}).get("nll", (math.nan,))[0] for column, run in control_runs(study, dataset).items()}
-
-
-def control_runs(study: StudyRuns, dataset: str) -> dict[str, str]:
-    """Return for every column that has one the run of the constant predictor with its likelihood."""
-    constants = {
-        spec.likelihood: run for run, spec in study.runs.items() if spec.model == "constant" and spec.dataset == dataset
+    control = controls_of(study)
+    return {
+        column: values.get(control[run], {}).get("nll", (math.nan,))[0]
+        for run, column in column_names(study, dataset).items()
+        if run in control
     }
+
+
+def controls_of(study: StudyRuns) -> dict[str, str]:
+    """Return for every run that has one the run of the constant predictor with its data set and likelihood."""
+    constants = {run: spec for run, spec in study.runs.items() if spec.model == "constant"}
     result = {}
-    for run, column in column_names(study, dataset).items():
-        likelihood = study.runs[run].likelihood
-        # nothing to lose in a constant: the control of zero-inflated counts is not inflated
-        theirs = [other for other in constants if other == likelihood or (other.name, likelihood.name) == ("nb", "zinb")]
-        if theirs:
-            result[column] = constants[theirs[0]]
+    for run, spec in study.runs.items():
+        if run in constants:
+            continue
+        for name, control in constants.items():
+            # nothing to lose in a constant: the control of zero-inflated counts is not inflated
+            alike = control.likelihood == spec.likelihood or (control.likelihood.name, spec.likelihood.name) == ("nb", "zinb")
+            if control.dataset == spec.dataset and alike:
+                result[run] = name
+                break
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mixvae.audit.expected import OPTIONAL, expected_metrics
+from mixvae.audit.expected import FOUND_IN, OPTIONAL, expected_metrics
 from mixvae.audit.findings import Findings
 from mixvae.audit.reading import Unreadable, read_mapping, read_rows
 from mixvae.audit.subject import Subject, same_data
@@ -11,7 +11,6 @@ from mixvae.spec import catalogue
 from mixvae.spec.steps import Step
 
 NO_CONFIG = "its config is not at hand, so the runs are those that study.json names"
-FOUND_IN = {"evaluate": "likelihood.json", "latents": "latent_metrics.json"}
 
 
 def check(subject: Subject, findings: Findings) -> None:

@@ -11,6 +11,8 @@ SHARES = {"pareto_k_above_0.7", "pareto_k_matched_above_0.7"}
 PROBES = {"accuracy_svm", "accuracy_knn", "accuracy_mlp"}
 OPTIONAL = {"asw_true", "asw_pred"}
 """Silhouettes are undefined for a single cluster."""
+FOUND_IN = {"evaluate": "likelihood.json", "latents": "latent_metrics.json"}
+"""By rule, the file that holds its metrics."""
 MIXTURES = ("vae", "hvae", "toy")
 """Models whose posterior is a mixture of K; the others sum or draw their components within one sample."""
 MOST_COMPONENTS = 1000

@@ -46,7 +46,7 @@ def forget(rules: Collection[str], findings: Findings) -> None:
 
 
 def check(subject: Subject, findings: Findings) -> None:
-    """Compare every page that is there with its record, and that with the records of what it was made from."""
+    """Compare every page that is there with its record, and the record with the results as they are now."""
     for rule, name in PAGES.items():
         path = subject.folder / name
         if os.path.lexists(path):

@@ -5,21 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mixvae.audit.expected import components, expected_counts, latent_units, points_tested
+from mixvae.audit.expected import FOUND_IN, components, expected_counts, latent_units, points_tested
 from mixvae.audit.findings import Findings
 from mixvae.audit.reading import Unreadable, read_frame, read_mapping
 from mixvae.audit.subject import Subject
 from mixvae.columns import column_names
 from mixvae.comparisons import probability, verdict
 from mixvae.spec import AnyRun
-from mixvae.tables import UNRELIABLE_SHARE, grouped, next_smaller
+from mixvae.tables import UNRELIABLE_SHARE, controls_of, grouped, next_smaller
 
 ROUNDING = 1e-6
 """Of float64 sums over samples, relative to nats."""
@@ -43,7 +42,6 @@ RANGES = {
 LEAST_SHAPE = -10
 """Of a Pareto tail: the fit tries none below -log(12 m), with m = 30 + the root of the tail's length."""
 VERDICTS = {"better": "better", "worse": "worse", "open": "no difference shown"}
-FOUND_IN = {"likelihood.json": "evaluate", "latent_metrics.json": "latents"}
 
 Metrics = dict[str, dict[str, Any]]
 
@@ -53,7 +51,7 @@ def check(subject: Subject, findings: Findings) -> None:
     values: dict[str, Metrics] = {}
     for run, spec in subject.present.items():
         folder, values[run] = subject.results / "runs" / run, {}
-        for file, rule in FOUND_IN.items():
+        for rule, file in FOUND_IN.items():
             if subject.there(folder / file):
                 with findings.guarded(rule, run, folder / file):
                     metrics = _metrics(rule, run, folder / file, subject, findings)
@@ -64,10 +62,10 @@ def check(subject: Subject, findings: Findings) -> None:
                 _points(run, spec, folder / "pointwise.npz", subject, findings)
         with findings.guarded("evaluate", run, folder / "likelihood.json"):
             _ranges(run, spec, values[run], folder / "likelihood.json", findings)
-    controls = {run: spec for run, spec in subject.present.items() if spec.model == "constant"}
+    controls = controls_of(subject.study)
     for run, spec in subject.present.items():
         with findings.guarded("evaluate", run, subject.folder):
-            _control(run, spec, controls, values, subject, findings)
+            _control(run, spec, controls.get(run), values, subject, findings)
     for dataset in subject.study.datasets:
         with findings.guarded("study", subject.study.name, subject.folder):
             _monotone(dataset, subject, findings)
@@ -192,23 +190,16 @@ def _ranges(run: str, spec: AnyRun, metrics: Metrics, path: Path, findings: Find
 
 
 def _control(
-    run: str, spec: AnyRun, controls: Mapping[str, AnyRun], values: dict[str, Metrics], subject: Subject, findings: Findings
+    run: str, spec: AnyRun, control: str | None, values: dict[str, Metrics], subject: Subject, findings: Findings
 ) -> None:
     """A model that has learnt something is better than a constant."""
-    names = [
-        name
-        for name, control in controls.items()
-        if control.dataset == spec.dataset
-        # that of zero-inflated counts is not inflated
-        and (control.likelihood == spec.likelihood or (control.likelihood.name, spec.likelihood.name) == ("nb", "zinb"))
-    ]
-    if spec.model == "constant" or not names or "nll" not in values[run] or "nll" not in values[names[0]]:
+    if control is None or "nll" not in values[run] or "nll" not in values.get(control, {}):
         return
-    ours, theirs = values[run]["nll"]["value"], values[names[0]]["nll"]["value"]
+    ours, theirs = values[run]["nll"]["value"], values[control]["nll"]["value"]
     if ours < theirs:
         return
     path = subject.results / "runs" / run
-    message = f"nll {ours:.3f} is no better than the constant predictor's {theirs:.3f} ({names[0]})"
+    message = f"nll {ours:.3f} is no better than the constant predictor's {theirs:.3f} ({control})"
     stopped = read_mapping(path / "training.json", subject.results).get("stopped_by") == "budget"
     if stopped or spec.training.epochs < FEW_EPOCHS:
         findings.warn("evaluate", run, path / "likelihood.json", f"{message}; it was not trained to the end")

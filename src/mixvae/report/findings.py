@@ -18,7 +18,7 @@ from mixvae.report.grids import frame_of
 from mixvae.spec import outputs
 from mixvae.spec.outputs import CLUSTERING
 from mixvae.statistics import paired
-from mixvae.tables import LIKELIHOODS, MEASURES, UNRELIABLE_SHARE, control_runs, grouped, next_smaller, pairs
+from mixvae.tables import LIKELIHOODS, MEASURES, UNRELIABLE_SHARE, controls_of, grouped, next_smaller, pairs
 
 HEADLINE = ("-elbo", "nll_matched")
 """What K is compared by: the bound, and the estimate of the likelihood that spends the same on every K."""
@@ -207,8 +207,8 @@ def best_ranked(metric: str, group: pd.DataFrame) -> str:
 def control(subject: Subject, dataset: str, row: Mapping[str, Any]) -> list[str]:
     """Return what the best cell is worth against the constant predictor, on the same test points."""
     study = subject.study
-    constant = control_runs(study, dataset).get(row["column"])
     runs = grouped(study, column_names(study, dataset))[row["K"], row["column"]]
+    constant = controls_of(study).get(runs[0])
     try:
         theirs = subject.pointwise(str(constant))["nll"]
         metric = LIKELIHOODS[HEADLINE[-1]]

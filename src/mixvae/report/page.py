@@ -47,6 +47,9 @@ ALL = {
 }
 """Options of DataTables: rows stay in the table's own order until a column is clicked, and all are there to be linked to."""
 
+Jobs = dict[str, list[tuple[str, Job | None, list[str]]]]
+"""Of every run, data set and of the study, its jobs: rule, record and command."""
+
 
 def html(subject: Subject, audited: Findings) -> str:
     """Return the report of a study.
@@ -65,6 +68,7 @@ def html(subject: Subject, audited: Findings) -> str:
     environment.filters |= {"number": number, "shell": shlex.join}
     script, style = _library()
     values, problem = _values(subject)
+    jobs = jobs_of(subject)
     tables = shown(subject, values)
     told = findings(subject)
     pictures = figures(subject)
@@ -89,15 +93,15 @@ def html(subject: Subject, audited: Findings) -> str:
                 "findings": told.get(name, []),
                 "tables": [table for table in tables if table.dataset == name],
                 "figures": [figure for figure in pictures if figure.dataset == name],
-                "jobs": jobs(subject, name),
+                "jobs": jobs[name],
             }
             for name, info in subject.study.datasets.items()
         ],
         titles=TITLES,
         captions={kind: caption for kind in ("tables", "figures") for caption in [captions(kind)]},
         lineages=[(table, lineage) for table in tables for lineage in table.lineages],
-        runs=runs(subject, values),
-        study_jobs=jobs(subject, subject.study.name),
+        runs=runs(subject, jobs, values),
+        study_jobs=jobs[subject.study.name],
         costs=costs(subject),
         hour=HOUR,
         missing=list(subject.missing.values()),
@@ -136,24 +140,24 @@ def made(subject: Subject) -> dict[str, list[str]]:
     return {name: list(dict.fromkeys(values)) for name, values in texts.items()}
 
 
-def jobs(subject: Subject, name: str) -> list[tuple[str, Job | None, list[str]]]:
-    """Return the jobs of a run, data set or study with their records and commands."""
-    return [(step.rule, record_of(subject, step), command_of(subject, step)) for step in subject.steps if step.name == name]
-
-
-def runs(subject: Subject, values: Values) -> list[dict[str, Any]]:
-    """Return what is to be known of every run."""
-    by_name: dict[str, list[tuple[str, Job | None, list[str]]]] = {}
+def jobs_of(subject: Subject) -> Jobs:
+    """Return the jobs of a study, by what they are of."""
+    jobs: Jobs = {}
     for step in subject.steps:
-        by_name.setdefault(step.name, []).append((step.rule, record_of(subject, step), command_of(subject, step)))
+        jobs.setdefault(step.name, []).append((step.rule, record_of(subject, step), command_of(subject, step)))
+    return jobs
+
+
+def runs(subject: Subject, jobs: Jobs, values: Values) -> list[dict[str, Any]]:
+    """Return what is to be known of every run."""
     rows = []
     for run, spec in subject.study.runs.items():
-        trained = next(found for rule, found, _ in by_name[run] if rule == "train")
+        trained = next(found for rule, found, _ in jobs[run] if rule == "train")
         rows.append(
             {
                 "run": run,
                 "spec": spec,
-                "jobs": by_name[run],
+                "jobs": jobs[run],
                 "missing": run in subject.missing,
                 "epochs": values.get("epochs", {}).get(run, (None,))[0],
                 "stopped": values.get("stopped_by_budget", {}).get(run, (0.0,))[0] == 1,
