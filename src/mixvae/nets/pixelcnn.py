@@ -11,6 +11,10 @@ from torch.nn.functional import conv2d, pad, relu
 
 from mixvae.spec import parts
 
+BLOCK = 20
+"""Images at once on a CPU: their feature maps stay in its cache. For 400 images of 28x28 and eight layers of 64 channels, forward
+alone and with backward, on two cores: 1.0 and 4.4 s instead of 2.8 and 8.7 s; 10 and 40 are about as fast."""
+
 
 class CausalConv2d(nn.Module):
     """A masked 3x3 convolution: pixel (r, c) sees row r-1 at c-1, c, c+1 and row r at c-1 and, as far as `sees`, c.
@@ -38,12 +42,8 @@ class CausalConv2d(nn.Module):
         """Return the masked weights, (out, in, 2, 3)."""
         return self.weight * self.mask
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, in, H, W) to (N, out, H, W)."""
-        return convolve(x, self.kernel(), self.bias)
 
-
-def convolve(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
+def convolve(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
     """Convolve (N, in, H, W) with a kernel over the row above and the own row."""
     return conv2d(pad(x, (0, 0, 1, 0)), kernel, bias, padding=(0, 1))
 
@@ -75,21 +75,30 @@ class PixelCNN(nn.Module):
         self.first = CausalConv2d([False] + [True] * len(latents), channels)
         self.hidden = nn.ModuleList(CausalConv2d([True] * channels, channels) for _ in range(settings.layers - 1))
         self.logit = nn.Conv2d(channels, 1, 1)
-        self.width = channels * H * W
+        self.width = 2 * len(latents) * H * W
 
-    def _from_codes(self, codes: Sequence[Tensor]) -> Tensor:
-        """Return the planes' part of the first layer, (N, channels, H, W), N the product of the codes' leading axes."""
-        planes = [plane(code.flatten(0, -2)).unflatten(-1, self.sides) for plane, code in zip(self.planes, codes, strict=True)]
-        return convolve(torch.stack(planes, dim=1), self.first.kernel()[:, 1:], self.first.bias)
+    def _planes(self, codes: Sequence[Tensor]) -> list[Tensor]:
+        """Return each code's plane, (N, H, W), N the product of the codes' leading axes."""
+        return [plane(code.flatten(0, -2)).unflatten(-1, self.sides) for plane, code in zip(self.planes, codes, strict=True)]
 
     def forward(self, codes: Sequence[Tensor], x: Tensor) -> Tensor:
         """Return the logits of x (B, D) given codes of (..., B, Z_i), each pixel's given those before it, as (..., B, D)."""
-        # the first layer is linear: the image's part of it is the same for all samples and components
-        image = convolve(x.unflatten(-1, (1, *self.sides)), self.first.kernel()[:, :1])
-        h = relu(self._from_codes(codes).unflatten(0, (-1, len(x))) + image).flatten(0, 1)
-        for layer in self.hidden:
-            h = relu(layer(h))
-        return self.logit(h).view(*codes[0].shape[:-1], -1)
+        planes = self._planes(codes)
+        image = x.unflatten(-1, self.sides).expand(len(planes[0]) // len(x), -1, -1, -1).flatten(0, 1)
+        inputs = torch.stack([image, *planes], dim=1)
+        # with the channels last, convolutions are up to twice as fast on a CPU with AVX-512, and as fast on others
+        layers = [
+            (layer.kernel().contiguous(memory_format=torch.channels_last), layer.bias) for layer in (self.first, *self.hidden)
+        ]
+        blocks = inputs.split(BLOCK if inputs.device.type == "cpu" else len(inputs))
+        return torch.cat([self._logits(block, layers) for block in blocks]).view(*codes[0].shape[:-1], -1)
+
+    def _logits(self, h: Tensor, layers: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """Return the logits, (N, 1, H, W), of images and planes side by side, (N, 1 + planes, H, W)."""
+        h = h.contiguous(memory_format=torch.channels_last)
+        for kernel, bias in layers:
+            h = convolve(h, kernel, bias).relu_()
+        return self.logit(h)
 
     @torch.no_grad()
     def sample(self, codes: Sequence[Tensor]) -> Tensor:
@@ -99,7 +108,7 @@ class PixelCNN(nn.Module):
         own row; nothing that was computed before can change.
         """
         H, W = self.sides
-        given = self._from_codes(codes)
+        given = convolve(torch.stack(self._planes(codes), dim=1), self.first.kernel()[:, 1:], self.first.bias)
         N = len(given)
         uniform = torch.rand(N, H, W, dtype=given.dtype, device=given.device)
         x = torch.empty_like(uniform)
