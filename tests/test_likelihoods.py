@@ -9,8 +9,17 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 from scipy import stats
+from torch.nn.functional import logsigmoid
 
-from mixvae.likelihoods import Gaussian, Logistics, likelihood
+from mixvae.likelihoods import (
+    Bernoulli,
+    Gaussian,
+    Logistics,
+    NegativeBinomialCounts,
+    ZeroInflated,
+    ZeroInflatedNegativeBinomial,
+    likelihood,
+)
 from mixvae.spec import parts
 
 LEVELS = torch.arange(256)
@@ -210,3 +219,73 @@ def test_mean_of_red_is_exact_up_to_rounding():
             ours = Logistics((3, 1, 1), 1)(h, None).mean
             assert abs(ours[0].item() - exact) < 0.5 / 255 + 1e-9
             assert ((ours >= 0) & (ours <= 1)).all()
+
+
+def inputs(kind):
+    """Return a log-likelihood as a function of all its parameters, and float64 parameters, some of them far out."""
+    torch.manual_seed(0)
+    far = torch.cat((torch.randn(40), 30 * torch.randn(8))).double()
+    counts = torch.cat((torch.zeros(24), torch.poisson(torch.full((23,), 3.0)), torch.tensor([2000.0]))).double()[
+        torch.randperm(48)
+    ]
+    h, pi, theta = far.view(2, 3, 8), far[torch.randperm(48)].view(2, 3, 8), torch.linspace(-3, 6, 8).double()
+    match kind:
+        case "bernoulli":
+            x = (counts > 0).double().view(6, 8)[:3]
+            return (lambda h: Bernoulli(8)(h, None).log_prob(x)), (h,), (lambda h: pixels_by_torch(h, x))
+        case "nb":
+            x = counts.view(6, 8)[:3]
+            return (
+                (lambda h, theta: NegativeBinomialCounts(h, theta).log_prob(x)),
+                (h, theta),
+                (lambda h, theta: counts_by_torch(h, theta, x)),
+            )
+        case "zinb":
+            x = counts.view(6, 8)[3:]
+            return (
+                (lambda h, theta, pi: ZeroInflated(NegativeBinomialCounts(h, theta), pi).log_prob(x)),
+                (h, theta, pi),
+                (lambda h, theta, pi: inflated_by_torch(h, theta, pi, x)),
+            )
+
+
+def pixels_by_torch(h, x):
+    return torch.distributions.Bernoulli(logits=h).log_prob(x.expand_as(h)).sum(-1)
+
+
+def counts_by_torch(log_mean, log_theta, x):
+    return torch.distributions.NegativeBinomial(log_theta.exp(), logits=log_mean - log_theta).log_prob(x)
+
+
+def inflated_by_torch(log_mean, log_theta, pi, x):
+    seen = logsigmoid(-pi) + counts_by_torch(log_mean, log_theta, x)
+    return torch.where(x == 0, torch.logaddexp(logsigmoid(pi), seen), seen)
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "nb", "zinb"])
+def test_densities_with_gradients_of_their_own_are_those_of_torch_and_autograd(kind):
+    ours, parameters, theirs = inputs(kind)
+    parameters = [parameter.requires_grad_() for parameter in parameters]
+    values = [function(*parameters) for function in (ours, theirs)]
+    torch.testing.assert_close(*values, rtol=1e-12, atol=1e-12)
+    weights = torch.randn_like(values[0])
+    gradients = [torch.autograd.grad(value, parameters, weights) for value in values]
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "nb", "zinb"])
+def test_gradients_of_their_own_are_finite_differences(kind):
+    ours, parameters, _ = inputs(kind)
+    # numbers near 0: next to |h| = 1000 a finite difference has no digits
+    near = [parameter.clamp(-2, 2).clone().requires_grad_() for parameter in parameters]
+    assert torch.autograd.gradcheck(ours, near)
+
+
+def test_float32_loses_no_digits_to_large_counts_and_dispersions():
+    likelihood = ZeroInflatedNegativeBinomial(64)
+    torch.manual_seed(0)
+    likelihood.counts.log_theta.data = torch.linspace(-4, 9, 64)
+    h, x = torch.randn(3, 5, 128), torch.poisson(torch.rand(5, 64) * 400)
+    single = likelihood(h, x).log_prob(x)
+    double = likelihood.double()(h.double(), x.double()).log_prob(x.double())
+    torch.testing.assert_close(single.double(), double, rtol=1e-6, atol=0)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from conftest import points, small_spec
+from torch import nn
 
 from mixvae import training
+from mixvae.adam import Adam
 from mixvae.errors import UserError
 from mixvae.runs import build_for
 from mixvae.training import beta_at, train, validate
@@ -228,3 +233,26 @@ def test_a_model_starts_from_the_points_it_is_trained_on_and_from_no_other_data_
     assert all((used == pseudo).all(1).any() for pseudo in free)
     with pytest.raises(UserError, match="the data are of pbmc68k_reduced, but the run is on digits"):
         build_for(spec, prepared("pbmc68k_reduced"))
+
+
+def test_optimiser_takes_torchs_own_steps_to_the_bit():
+    torch.manual_seed(0)
+    start = [torch.randn(4, 3), torch.randn(5), torch.randn(2)]
+    ours, theirs = ([nn.Parameter(tensor.clone()) for tensor in start] for _ in range(2))
+    optimisers = Adam(ours, 0.01), torch.optim.Adam(theirs, lr=0.01, fused=True)
+    for step in range(5):
+        for parameters, optimiser in zip((ours, theirs), optimisers, strict=True):
+            optimiser.zero_grad()
+            # one parameter gets a gradient later than the others
+            sum((parameter**4).sum() for parameter in parameters[: 2 + (step > 2)]).backward()
+            optimiser.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert not torch.equal(ours[2], start[2])
+
+
+def test_training_does_not_import_torchs_compiler():
+    code = (
+        "import sys, torch; from mixvae.adam import Adam; from mixvae import training; p = torch.nn.Parameter(torch.ones(1)); "
+    )
+    code += "p.sum().backward(); Adam([p], 0.1).step(); sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

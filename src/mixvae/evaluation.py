@@ -18,7 +18,7 @@ from mixvae.spec import AnyRun
 
 SAMPLE_BLOCK = 64
 """Samples per component that are decoded at once. The noise is seeded per block: changing this changes every estimate."""
-ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 27}
+ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 27}
 """Numbers in the widest array of a chunk."""
 PARETO_K_LIMIT = 0.7
 """Above it an importance-weighted estimate is unreliable (Vehtari et al., 2024)."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mixvae.adam import Adam
 from mixvae.checkpoint import Checkpoint, State
 from mixvae.data.prepared import Prepared
 from mixvae.errors import UserError
@@ -20,7 +21,7 @@ from mixvae.seeds import derive
 from mixvae.spec import AnyRun
 from mixvae.spec.parts import Training
 
-VALIDATION_ELEMENTS = 1 << 22
+VALIDATION_ELEMENTS = 1 << 21
 """Numbers in the widest array of one validation chunk."""
 SUBSET_SEED = 777
 """Of the training points that are used when not all are."""
@@ -55,7 +56,7 @@ class Loop:
 
     FACTS = ("epoch", "batch", "history", "best", "best_epoch", "seconds")
 
-    def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer, order: torch.Generator) -> None:
+    def __init__(self, model: nn.Module, optimiser: Adam, order: torch.Generator) -> None:
         self.model, self.optimiser, self.order = model, optimiser, order
         self.epoch = self.batch = 0
         self.permutation, self.terms = torch.empty(0), torch.empty(0)
@@ -85,8 +86,8 @@ class Loop:
         # clones, since a file cannot hold tensors that share memory
         tensors |= {f"model.{name}": tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.weights.items()}
-        for index, entry in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{name}": tensor for name, tensor in entry.items()}
+        for name, kept in self.optimiser.state.items():
+            tensors |= {f"optimiser.{name}.{number}": tensor for number, tensor in enumerate(kept)}
         facts = {name: getattr(self, name) for name in self.FACTS}
         return State(tensors, facts)
 
@@ -103,11 +104,9 @@ class Loop:
         self.permutation, self.terms = (state.tensors[name].to(device) for name in ("permutation", "terms"))
         self.weights = {name: tensor.to(device) for name, tensor in parts["best"].items()}
         self.model.load_state_dict(parts["model"])
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in parts["optimiser"].items():
-            index, key = name.split(".")
-            moments.setdefault(int(index), {})[key] = tensor
-        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
+        for name, kept in self.optimiser.state.items():
+            for number, tensor in enumerate(kept):
+                tensor.copy_(parts["optimiser"][f"{name}.{number}"])
         self.order.set_state(parts["random"]["order"])
         torch.set_rng_state(parts["random"]["cpu"])
         if device.type == "cuda":
@@ -136,7 +135,7 @@ def train(
     flipped = _columns_flipped(data.meta["shape"]).to(device) if settings.flip else None
     order = torch.Generator(device).manual_seed(derive(seed, "data"))
     torch.manual_seed(derive(seed, "sampling"))
-    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+    optimiser = Adam(model.parameters(), settings.learning_rate)
 
     loop = Loop(model, optimiser, order)
     if checkpoint is not None and (state := checkpoint.load()) is not None:
@@ -162,11 +161,12 @@ def train(
             objective = model.objective(batch, beta, noise)
             with torch.no_grad():
                 loop.terms[loop.batch] = torch.stack(objective).sum(1)
-            # on a CPU looking costs nothing; a GPU is asked at the end of the epoch
-            if device.type == "cpu" and not loop.terms[loop.batch].isfinite().all():
+            loss = -objective.value.mean()
+            # looking costs little on a CPU; a GPU, which would be waited for, is asked at the end of the epoch
+            if device.type == "cpu" and not math.isfinite(loss.item()):
                 _refuse_nonfinite(epoch, loop.terms)
-            optimiser.zero_grad(set_to_none=True)
-            (-objective.value.mean()).backward()
+            optimiser.zero_grad()
+            loss.backward()
             optimiser.step()
             loop.batch += 1
             if checkpoint is not None and checkpoint.due():
