@@ -1,6 +1,6 @@
 """Measure what the library costs, print tables and write them as JSON: what `make bench` calls.
 
-Names of measurements start with training/, evaluation/, memory/, growth/ or overhead/; --only takes parts of them.
+Names of measurements start with training/, evaluation/, memory/, growth/, sharing/ or overhead/; --only takes parts of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import evaluations, growth, machine, overhead, steps
+from benchmarks import evaluations, growth, machine, overhead, sharing, steps
 from benchmarks.cases import CASES
 from benchmarks.tables import print_tables
 from mixvae import cli
@@ -24,6 +24,8 @@ from mixvae.files import write_json
 
 EVALUATED = ("mlp-K1", "mlp-K4", "mlp-vamp-K4", "mlp-vamp-iaf-K4", "pixelcnn-K4", "hvae-K4", "cells-K4")
 HELD = (("mlp-K4", 2500), ("mlp-K4", 5000), ("mlp-vamp-K4", 5000))
+SHARING = {"cpu": (1, 2), "cuda": (1, 4, 8, 16)}
+"""Runs at a time."""
 GROWING = ("mlp-K4", "mlp-vamp-K4", "conv-K4", "hvae-K4")
 
 
@@ -39,6 +41,8 @@ def measurements(device: torch.device, seconds: float, peak: machine.Product) ->
     for name in GROWING:
         found[f"growth/{name}-components"] = partial(growth.in_components, CASES[name], device, seconds)
     found["growth/mlp-K4-samples"] = partial(growth.in_samples, CASES["mlp-K4"], device, seconds)
+    for runs in SHARING[device.type]:
+        found[f"sharing/mnist-{runs}-at-a-time"] = partial(sharing.measure, runs, device, seconds)
     for function in (overhead.imports, overhead.start_ups, overhead.workflow, overhead.jobs):
         found[f"overhead/{function.__name__}"] = function
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import copy
 import itertools
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import torch
 from conftest import points
 from torch.distributions import Bernoulli, Categorical, Independent, MixtureSameFamily, Normal
 
+from mixvae.adam import Adam
 from mixvae.data.prepared import Prepared
 from mixvae.errors import UserError
 from mixvae.evaluation import evaluate
@@ -427,3 +429,18 @@ def test_one_component_is_the_plain_model(prepared, name):
     reconstruction, kl = -plain[0].detach(), (plain[2] - plain[1]).detach()
     np.testing.assert_allclose(objective.reconstruction, reconstruction.mean(0), rtol=1e-8)
     assert ((objective.kl - kl.mean(0)).abs() < 5 * kl.std(0) / L**0.5 + 1e-9).all()
+
+
+def test_a_training_step_waits_for_no_number(system, monkeypatch):
+    """On a GPU, to look at a number is to wait for all that was told it before. Tensors of device "meta" have none to look at."""
+    # the one draw that torch does not know for them, and its gradient
+    for name in ("_sample_dirichlet", "_dirichlet_grad"):
+        monkeypatch.setattr(torch, name, lambda first, *_: torch.empty_like(first))
+    model = copy.deepcopy(system.model).to("meta").train()
+    x = system.x.to("meta")
+    noise = torch.empty(system.spec.training.samples, model.K, len(x), model.noise_size, device="meta")
+    objective = model.objective(x, 0.5, noise)
+    objective.value.mean().backward()
+    optimiser = Adam(model.parameters(), 1e-3)
+    optimiser.step()
+    assert all(parameter.grad is not None for parameter in model.parameters())
