@@ -42,7 +42,7 @@ def measurements(device: torch.device, seconds: float, peak: machine.Product) ->
         found[f"growth/{name}-components"] = partial(growth.in_components, CASES[name], device, seconds)
     found["growth/mlp-K4-samples"] = partial(growth.in_samples, CASES["mlp-K4"], device, seconds)
     for runs in SHARING[device.type]:
-        found[f"sharing/mnist-{runs}-at-a-time"] = partial(sharing.measure, runs, device, seconds)
+        found[f"sharing/mnist-{runs}-at-a-time"] = partial(sharing.measure, sharing.cells(), runs, device, seconds)
     for function in (overhead.imports, overhead.start_ups, overhead.workflow, overhead.jobs):
         found[f"overhead/{function.__name__}"] = function
     return found

@@ -33,7 +33,7 @@ def print_tables(result: dict[str, Any]) -> None:
             print_table(("what", "s"), [(key, f"{value:.2f}") for key, value in rows.items() if isinstance(value, float)])
 
 
-TRAINING = ("case", "library", "naive", "naive/library", "floor", "library/floor", "share of peak")
+TRAINING = ("case", "library", "naive", "naive/library", "repeated/library", "floor", "library/floor", "share of peak")
 EVALUATION = ("case", "L", "library", "naive", "library/naive")
 MEMORY = ("case", "L", "before", "peak")
 GROWTH = ("case", "grows", "once", "twice", "twice/once")
@@ -42,7 +42,7 @@ GROWTH = ("case", "grows", "once", "twice", "twice/once")
 def training_row(entry: dict[str, Any]) -> Sequence[str]:
     return (
         entry["case"], number(entry["library_ms"]), number(entry.get("naive_ms")), times(entry.get("naive_over_library")),
-        number(entry["floor_ms"]), times(entry["library_over_floor"]), f"{100 * entry['share_of_peak'][0]:.0f}%",
+        times(entry.get("repeated_over_library")), number(entry["floor_ms"]), times(entry["library_over_floor"]), f"{100 * entry['share_of_peak'][0]:.0f}%",
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import bench, clock, evaluations, growth, machine, steps, tables
+from benchmarks import bench, clock, evaluations, growth, machine, sharing, steps, tables
 from benchmarks.cases import CASES, Case
 from benchmarks.floor import floor_of
 from mixvae.costs.operations import flops
@@ -105,6 +105,7 @@ def test_measurements_and_tables(case, monkeypatch, capsys):
         "memory/tiny": {"case": "tiny", "samples": 5000, "before_mb": 100.0, "peak_mb": 200.0},
         "growth/tiny-components": growth.in_components(case, CPU, 0),
         "growth/tiny-samples": growth.in_samples(case, CPU, 0),
+        "sharing/tiny": {"runs_at_a_time": 2, "hours": 3.0, "cells": {"tiny K1": {"step_ms": 4.0, "epoch_s": 5.0}}},
         "overhead/jobs": {"study": 2.0, "jobs": 3, "rules": {"train": 1.5}},
     }
     json.dumps(result)
@@ -115,7 +116,7 @@ def test_measurements_and_tables(case, monkeypatch, capsys):
     tables.print_tables(result)
     printed = capsys.readouterr().out
     rows = [line for line in printed.splitlines() if line.startswith("| tiny")]
-    assert len(rows) == 5
+    assert len(rows) == 6
     assert f"{median:.2f} ({low:.2f}-{high:.2f})" in rows[0]
     assert "| train | 1.50 |" in printed
 
@@ -126,6 +127,18 @@ def test_memory_is_that_of_a_process_of_its_own():
     before = evaluations.memory("demo-K1", 25, "cpu")
     del held
     assert 50 < before["before_mb"] <= before["peak_mb"] < 900
+
+
+def test_an_ablation_takes_the_epochs_of_all_its_runs_over_those_at_a_time():
+    """In two processes, with two models of the paper's size; their times are what they are."""
+    assert len(sharing.cells()) == 24
+    found = sharing.measure(["K1-standard-none", "K2-standard-none"], 2, CPU, 0)
+    assert (len(found["cells"]), found["runs_at_a_time"]) == (2, 2)
+    for entry in found["cells"].values():
+        steps = sharing.POINTS / 100 * entry["step_ms"] / 1000
+        assert 0 < steps < entry["epoch_s"]
+    every = sum(entry["epoch_s"] for entry in found["cells"].values())
+    assert found["hours"] * 3600 == pytest.approx(3 * 500 * every / 2)
 
 
 def test_the_command_writes_what_it_prints(tmp_path, monkeypatch, capsys):

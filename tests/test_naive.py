@@ -74,6 +74,9 @@ def test_densities_objective_and_gradients(both, L):
 
     objective = bound(terms, 0.7).value.mean()
     torch.testing.assert_close(objective, naive.objective(x, 0.7, noise), rtol=1e-10, atol=0)
+    naive.prior_once = False
+    torch.testing.assert_close(objective, naive.objective(x, 0.7, noise), rtol=1e-10, atol=0)
+    naive.prior_once = True
     (-objective).backward()
     (-naive.objective(x, 0.7, noise)).backward()
     for own, source, part in naive.copies.entries:

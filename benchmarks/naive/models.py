@@ -32,17 +32,25 @@ def gaussian(parameters: Tensor) -> Normal:
 
 
 class _Naive(nn.Module):
-    """What both models share."""
+    """What both models share.
+
+    prior_once: Whether a VampPrior's pseudo-inputs are encoded once per step, or anew for every component's samples, which is what comes of
+        a function log p(z) that is called in the loop.
+    """
+
+    prior_once = True
 
     def objective(self, x: Tensor, beta: float, noise: Tensor) -> Tensor:
         """Return the points' mean of 1/K sum_k log 1/L sum_l p(x|z) (p(z) / q(z|x))^beta for noise (L, K, B, Z)."""
-        terms = self.log_terms(x, self.posterior(x), self.given_prior(), noise)
+        terms = self.log_terms(x, self.posterior(x), self.given_prior() if self.prior_once else None, noise)
         log_weights = terms.log_likelihood + beta * (terms.log_prior - terms.log_mixture)
         return (torch.logsumexp(log_weights, 0) - math.log(len(noise))).mean()
 
     def log_terms(self, x: Tensor, posterior: list[Any], given: Any, noise: Tensor) -> LogTerms:
         """Return the log-densities of x (B, D) at samples made from noise (L, K, B, Z)."""
-        terms = [self.terms_of(k, x, posterior, given, noise[:, k]) for k in range(self.K)]
+        terms = [
+            self.terms_of(k, x, posterior, given if self.prior_once else self.given_prior(), noise[:, k]) for k in range(self.K)
+        ]
         return LogTerms(*(torch.stack(parts, dim=1) for parts in zip(*terms, strict=True)))
 
 
