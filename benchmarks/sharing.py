@@ -15,6 +15,7 @@ import torch
 from benchmarks.cases import MOG, VAMP, Case
 from benchmarks.clock import once, quiet
 from benchmarks.steps import library_steps
+from mixvae.cli import full_precision
 from mixvae.training import validate
 
 KS, PRIORS, FLOWS, SEEDS = (1, 2, 3, 4), {"standard": "standard", "mog": MOG, "vamp": VAMP}, ("none", "iaf"), 3
@@ -52,6 +53,7 @@ def measure(models: Iterable[str], runs: int, device: torch.device, seconds: flo
 
 def _begin(ready: Any, threads: int) -> None:
     torch.set_num_threads(threads)
+    full_precision()
     ready.wait()
 
 

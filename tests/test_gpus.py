@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 
 import pytest
+import torch
 import yaml
 from conftest import ROOT
 from test_heads import BLOCK
@@ -85,3 +86,11 @@ def test_a_study_on_a_node_with_two_gpus(workspace, tmp_path_factory):
     used = Counter(re.search(r"in place of GPU (\d)", text)[1] for text in logs)
     assert used.total() == 8
     assert set(used) == {"0", "1"}
+
+
+def test_float32_is_not_rounded_to_tf32():
+    """Which convolutions on a GPU would be by default, and a likelihood with them."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    cli.torch_device(0, torch.get_num_threads())
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32

@@ -82,6 +82,7 @@ def torch_device(gpu: int, threads: int):
     import torch
 
     torch.set_num_threads(threads)
+    full_precision()
     if not gpu:
         return torch.device("cpu")
     rehearsal = bool(os.environ.get(gpus.REHEARSAL))
@@ -97,6 +98,14 @@ def torch_device(gpu: int, threads: int):
         say(f"rehearsal: on the CPU in place of GPU {names[index] if names else 'none'}")
         return torch.device("cpu")
     return torch.device("cuda", index)
+
+
+def full_precision() -> None:
+    """Keep float32 as it is on a GPU: by default, cuDNN's convolutions take their inputs in TF32, with ten bits of mantissa."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def device_name(device) -> str | None:
