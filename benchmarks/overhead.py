@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LINKED = ("workflow", "scripts", "src", "config", "envs", "pyproject.toml")
 PACKAGES = ("numpy", "torch", "pandas", "scipy.stats", "sklearn.svm", "anndata", "scanpy", "matplotlib.pyplot", "mixvae.spec")
 TIMES = 3
+MANY = 10_000
+"""Jobs of a large study, three for each run."""
 BLOCK = {
     "dataset": "digits",
     "likelihood": "bernoulli",
@@ -70,10 +72,17 @@ def workspace(folder: Path) -> Path:
 
 
 def workflow() -> dict[str, float]:
-    """Return the seconds that Snakemake takes to plan the demo study, `-n`, which it does for every job of a cluster, too."""
+    """Return the seconds that Snakemake takes to plan, `-n`, the demo study and one of 10,000 jobs."""
+    command = [sys.executable, "-m", "snakemake", "-n", "--quiet"]
     with tempfile.TemporaryDirectory() as name:
-        workspace(Path(name))
-        return {"snakemake -n, demo": several([sys.executable, "-m", "snakemake", "-n", "--quiet"], Path(name))}
+        folder = Path(name)
+        workspace(folder)
+        wide = folder / "wide.yaml"
+        wide.write_text(yaml.safe_dump({"study": "wide", "runs": [{**BLOCK, "K": 1, "seed": list(range(MANY // 3))}]}))
+        return {
+            "snakemake -n, demo": several(command, folder),
+            f"snakemake -n, {MANY:,} jobs": seconds_of([*command, "--configfile", str(wide)], folder),
+        }
 
 
 def jobs() -> dict[str, Any]:

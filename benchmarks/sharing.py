@@ -40,12 +40,13 @@ def measure(models: Iterable[str], runs: int, device: torch.device, seconds: flo
         runs: How many processes train at the same time, each one model after the other, all on the one device.
         seconds: How long to look at each model.
     """
+    # the most expensive first, so that all processes are busy to the end
+    names = sorted(models, key=lambda name: ("vamp" in name, name), reverse=True)
+    runs = min(runs, len(names))
     context = multiprocessing.get_context("spawn")
     threads = max(1, torch.get_num_threads() // runs)
     ready = context.Barrier(runs)
     with ProcessPoolExecutor(runs, context, _begin, (ready, threads)) as pool:
-        # the most expensive first, so that all processes are busy to the end
-        names = sorted(models, key=lambda name: ("vamp" in name, name), reverse=True)
         found = dict(zip(names, pool.map(_epoch, names, itertools.repeat(device.type), itertools.repeat(seconds)), strict=True))
     total = SEEDS * EPOCHS * sum(entry["epoch_s"] for entry in found.values()) / runs
     return {"runs_at_a_time": runs, "threads": threads, "cells": found, "hours": total / 3600}

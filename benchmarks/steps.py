@@ -41,7 +41,7 @@ class _Clock:
         return False
 
     def seconds(self) -> list[float]:
-        """Return those of every step but the first, in which Adam makes its state."""
+        """Return those of every step but the first, which warms up."""
         return [after - before for before, after in itertools.pairwise(self.times)]
 
 

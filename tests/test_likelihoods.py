@@ -281,6 +281,27 @@ def test_gradients_of_their_own_are_finite_differences(kind):
     assert torch.autograd.gradcheck(ours, near)
 
 
+@pytest.mark.parametrize(
+    ("log_mean", "log_theta", "x"), [(7.7, -2.0, 2000), (10.0, -2.0, 20_000), (-3.0, 8.0, 2), (3.0, 8.0, 25)]
+)
+def test_gradients_of_counts_keep_their_digits_in_float32(log_mean, log_theta, x):
+    exact = x / (1 + math.exp(log_mean - log_theta)) - math.exp(log_theta) / (1 + math.exp(log_theta - log_mean))
+    logits = torch.tensor([log_mean], requires_grad=True)
+    NegativeBinomialCounts(logits, torch.tensor([log_theta])).log_prob(torch.tensor([float(x)])).backward()
+    assert logits.grad.item() == pytest.approx(exact, rel=2e-3)
+
+
+@pytest.mark.parametrize(("pi", "x"), [(14.0, 0.0), (40.0, 0.0), (-4.0, 3.0), (8.0, 3.0), (-4.0, 0.0)])
+def test_gradients_of_the_inflation_keep_their_digits_in_float32(pi, x):
+    values = []
+    for dtype in (torch.float32, torch.float64):
+        logit = torch.tensor([pi], dtype=dtype, requires_grad=True)
+        counts = NegativeBinomialCounts(torch.tensor([0.5], dtype=dtype), torch.tensor([0.2], dtype=dtype))
+        ZeroInflated(counts, logit).log_prob(torch.tensor([x], dtype=dtype)).backward()
+        values.append(logit.grad.item())
+    assert values[0] == pytest.approx(values[1], rel=1e-4)
+
+
 def test_float32_loses_no_digits_to_large_counts_and_dispersions():
     likelihood = ZeroInflatedNegativeBinomial(64)
     torch.manual_seed(0)

@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import conv2d, glu, linear, relu
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mixvae.errors import UserError
 from mixvae.likelihoods import Bernoulli
 from mixvae.nets import decoder, decoders, encoder, features, generate
+from mixvae.nets import pixelcnn as pixelcnns
 from mixvae.spec.layers import feature_shapes
 from mixvae.spec.parts import MLP, Conv, Deconv, PixelCNN
 
@@ -129,7 +131,6 @@ def test_two_codes_meet_behind_a_gated_layer_of_their_own():
         MLP(hidden=(90, 30), activation="relu"),
         Deconv(name="deconv", layers=SMALL),
         Deconv(name="deconv", layers=SMALL, activation="gated"),
-        PixelCNN(name="pixelcnn", layers=2, channels=7),
     ],
 )
 def test_width_is_that_of_the_widest_array_a_sample_passes_through(settings):
@@ -140,6 +141,29 @@ def test_width_is_that_of_the_widest_array_a_sample_passes_through(settings):
             module.register_forward_hook(lambda module, inputs, output: sizes.append(output[0].numel()))
     network([torch.randn(1, 4)], torch.rand(1, 64))
     assert network.width == max(sizes)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the size of the largest array that an operation makes."""
+
+    size = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in torch.utils._pytree.tree_leaves(result):
+            self.size = max(self.size, tensor.numel() if isinstance(tensor, torch.Tensor) else 0)
+        return result
+
+
+@pytest.mark.parametrize("latents", [(4,), (4, 3)])
+def test_a_pixelcnn_holds_its_width_per_sample_and_the_maps_of_a_block(latents, monkeypatch):
+    """The padded maps of as many images as a block has, however many there are."""
+    monkeypatch.setattr(pixelcnns, "BLOCK", {"cpu": 5})
+    network, N = decoder(PixelCNN(name="pixelcnn", layers=2, channels=7), latents, (1, 8, 8), 64), 200
+    for n in (5, N):
+        with torch.no_grad(), Largest() as largest:
+            network([torch.randn(n, Z) for Z in latents], torch.rand(n, 64))
+        assert largest.size == max(n * network.width, 5 * 7 * 9 * 8)
 
 
 def test_generated_images_are_means_of_factorised_decoders():

@@ -161,12 +161,11 @@ def train(
             objective = model.objective(batch, beta, noise)
             with torch.no_grad():
                 loop.terms[loop.batch] = torch.stack(objective).sum(1)
-            loss = -objective.value.mean()
             # looking costs little on a CPU; a GPU, which would be waited for, is asked at the end of the epoch
-            if device.type == "cpu" and not math.isfinite(loss.item()):
+            if device.type == "cpu" and not math.isfinite(loop.terms[loop.batch].sum().item()):
                 _refuse_nonfinite(epoch, loop.terms)
             optimiser.zero_grad()
-            loss.backward()
+            (-objective.value.mean()).backward()
             optimiser.step()
             loop.batch += 1
             if checkpoint is not None and checkpoint.due():

@@ -86,7 +86,7 @@ class NegativeBinomialCounts(Distribution):
         super().__init__(batch_shape=log_mean.shape, validate_args=False)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Return log p(x) elementwise."""
+        """Return log p(x) elementwise; x is data and gets no gradient."""
         # log-gammas cancel for large theta, which float32 would not survive
         theta, count = self.log_theta.double().exp(), x.double()
         constant = torch.lgamma(count + theta) - torch.lgamma(theta) - torch.lgamma(count + 1)
@@ -119,7 +119,7 @@ class ZeroInflated(Distribution):
         super().__init__(batch_shape=pi.shape, validate_args=False)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Return log p(x) elementwise; exact in log space for any logit."""
+        """Return log p(x) elementwise, in log space for any logit; x is data and gets no gradient."""
         log_p = self.counts.log_prob(x)
         return _Inflated.apply(log_p, self.pi.expand_as(log_p), x)
 
@@ -141,7 +141,7 @@ class ZeroInflated(Distribution):
 class _FailuresAndSuccesses(torch.autograd.Function):
     """theta log sigmoid(-l) + x log sigmoid(l), elementwise.
 
-    With m = log(1 + exp(-|l|)), log sigmoid(l) = min(l, 0) - m: neither a large theta nor a large count multiplies a rounding error.
+    With m = log(1 + exp(-|l|)), log sigmoid(l) = min(l, 0) - m: nothing cancels in the value, nor in the gradient below.
     """
 
     @staticmethod
@@ -155,7 +155,8 @@ class _FailuresAndSuccesses(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         logits, theta, x = ctx.saved_tensors
         of_theta = logsigmoid(logits.neg()).mul_(gradient).sum_to_size(theta.shape)
-        return logits.sigmoid().mul_(-(theta + x)).add_(x).mul_(gradient), of_theta, None
+        of_logits = logits.neg().sigmoid_().mul_(x).addcmul_(theta, logits.sigmoid(), value=-1)
+        return of_logits.mul_(gradient), of_theta, None
 
 
 class _Inflated(torch.autograd.Function):
@@ -172,5 +173,5 @@ class _Inflated(torch.autograd.Function):
         log_p, pi, x = ctx.saved_tensors
         # the probability that a count was not lost: 1 where it is not 0
         kept = (log_p - pi).sigmoid_().masked_fill_(x != 0, 1)
-        of_pi = pi.sigmoid().add_(kept).neg_().add_(1).mul_(gradient)
+        of_pi = pi.neg().sigmoid_().sub_(kept).mul_(gradient)
         return kept.mul_(gradient), of_pi, None

@@ -54,7 +54,7 @@ class Pixels(Distribution):
         super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=False)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Return log p(x) of x (B, D) as (...)."""
+        """Return log p(x) of x (B, D) as (...); x is data and gets no gradient."""
         return _LogProb.apply(self.logits, x)
 
     @property
@@ -62,6 +62,7 @@ class Pixels(Distribution):
         """Probabilities of being on."""
         return self.logits.sigmoid()
 
+    @torch.no_grad()
     def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
         """Draw (*sample_shape, ..., D)."""
         return torch.bernoulli(self.mean.expand(*sample_shape, *self.logits.shape))

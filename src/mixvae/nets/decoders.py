@@ -98,7 +98,8 @@ def widest(sizes: Sequence[int], activation: str, outputs: int) -> int:
 def decoder(settings: parts.Decoder, latents: Sequence[int], shape: Sequence[int], outputs: int) -> nn.Module:
     """Return the decoder that `settings` describes: (codes (..., B, Z_i), x (B, D) or None) -> (..., B, P).
 
-    Its `width` is the size of the widest array that one sample passes through.
+    Its `width` is the size of the widest array that one sample passes through; a PixelCNN's feature maps, which exist for a block of samples
+    at a time, are not counted.
 
     Arguments:
         settings: Dense layers, transposed convolutions or a PixelCNN.
