@@ -132,23 +132,23 @@ def test_failed_runs_are_tried_again_then_listed_and_the_others_go_on(slurm, wor
     config = write_config(workspace, good, {"K": 2, "training": {"epochs": 3, "warmup": 2, "learning_rate": 1e30}})
     # the first attempt is short of memory, and the second, held up, runs into its time limit without a warning
     limits = ["--set-resources", "train:mem_mb=300 if attempt == 1 else 2000", "train:runtime=1", "train:checkpoint_minutes=0"]
-    limits += ["train:slurm_extra=--nice=0", "--retries", "2"]
+    # on a slow machine a later attempt meets the limit, too, and the next goes on from there
+    limits += ["train:slurm_extra=--nice=0", "--retries", "4"]
     with running(command(config, "slurm", *QUICK, *limits), workspace) as head:
         until(lambda: (job := training_job(workspace, 0, K=1)) and log(workspace, 0, K=1).count("SLURM job") == 2 and job)
         trainer(workspace, 0, K=1).send_signal(signal.SIGSTOP)
-        assert head.wait(400) == 1
+        assert head.wait(600) == 1
     said = (workspace / "head.log").read_text()
     of_slurm = [path.read_text() for path in (workspace / ".snakemake/slurm_logs/rule_train").rglob("*.log")]
     assert sum("exceeded memory limit" in text for text in of_slurm) >= 1
-    # on a busy machine an attempt of the other run may, too
     assert sum("DUE TO TIME LIMIT" in text for text in of_slurm) >= 1
-    assert log(workspace, 0, K=1).count("SLURM job") == 3
+    assert 3 <= log(workspace, 0, K=1).count("SLURM job") <= 5
     assert "going on from epoch" in log(workspace, 0, K=1)
-    assert log(workspace, 0, K=2).count("SLURM job") == 3
+    assert log(workspace, 0, K=2).count("SLURM job") == 5
     failed = pd.read_csv(workspace / "results/small/failures.csv")
     assert failed.rule.tolist() == ["train"]
     assert failed.run[0] == run_of(workspace, 0, K=2)
-    assert failed.log[0].startswith("attempt 3: ")
+    assert failed.log[0].startswith("attempt 5: ")
     assert "epoch 0, step 1 of 13: train_reconstruction is nan; training diverged" in failed.log[0]
     assert failed.run[0] in said
     assert "missing" in (workspace / "results/small/tables/ablation_digits.md").read_text()
