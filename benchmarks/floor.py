@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from mixvae.adam import Adam
+from mixvae.graphs import Replayed
+
 
 class _Recorder(TorchDispatchMode):
     """Notes every operation that is a matrix product or a convolution, with stand-ins for the tensors that it was called with."""
@@ -36,8 +39,10 @@ class _Recorder(TorchDispatchMode):
         return self.stand_ins[key]
 
 
-def floor_of(step: Callable[[], Any], parameters: Sequence[nn.Parameter]) -> Callable[[], None]:
+def floor_of(step: Callable[[], Any], parameters: Sequence[nn.Parameter]) -> Callable[[], object]:
     """Return a function that repeats a step's products on drawn tensors, and a step of fused Adam on parameters of these shapes.
+
+    On a GPU it is a CUDA graph, as the step is.
 
     Arguments:
         step: Runs a model forward and backward, once.
@@ -49,12 +54,15 @@ def floor_of(step: Callable[[], Any], parameters: Sequence[nn.Parameter]) -> Cal
     own = [nn.Parameter(parameter.detach().clone()) for parameter in parameters]
     for parameter in own:
         parameter.grad = 1e-3 * torch.randn_like(parameter)
-    optimiser = torch.optim.Adam(own, lr=5e-4, fused=True)
+    optimiser = Adam(own, 5e-4)
+    nothing = torch.empty(0, device=own[0].device)
 
-    def floor() -> None:
+    def floor(nothing: Tensor) -> Tensor:
         with torch.no_grad():
             for call in recorder.calls:
                 call()
         optimiser.step()
+        return nothing
 
-    return floor
+    replayed = Replayed(floor)
+    return lambda: replayed(nothing)

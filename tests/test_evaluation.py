@@ -74,7 +74,7 @@ def test_no_array_of_samples_by_points_is_ever_held(prepared, monkeypatch):
     model.decoder.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
     monkeypatch.setattr(evaluation, "ELEMENTS", {"cpu": 40_000})
     evaluate(model, x, 1000, seed=0)
-    assert max(shape[0] for shape in seen) == evaluation.SAMPLE_BLOCK
+    assert max(shape[0] for shape in seen) == evaluation.SAMPLE_BLOCK["cpu"]
     assert max(shape.numel() for shape in seen) <= 40_000
     assert sum(shape[0] * shape[2] for shape in seen) == 1000 * len(x)
 
@@ -106,8 +106,8 @@ print(peak() - before)
 
 def test_matched_nll_uses_as_many_samples_for_every_k(prepared):
     model, x = model_and_test(prepared, *VARIANTS[1])
-    full = evaluate(model, x, 3 * evaluation.SAMPLE_BLOCK, seed=0)
-    third = evaluate(model, x, evaluation.SAMPLE_BLOCK, seed=0)
+    full = evaluate(model, x, 3 * evaluation.SAMPLE_BLOCK["cpu"], seed=0)
+    third = evaluate(model, x, evaluation.SAMPLE_BLOCK["cpu"], seed=0)
     np.testing.assert_allclose(full["nll_matched"], third["nll"], rtol=1e-6)
 
 

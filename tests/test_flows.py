@@ -166,9 +166,10 @@ def zuko_flow(flow, k):
     else:
         univariate, shapes = MonotonicRQSTransform, [(size,) for size in flow.sizes]
     transforms = []
-    for mask, conditioner in zip(flow.masks, flow.conditioners, strict=True):
+    for start, conditioner in zip(flow.starts, flow.conditioners, strict=True):
+        mask = torch.arange(flow.latent) % 2 == start
         lazy = GeneralCouplingTransform(
-            len(mask), mask=mask, univariate=univariate, shapes=shapes, hidden_features=HIDDEN, activation=torch.nn.ReLU
+            flow.latent, mask=mask, univariate=univariate, shapes=shapes, hidden_features=HIDDEN, activation=torch.nn.ReLU
         )
         lazy.double()
         ours = [layer for layer in conditioner if hasattr(layer, "weight")]

@@ -99,8 +99,9 @@ def test_every_number_of_the_weights_is_copied_once(both):
 def test_estimators(both):
     """Over two blocks of samples, from the noise that the seed gives to each point and block."""
     model, naive, x = both
-    L, seed = SAMPLE_BLOCK + 6, 4
-    sizes = (SAMPLE_BLOCK, L - SAMPLE_BLOCK)
+    size, seed = SAMPLE_BLOCK["cpu"], 4
+    L = size + 6
+    sizes = (size, L - size)
 
     def noise_of(point):
         streams = [torch.Generator().manual_seed(derive(seed, "evaluation", point, block)) for block in range(2)]

@@ -59,9 +59,8 @@ class Coupling(nn.Module):
     def __init__(self, copies: Copies, flow: library_flows.ComponentFlows, k: int) -> None:
         super().__init__()
         self.conditioners = nn.ModuleList(network(copies, conditioner, k) for conditioner in flow.conditioners)
-        size = flow.masks[0].numel()
         # what a layer keeps: the even dimensions, then the odd ones, and so on
-        self.masks = [torch.arange(size) % 2 == number % 2 for number in range(len(self.conditioners))]
+        self.masks = [torch.arange(flow.latent) % 2 == number % 2 for number in range(len(self.conditioners))]
 
     def _affine(self, conditioner: nn.Module, kept: Tensor) -> tuple[Tensor, Tensor]:
         shift, scale = conditioner(kept).unflatten(-1, (-1, 2)).unbind(-1)

@@ -16,9 +16,9 @@ from mixvae.progress import Progress
 from mixvae.seeds import derive
 from mixvae.spec import AnyRun
 
-SAMPLE_BLOCK = 64
+SAMPLE_BLOCK = {"cpu": 64, "cuda": 1024}
 """Samples per component that are decoded at once. The noise is seeded per block: changing this changes every estimate."""
-ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 27}
+ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 26}
 """Numbers in the widest array of a chunk."""
 PARETO_K_LIMIT = 0.7
 """Above it an importance-weighted estimate is unreliable (Vehtari et al., 2024)."""
@@ -43,7 +43,7 @@ def evaluate(model: nn.Module, x: Tensor, samples: int, seed: int, indices: Tens
     """
     device = next(model.parameters()).device
     indices = torch.arange(len(x)) if indices is None else indices
-    per_point = model.K * max(min(samples, SAMPLE_BLOCK) * model.width, 2 * samples)
+    per_point = model.K * max(min(samples, SAMPLE_BLOCK[device.type]) * model.width, 2 * samples)
     points = max(1, ELEMENTS[device.type] // per_point)
     chunks = list(zip(x.split(points), indices.split(points), strict=True))
     progress = Progress(len(chunks), "evaluation chunk")
@@ -66,8 +66,9 @@ def _terms(model: nn.Module, x: Tensor, prior: Any, samples: int, seed: int, whi
     posterior = model.posterior(x)
     # allocated first: small results kept between large temporaries would leave holes that no later temporary fits into
     result = torch.empty(len(LogTerms._fields), samples, model.K, len(x), dtype=torch.float64, device=x.device)
-    for block, start in enumerate(range(0, samples, SAMPLE_BLOCK)):
-        shape = (min(SAMPLE_BLOCK, samples - start), model.K, model.noise_size)
+    size = SAMPLE_BLOCK[x.device.type]
+    for block, start in enumerate(range(0, samples, size)):
+        shape = (min(size, samples - start), model.K, model.noise_size)
         noise = torch.stack([_noise(shape, derive(seed, "evaluation", point, block), x.device) for point in which], dim=2)
         for kept, term in zip(result, model.log_terms(x, posterior, prior, noise), strict=True):
             kept[start : start + len(term)] = term

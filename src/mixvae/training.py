@@ -15,13 +15,14 @@ from mixvae.adam import Adam
 from mixvae.checkpoint import Checkpoint, State
 from mixvae.data.prepared import Prepared
 from mixvae.errors import UserError
+from mixvae.graphs import Replayed
 from mixvae.objectives import bound
 from mixvae.progress import Progress, say
 from mixvae.seeds import derive
 from mixvae.spec import AnyRun
 from mixvae.spec.parts import Training
 
-VALIDATION_ELEMENTS = 1 << 21
+VALIDATION_ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 25}
 """Numbers in the widest array of one validation chunk."""
 SUBSET_SEED = 777
 """Of the training points that are used when not all are."""
@@ -136,7 +137,24 @@ def train(
     order = torch.Generator(device).manual_seed(derive(seed, "data"))
     torch.manual_seed(derive(seed, "sampling"))
     optimiser = Adam(model.parameters(), settings.learning_rate)
+    beta = torch.empty((), device=device, dtype=torch.float64)
 
+    def one_step(indices: Tensor) -> Tensor:
+        """Train on a batch; returns its objective, reconstruction and KL, summed over its points, (3,)."""
+        batch = x[indices]
+        if binary:
+            batch = (torch.rand(batch.shape, generator=order, device=device) < batch).float()
+        if flipped is not None:
+            turn = torch.rand(len(batch), 1, generator=order, device=device) < 0.5
+            batch = torch.where(turn, batch[:, flipped], batch)
+        noise = torch.randn(settings.samples, model.K, len(batch), model.noise_size, device=device)
+        objective = model.objective(batch, beta, noise)
+        optimiser.zero_grad()
+        (-objective.value.mean()).backward()
+        optimiser.step()
+        return torch.stack(objective).detach().sum(1)
+
+    step = Replayed(one_step, [order])
     loop = Loop(model, optimiser, order)
     if checkpoint is not None and (state := checkpoint.load()) is not None:
         loop.resume(state)
@@ -144,29 +162,18 @@ def train(
     start = time.monotonic() - loop.seconds
     progress = Progress(settings.epochs, "epoch", done=loop.epoch)
     while loop.epoch < settings.epochs and not loop.patience_ended(settings):
-        epoch, beta = loop.epoch, beta_at(loop.epoch, settings.warmup)
+        epoch = loop.epoch
+        beta.fill_(beta_at(epoch, settings.warmup))
         model.train()
         if loop.batch == 0:
             loop.permutation = torch.randperm(len(x), generator=order, device=device)
             # sums over points stay on the device, so that nothing waits for it within an epoch
             loop.terms = torch.zeros(math.ceil(len(x) / settings.batch_size), 3, device=device, dtype=torch.float64)
         for indices in loop.permutation.split(settings.batch_size)[loop.batch :]:
-            batch = x[indices]
-            if binary:
-                batch = (torch.rand(batch.shape, generator=order, device=device) < batch).float()
-            if flipped is not None:
-                turn = torch.rand(len(batch), 1, generator=order, device=device) < 0.5
-                batch = torch.where(turn, batch[:, flipped], batch)
-            noise = torch.randn(settings.samples, model.K, len(batch), model.noise_size, device=device)
-            objective = model.objective(batch, beta, noise)
-            with torch.no_grad():
-                loop.terms[loop.batch] = torch.stack(objective).sum(1)
+            loop.terms[loop.batch] = step(indices)
             # looking costs little on a CPU; a GPU, which would be waited for, is asked at the end of the epoch
             if device.type == "cpu" and not math.isfinite(loop.terms[loop.batch].sum().item()):
                 _refuse_nonfinite(epoch, loop.terms)
-            optimiser.zero_grad()
-            (-objective.value.mean()).backward()
-            optimiser.step()
             loop.batch += 1
             if checkpoint is not None and checkpoint.due():
                 loop.seconds = time.monotonic() - start
@@ -176,7 +183,7 @@ def train(
         held_out = validate(model, valid, settings.samples, seed)
         if not math.isfinite(held_out):
             raise UserError(f"epoch {epoch}: valid_bound is {held_out}; {DIVERGED}")
-        values = (epoch, beta, objective, reconstruction, kl, held_out, time.monotonic() - start)
+        values = (epoch, beta.item(), objective, reconstruction, kl, held_out, time.monotonic() - start)
         loop.end_epoch(dict(zip(HISTORY_COLUMNS, values, strict=True)))
         progress.step(f"objective {objective:.4f}, valid bound {held_out:.4f}, best {loop.best:.4f} at epoch {loop.best_epoch}")
     stopped_by = "patience" if loop.patience_ended(settings) else "budget"
@@ -210,7 +217,7 @@ def validate(model: nn.Module, x: Tensor, samples: int, seed: int) -> float:
     generator = torch.Generator(x.device).manual_seed(derive(seed, "validation"))
     prior = model.prior_distribution(torch.float64)
     total = torch.zeros((), device=x.device, dtype=torch.float64)
-    for chunk in x.split(max(1, VALIDATION_ELEMENTS // (samples * model.K * model.width))):
+    for chunk in x.split(max(1, VALIDATION_ELEMENTS[x.device.type] // (samples * model.K * model.width))):
         noise = torch.randn(samples, model.K, len(chunk), model.noise_size, generator=generator, device=x.device)
         total += bound(model.log_terms(chunk, model.posterior(chunk), prior, noise)).value.sum()
     return (total / len(x)).item()

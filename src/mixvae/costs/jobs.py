@@ -63,7 +63,7 @@ def _evaluate_work(spec: AnyRun, info: DatasetInfo, counts: Counts) -> Work:
     from mixvae.evaluation import ELEMENTS, SAMPLE_BLOCK
 
     number, samples = points(spec, info, "test"), spec.evaluation.samples
-    block = spec.K * min(samples, SAMPLE_BLOCK) * counts.width
+    block = spec.K * min(samples, SAMPLE_BLOCK["cpu"]) * counts.width
     memory = _data_mb(info) + 4 * max(block, min(number * block, ELEMENTS["cpu"])) / 1e6
     disk = 8 * number * (11 + spec.K) / 1e6
     return Work(number * samples * spec.K, number * (counts.encode + samples * counts.sample), memory, disk)
