@@ -19,7 +19,6 @@ from mixvae.costs.operations import flops
 from mixvae.data.prepared import Prepared
 from mixvae.training import train
 
-
 STRIDE = {"cpu": 1, "cuda": 10}
 """Steps between two readings of the clock."""
 
