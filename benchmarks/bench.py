@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("results/bench.json"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    cli.full_precision()
+    cli.set_numerics()
     device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"--device cuda: torch {torch.__version__} sees no GPU here; leave it out")

@@ -14,7 +14,7 @@ import torch
 from benchmarks.cases import MOG, VAMP, Case
 from benchmarks.clock import once, quiet
 from benchmarks.steps import library_steps
-from mixvae.cli import full_precision
+from mixvae.cli import set_numerics
 from mixvae.training import validate
 
 KS, PRIORS, FLOWS, SEEDS = (1, 2, 3, 4), {"standard": "standard", "mog": MOG, "vamp": VAMP}, ("none", "iaf"), 3
@@ -64,7 +64,7 @@ def _begin(together: Any, threads: int) -> None:
     global _together
     _together = together
     torch.set_num_threads(threads)
-    full_precision()
+    set_numerics()
 
 
 def _epoch(name: str, on: str, seconds: float) -> dict[str, float]:

@@ -88,9 +88,11 @@ def test_a_study_on_a_node_with_two_gpus(workspace, tmp_path_factory):
     assert set(used) == {"0", "1"}
 
 
-def test_float32_is_not_rounded_to_tf32():
-    """Which convolutions on a GPU would be by default, and a likelihood with them."""
+def test_float32_is_not_rounded_to_tf32_nor_summed_in_any_order(monkeypatch):
+    """As convolutions on a GPU would be by default, and a likelihood with them."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
     cli.torch_device(0, torch.get_num_threads())
+    assert torch.backends.cudnn.deterministic
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32

@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import points
 from torch.distributions import Bernoulli, Categorical, Independent, MixtureSameFamily, Normal
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mixvae.adam import Adam
 from mixvae.data.prepared import Prepared
@@ -431,16 +432,32 @@ def test_one_component_is_the_plain_model(prepared, name):
     assert ((objective.kl - kl.mean(0)).abs() < 5 * kl.std(0) / L**0.5 + 1e-9).all()
 
 
+class OneDevice(TorchDispatchMode):
+    """Refuses arrays that are not where the others are, such as indices on the CPU."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        elsewhere = [given for given in args if isinstance(given, torch.Tensor) and given.dim() and given.device.type != "meta"]
+        indices = args[1] if "index" in str(function) and isinstance(args[1], list) else []
+        elsewhere += [given for given in indices if given is not None and given.device.type != "meta"]
+        assert not elsewhere, f"{function} of a tensor on the CPU"
+        return function(*args, **(kwargs or {}))
+
+
 def test_a_training_step_waits_for_no_number(system, monkeypatch):
     """On a GPU, to look at a number is to wait for all that was told it before. Tensors of device "meta" have none to look at."""
     # the one draw that torch does not know for them, and its gradient
     for name in ("_sample_dirichlet", "_dirichlet_grad"):
         monkeypatch.setattr(torch, name, lambda first, *_: torch.empty_like(first))
     model = copy.deepcopy(system.model).to("meta").train()
+    optimiser = Adam(model.parameters(), 1e-3)
     x = system.x.to("meta")
     noise = torch.empty(system.spec.training.samples, model.K, len(x), model.noise_size, device="meta")
-    objective = model.objective(x, 0.5, noise)
-    objective.value.mean().backward()
-    optimiser = Adam(model.parameters(), 1e-3)
-    optimiser.step()
+    beta = torch.empty((), device="meta", dtype=torch.float64)
+    # nor may numbers be sent there, which has to be waited for, too
+    for name in ("tensor", "as_tensor", "from_numpy"):
+        monkeypatch.delattr(torch, name)
+    with OneDevice():
+        objective = model.objective(x, beta, noise)
+        objective.value.mean().backward()
+        optimiser.step()
     assert all(parameter.grad is not None for parameter in model.parameters())

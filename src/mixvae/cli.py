@@ -82,7 +82,7 @@ def torch_device(gpu: int, threads: int):
     import torch
 
     torch.set_num_threads(threads)
-    full_precision()
+    set_numerics()
     if not gpu:
         return torch.device("cpu")
     rehearsal = bool(os.environ.get(gpus.REHEARSAL))
@@ -100,10 +100,14 @@ def torch_device(gpu: int, threads: int):
     return torch.device("cuda", index)
 
 
-def full_precision() -> None:
-    """Keep float32 as it is on a GPU: by default, cuDNN's convolutions take their inputs in TF32, with ten bits of mantissa."""
+def set_numerics() -> None:
+    """Keep float32 as it is on a GPU, and bits the same from run to run.
+
+    By default, cuDNN's convolutions take their inputs in TF32, with ten bits of mantissa, and add up in any order.
+    """
     import torch
 
+    torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
 

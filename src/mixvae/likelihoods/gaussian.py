@@ -27,7 +27,9 @@ class Gaussian(nn.Module):
 
     def forward(self, h: Tensor, x: Tensor | None) -> Distribution:
         """Return p(x | h) for h of (..., D); `x` is not needed."""
-        return Independent(Normal(h, self.std, validate_args=False), 1, validate_args=False)
+        # made on h's device: from a number, torch would copy it there, and a GPU would be waited for
+        std = h.new_full((), self.std)
+        return Independent(Normal(h, std, validate_args=False), 1, validate_args=False)
 
     @staticmethod
     def encoder_input(x: Tensor) -> Tensor:
