@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.clock import once
+from mixvae import gpus
 from mixvae.cli import device_name
 from mixvae.provenance import cpu_name, git_state
 
@@ -31,6 +32,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": platform.platform(),
+        "mps": gpus.mps_runs(),
         "device": device_name(device) or cpu_name(),
         "threads": torch.get_num_threads(),
     }

@@ -9,7 +9,8 @@ from typing import Any
 def print_tables(result: dict[str, Any]) -> None:
     """Print everything that a run of the benchmarks has measured."""
     about = result["machine"]
-    print(f"{about['device']}, {about['threads']} threads, torch {about['torch']}, {about['date']}")
+    shared = ", MPS" if about["mps"] else ""
+    print(f"{about['device']}{shared}, {about['threads']} threads, torch {about['torch']}, {about['date']}")
     rates = about["operations_per_second"]
     print("GFLOP/s: " + ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in rates.items()))
     for title, prefix, header, row in (
@@ -47,8 +48,9 @@ def training_row(entry: dict[str, Any]) -> Sequence[str]:
 
 
 def evaluation_row(entry: dict[str, Any]) -> Sequence[str]:
-    rates = (f"{entry[f'{side}_samples_per_second'][0]:,.0f}" for side in ("library", "naive"))
-    return entry["case"], str(entry["samples"]), *rates, times(entry["naive_over_library"])
+    given = (entry.get(f"{side}_samples_per_second") for side in ("library", "naive"))
+    rates = ("" if rate is None else f"{rate[0]:,.0f}" for rate in given)
+    return entry["case"], str(entry["samples"]), *rates, times(entry.get("naive_over_library"))
 
 
 def memory_row(entry: dict[str, Any]) -> Sequence[str]:

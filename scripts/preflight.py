@@ -50,9 +50,9 @@ def main() -> int:
         check_cluster(path, profile, config, gpu, arguments.wait)
     else:
         say("ok", "profile", f"{path} starts jobs on this machine: no cluster to check, only what is needed here")
-        if gpu is None:
-            gpu = bool(profiles.pairs(path, "resources", profile.get("resources")).get("gpu"))
-        for level, text in node.findings(node.observe(bool(gpu)), path, without_gpu(path, config), job=False):
+        runs = int(profiles.pairs(path, "resources", profile.get("resources")).get("gpu") or 0)
+        facts = node.observe(bool(runs if gpu is None else gpu))
+        for level, text in (*node.findings(facts, path, without_gpu(path, config), job=False), *node.sharing(facts, runs)):
             say(level, "here", text)
     outcome = "go" if not counts["error"] else "not ready"
     print(f"preflight of {path.parent.name}: {outcome}; errors: {counts['error']}, warnings: {counts['warning']}")

@@ -14,7 +14,7 @@ import yaml
 from conftest import ROOT
 from test_heads import BLOCK
 
-from mixvae import cli, gpus
+from mixvae import cli, gpus, node
 from mixvae.errors import UserError
 
 CLAIM = "import sys\nfrom mixvae import gpus\nprint(gpus.claim(gpus.visible()), flush=True)\nsys.stdin.read()"
@@ -86,6 +86,34 @@ def test_a_study_on_a_node_with_two_gpus(workspace, tmp_path_factory):
     used = Counter(re.search(r"in place of GPU (\d)", text)[1] for text in logs)
     assert used.total() == 8
     assert set(used) == {"0", "1"}
+
+
+def test_the_multi_process_service_runs_while_its_process_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    assert not gpus.mps_runs()
+    sleeper = subprocess.Popen(["sleep", "60"])
+    (tmp_path / "nvidia-cuda-mps-control.pid").write_text(f"{sleeper.pid}\n")
+    assert gpus.mps_runs()
+    sleeper.kill()
+    sleeper.wait()
+    assert not gpus.mps_runs()
+
+
+@pytest.mark.parametrize(
+    ("facts", "runs", "found"),
+    [
+        ({"device": "H100", "devices": 1, "mps": False}, 8, [("warning", "8 runs at a time take turns on its GPU; start")]),
+        ({"device": "H100", "devices": 2, "mps": True}, 8, [("ok", "8 runs at a time compute together on its 2 GPUs")]),
+        ({"device": "H100", "devices": 2, "mps": False}, 2, []),
+        ({}, 8, []),
+    ],
+)
+def test_runs_that_share_a_gpu(facts, runs, found):
+    said = node.sharing({"node": "n1", **facts}, runs)
+    assert len(said) == len(found)
+    for (level, text), (expected, part) in zip(said, found, strict=True):
+        assert level == expected
+        assert part in text
 
 
 def test_float32_is_not_rounded_to_tf32_nor_summed_in_any_order(monkeypatch):

@@ -26,6 +26,16 @@ def visible() -> list[str]:
     return [str(index) for index in range(torch.cuda.device_count())]
 
 
+def mps_runs() -> bool:
+    """Return whether NVIDIA's Multi-Process Service runs here: processes that share a GPU then compute at the same time, not in turns."""
+    folder = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")
+    try:
+        # the file outlasts a daemon that was killed
+        return Path("/proc", Path(folder, "nvidia-cuda-mps-control.pid").read_text().strip("\0 \n")).exists()
+    except OSError:
+        return False
+
+
 def claim(names: list[str]) -> int:
     """Return the index of the GPU that the fewest other processes of this user have claimed, and claim it until the process ends.
 

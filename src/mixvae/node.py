@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mixvae import gpus
+
 RESULTS = Path("results")
 FREE_GB = 5
 
@@ -35,7 +37,7 @@ def observe(gpu: bool) -> dict[str, Any]:
         try:
             # a GPU that is too old or too new for this torch is seen, but computes nothing
             (torch.ones(2, device="cuda") + 1).sum().item()
-            facts["device"] = torch.cuda.get_device_name()
+            facts |= {"device": torch.cuda.get_device_name(), "devices": torch.cuda.device_count(), "mps": gpus.mps_runs()}
         except (RuntimeError, AssertionError) as error:
             facts["trouble"] = _first_line(error)
     return facts
@@ -70,6 +72,17 @@ def findings(facts: dict[str, Any], path: Path, instead: str, job: bool) -> list
         return [*found, ("error", f"torch cannot be imported on {node} ({facts['trouble']}); {cure}")]
     found.append(("ok", f"torch {facts['torch']} can be imported on {node}"))
     return [*found, _gpu(facts, path, instead, job)] if facts["gpu"] else found
+
+
+def sharing(facts: dict[str, Any], runs: int) -> list[tuple[str, str]]:
+    """Return what the facts mean for so many runs at a time, if they share GPUs, as `findings` does."""
+    if "device" not in facts or runs <= facts["devices"]:
+        return []
+    gpus_here = "its GPU" if facts["devices"] == 1 else f"its {facts['devices']} GPUs"
+    if facts["mps"]:
+        return [("ok", f"NVIDIA's MPS runs on {facts['node']}: {runs} runs at a time compute together on {gpus_here}")]
+    cure = "start NVIDIA's MPS first, for a few times the speed: nvidia-cuda-mps-control -d"
+    return [("warning", f"{runs} runs at a time take turns on {gpus_here}; {cure}")]
 
 
 def _gpu(facts: dict[str, Any], path: Path, instead: str, job: bool) -> tuple[str, str]:
