@@ -125,7 +125,7 @@ def train(
     """Fit `model` to the training part and choose the epoch by the validation part.
 
     Grey images are binarised anew for every batch under a Bernoulli likelihood. With a `checkpoint`, training goes on from its
-    state if it has one, and saves its own from time to time; on a CPU the result is the same bits as without an interruption.
+    state if it has one, and saves its own from time to time; the result is the same bits as without an interruption.
     Raises UserError when the objective stops being finite, naming the step and the term, and Interrupted after a signal.
     """
     settings, seed = spec.training, spec.seed
