@@ -15,7 +15,8 @@ from mixvae.evaluation import evaluate
 from mixvae.runs import build_for
 from mixvae.training import train
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+if not torch.cuda.is_available():
+    pytest.skip("needs a GPU", allow_module_level=True)
 GPU = torch.device("cuda")
 # four batches in an epoch, the last of another size: three plain steps, then replayed ones with a plain one between
 UNEVEN = {**TRAINING, "points": 120, "batch_size": 32, "epochs": 3, "warmup": 2}

@@ -47,7 +47,7 @@ def bound(terms: LogTerms, beta: float = 1.0) -> Objective:
     ELBO; K = 1 with L > 1 is the bound of Burda et al. (2016). At beta = 1 it is a lower bound of log p(x).
     """
     kl = terms.log_mixture - terms.log_prior
-    value = -nll_miselbo(terms.log_likelihood - beta * kl)
+    value = stratified(terms.log_likelihood - beta * kl)
     return Objective(value, -terms.log_likelihood.mean((0, 1)), kl.mean((0, 1)))
 
 
@@ -74,7 +74,14 @@ def nll(log_weights: Tensor) -> Tensor:
 
 def nll_miselbo(log_weights: Tensor) -> Tensor:
     """Return -1/K sum_k log 1/L sum_l w of (L, K, B) as (B,): what the paper prints; for K > 1 the gap stays."""
-    return math.log(log_weights.shape[0]) - log_weights.logsumexp(0).mean(0)
+    return -stratified(log_weights)
+
+
+def stratified(log_weights: Tensor) -> Tensor:
+    """Return 1/K sum_k log 1/L sum_l w of (L, K, B) as (B,), the bound that training maximises."""
+    # one weight is the mean of its own
+    per_component = log_weights[0] if len(log_weights) == 1 else log_weights.logsumexp(0) - math.log(len(log_weights))
+    return per_component.mean(0)
 
 
 def effective_sample_size(log_weights: Tensor) -> Tensor:

@@ -6,12 +6,18 @@ import math
 from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.nn.functional import hardtanh
 
 from mixvae.flows import Identity
 
 LOG_2PI = math.log(2 * math.pi)
 LOG_VAR_RANGE = (-6, 2)
 """Encoders' log-variances are clipped to it, as in the paper."""
+
+
+def clip(log_var: Tensor) -> Tensor:
+    """Keep log-variances in `LOG_VAR_RANGE`; the gradient of hardtanh takes one operation, that of clamp five."""
+    return hardtanh(log_var, *LOG_VAR_RANGE)
 
 
 class Draw(NamedTuple):

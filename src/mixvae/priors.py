@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from mixvae.flows import ComponentFlows
-from mixvae.posteriors import LOG_2PI, LOG_VAR_RANGE, GaussianMixture, log_mixture
+from mixvae.posteriors import LOG_2PI, GaussianMixture, clip, log_mixture
 
 Encoder = Callable[[Tensor], GaussianMixture]
 
@@ -88,6 +88,23 @@ class FlowedMixture(Distribution):
         return z[torch.randint(K, (n,), device=z.device), torch.arange(n, device=z.device)].view(*sample_shape, Z)
 
 
+class StandardNormal(Independent):
+    """N(0, I) over (Z,).
+
+    The density of torch's own, in four small operations instead of nine.
+
+    Arguments:
+        zeros: (Z,), of the density's precision.
+    """
+
+    def __init__(self, zeros: Tensor) -> None:
+        super().__init__(Normal(zeros, torch.ones_like(zeros), validate_args=False), 1, validate_args=False)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return log p(z) of (..., Z) as (...)."""
+        return -0.5 * (z.to(self.base_dist.loc.dtype).square().sum(-1) + z.shape[-1] * LOG_2PI)
+
+
 class StandardPrior(nn.Module):
     """N(0, I)."""
 
@@ -98,8 +115,7 @@ class StandardPrior(nn.Module):
 
     def forward(self, encoder: Encoder, dtype: torch.dtype) -> Distribution:
         """Return p(z) over (Z,)."""
-        zeros = self.zeros.to(dtype)
-        return Independent(Normal(zeros, torch.ones_like(zeros), validate_args=False), 1, validate_args=False)
+        return StandardNormal(self.zeros.to(dtype))
 
 
 class MixturePrior(nn.Module):
@@ -119,7 +135,7 @@ class MixturePrior(nn.Module):
 
     def forward(self, encoder: Encoder, dtype: torch.dtype) -> Distribution:
         """Return p(z) over (Z,)."""
-        return DiagonalMixture(self.mean, self.log_var.clamp(*LOG_VAR_RANGE), dtype)
+        return DiagonalMixture(self.mean, clip(self.log_var), dtype)
 
 
 class VampPrior(nn.Module):

@@ -13,7 +13,7 @@ from mixvae.categorical import INITIAL_SPREAD, draw_categories, gaussian_kl_to_e
 from mixvae.likelihoods import likelihood
 from mixvae.nets import decoder, features, generate, mlp
 from mixvae.objectives import LogTerms, Objective
-from mixvae.posteriors import LOG_VAR_RANGE, GaussianMixture, gaussian_log_prob
+from mixvae.posteriors import GaussianMixture, clip, gaussian_log_prob
 from mixvae.priors import DiagonalMixture, MixturePrior
 from mixvae.spec.run import CPVAE as Spec
 
@@ -63,7 +63,7 @@ class CPVAE(nn.Module):
         hidden = self.encoder(self.likelihood.encoder_input(x))[0]
         log_categories = log_softmax(self.category_logits(hidden), dim=-1)
         mean, log_var = self.gated(torch.cat((hidden, log_categories.exp()), dim=-1)).chunk(2, dim=-1)
-        return Posterior(log_categories, GaussianMixture(mean[None], log_var[None].clamp(*LOG_VAR_RANGE)))
+        return Posterior(log_categories, GaussianMixture(mean[None], clip(log_var[None])))
 
     def prior_distribution(self, dtype: torch.dtype = torch.float32) -> DiagonalMixture:
         """Return p(z), whose components are p(z | c), in `dtype`."""

@@ -13,7 +13,7 @@ from mixvae.categorical import gaussian_kl, uniform_kl
 from mixvae.likelihoods import likelihood
 from mixvae.nets import decoder, encoder, generate, mlp
 from mixvae.objectives import LogTerms, Objective
-from mixvae.posteriors import LOG_VAR_RANGE, GaussianMixture, gaussian_log_prob
+from mixvae.posteriors import GaussianMixture, clip, gaussian_log_prob
 from mixvae.spec.run import GMVAE as Spec
 
 
@@ -74,12 +74,12 @@ class GMVAE(nn.Module):
     def components(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and clipped log-variances of p(z | c, w), (..., K, Z) each, for w (..., W)."""
         mean, log_var = self.mixture(w).view(*w.shape[:-1], 2, self.C, self.latent).unbind(-3)
-        return mean, log_var.clamp(*LOG_VAR_RANGE)
+        return mean, clip(log_var)
 
     def posterior(self, x: Tensor) -> GaussianMixture:
         """Return q(z, w | x) for (B, D): one Gaussian over z and w side by side, (1, B, Z + W)."""
         mean, log_var = self.encoder(self.likelihood.encoder_input(x)).chunk(2, dim=-1)
-        return GaussianMixture(mean, log_var.clamp(*LOG_VAR_RANGE))
+        return GaussianMixture(mean, clip(log_var))
 
     def prior_distribution(self, dtype: torch.dtype = torch.float32) -> ConditionalMixture:
         """Return p(z, w), its density computed in `dtype`."""

@@ -12,7 +12,7 @@ from mixvae.categorical import INITIAL_SPREAD, draw_categories, gaussian_kl, uni
 from mixvae.likelihoods import likelihood
 from mixvae.nets import decoder, features, generate
 from mixvae.objectives import LogTerms, Objective
-from mixvae.posteriors import LOG_VAR_RANGE, gaussian_log_prob
+from mixvae.posteriors import clip, gaussian_log_prob
 from mixvae.priors import DiagonalMixture, MixturePrior
 from mixvae.spec.run import ShuGMVAE as Spec
 
@@ -66,7 +66,7 @@ class ShuGMVAE(nn.Module):
         hidden = self.encoder(self.likelihood.encoder_input(x))[0]
         joint = glu(self.joint_of_x(hidden) + self.joint_of_y.weight.T[:, None])
         mean, log_var = self.heads(joint).chunk(2, dim=-1)
-        return Posterior(log_softmax(self.category_logits(hidden), dim=-1), mean, log_var.clamp(*LOG_VAR_RANGE))
+        return Posterior(log_softmax(self.category_logits(hidden), dim=-1), mean, clip(log_var))
 
     def prior_distribution(self, dtype: torch.dtype = torch.float32) -> DiagonalMixture:
         """Return p(z), whose components are p(z | y), in `dtype`."""

@@ -14,7 +14,7 @@ from mixvae.likelihoods import likelihood
 from mixvae.models.vae import pseudo_inputs, sample_width
 from mixvae.nets import BatchedLinear, decoder, encoder, features, generate, mlp
 from mixvae.objectives import LogTerms, Objective, bound
-from mixvae.posteriors import LOG_VAR_RANGE, GaussianMixture, gaussian_log_prob, log_mixture, own_component
+from mixvae.posteriors import GaussianMixture, clip, gaussian_log_prob, log_mixture, own_component
 from mixvae.spec.run import HierarchicalVAE as Spec
 
 
@@ -42,7 +42,7 @@ class _LowerEncoder(nn.Module):
         of_top = self.of_top(top.reshape(N * B, -1))
         joint = torch.cat((of_x[:, None].expand(J, N, B, F).reshape(J, N * B, F), of_top), dim=-1)
         mean, log_var = self.heads(joint).view(J, N, B, -1).chunk(2, dim=-1)
-        return mean, log_var.clamp(*LOG_VAR_RANGE)
+        return mean, clip(log_var)
 
 
 class HierarchicalVAE(nn.Module):
@@ -79,7 +79,7 @@ class HierarchicalVAE(nn.Module):
     def encode_top(self, inputs: Tensor) -> GaussianMixture:
         """Return q(z2 | x) for (B, D) in the encoder's input space."""
         mean, log_var = self.upper(inputs).chunk(2, dim=-1)
-        return GaussianMixture(mean, log_var.clamp(*LOG_VAR_RANGE))
+        return GaussianMixture(mean, clip(log_var))
 
     def posterior(self, x: Tensor) -> Posterior:
         """Return what q(z1, z2 | x) needs of (B, D)."""
@@ -111,7 +111,7 @@ class HierarchicalVAE(nn.Module):
 
     def _lower_prior(self, z2: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_var = self.conditional(z2).chunk(2, dim=-1)
-        return mean, log_var.clamp(*LOG_VAR_RANGE)
+        return mean, clip(log_var)
 
     def objective(self, x: Tensor, beta: float, noise: Tensor) -> Objective:
         """Return the bound to maximise and its parts, (B,) each."""

@@ -15,7 +15,7 @@ from mixvae.dependence import STATISTICS, log_kernels, null
 from mixvae.likelihoods import likelihood
 from mixvae.nets import decoders, encoder
 from mixvae.objectives import LogTerms, Objective
-from mixvae.posteriors import LOG_VAR_RANGE, gaussian_log_prob
+from mixvae.posteriors import clip, gaussian_log_prob
 from mixvae.seeds import derive
 from mixvae.spec.run import MVAE as Spec
 
@@ -111,7 +111,7 @@ class MVAE(nn.Module):
         h = self.encoder(self.likelihood.encoder_input(x))
         mean, log_var, a = h.split((self.latent, self.latent, h.shape[-1] - 2 * self.latent), dim=-1)
         concentration = softplus(a.squeeze(-1).T) + CONCENTRATION_FLOOR if self.weights else None
-        return Posterior(mean, log_var.clamp(*LOG_VAR_RANGE), concentration)
+        return Posterior(mean, clip(log_var), concentration)
 
     def prior_distribution(self, dtype: torch.dtype = torch.float32) -> Prior:
         """Return p(z_i) and the parameter of p(w), densities computed in `dtype`."""

@@ -12,7 +12,7 @@ from mixvae import flows, priors
 from mixvae.likelihoods import likelihood
 from mixvae.nets import decoder, encoder, generate
 from mixvae.objectives import LogTerms, Objective, bound
-from mixvae.posteriors import LOG_VAR_RANGE, GaussianMixture
+from mixvae.posteriors import GaussianMixture, clip
 from mixvae.seeds import derive
 from mixvae.spec import MixtureVAE as Spec
 
@@ -63,7 +63,7 @@ class MixtureVAE(nn.Module):
     def encode(self, inputs: Tensor) -> GaussianMixture:
         """Return q(z | x) for (B, D) in the encoder's input space."""
         mean, log_var = self.encoder(inputs).chunk(2, dim=-1)
-        return GaussianMixture(mean, log_var.clamp(*LOG_VAR_RANGE), self.flow)
+        return GaussianMixture(mean, clip(log_var), self.flow)
 
     def posterior(self, x: Tensor) -> GaussianMixture:
         """Return q(z | x) for (B, D)."""
