@@ -64,5 +64,5 @@ def floor_of(step: Callable[[], Any], parameters: Sequence[nn.Parameter]) -> Cal
         optimiser.step()
         return nothing
 
-    replayed = Replayed(floor)
+    replayed = Replayed(floor, len(nothing))
     return lambda: replayed(nothing)

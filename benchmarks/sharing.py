@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import multiprocessing
 import statistics
@@ -56,8 +57,25 @@ def measure(models: Iterable[str], runs: int, device: torch.device, seconds: flo
     with ProcessPoolExecutor(runs, context, _begin, (context.Barrier(runs), threads)) as pool:
         entries = pool.map(_epoch, asked, itertools.repeat(device.type), itertools.repeat(seconds))
         found = dict(zip(asked, entries, strict=True))
-    total = SEEDS * EPOCHS * sum(entry["epoch_s"] for entry in found.values()) / runs
-    return {"runs_at_a_time": runs, "threads": threads, "cells": found, "hours": total / 3600}
+    trainings = [EPOCHS * entry["epoch_s"] / 3600 for entry in found.values()] * SEEDS
+    return {
+        "runs_at_a_time": runs,
+        "threads": threads,
+        "cells": found,
+        "hours": sum(trainings) / runs,
+        "hours_to_the_last": makespan(sorted(trainings, reverse=True), runs),
+    }
+
+
+def makespan(hours: Iterable[float], runs: int) -> float:
+    """Return when the last of these ends, each begun in turn as soon as one of so many places is free.
+
+    It leaves out that the last ones have the device to themselves.
+    """
+    free = [0.0] * runs
+    for each in hours:
+        heapq.heapreplace(free, free[0] + each)
+    return max(free)
 
 
 def _begin(together: Any, threads: int) -> None:
@@ -67,17 +85,23 @@ def _begin(together: Any, threads: int) -> None:
     set_numerics()
 
 
+def _meet() -> None:
+    _together.wait(PATIENCE)
+
+
 def _epoch(name: str, on: str, seconds: float) -> dict[str, float]:
     """Measure a model while every process of the pool measures one."""
     device, case = torch.device(on), cells()[name]
     model, data = case.model(device), case.data()
 
-    def meet() -> None:
-        _together.wait(PATIENCE)
-
-    steps = library_steps(model, data, case, device, READINGS, seconds, meet)
     x = (torch.rand(VALID // VALIDATED[on], case.dimensions, device=device) < 0.5).float()
-    meet()
+    try:
+        steps = library_steps(model, data, case, device, READINGS, seconds, _meet)
+        _meet()
+    except Exception:
+        # or the others would wait for it
+        _together.abort()
+        raise
     with quiet():
         validation = VALIDATED[on] * min(once(lambda: validate(model, x, 1, 0), device) for _ in range(2))
     step = statistics.median(steps)

@@ -12,15 +12,12 @@ from torch import Tensor, nn
 
 from benchmarks import machine
 from benchmarks.cases import Case
-from benchmarks.clock import Side, middle, once, quiet, ratio, repeated, repetitions, synchronise, take_turns
+from benchmarks.clock import STRIDE, Side, middle, once, quiet, ratio, repeated, repetitions, synchronise, take_turns
 from benchmarks.floor import floor_of
 from benchmarks.naive import naive_of
 from mixvae.costs.operations import flops
 from mixvae.data.prepared import Prepared
 from mixvae.training import train
-
-STRIDE = {"cpu": 1, "cuda": 10}
-"""Steps between two readings of the clock."""
 
 
 class _Enough(Exception):

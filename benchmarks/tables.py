@@ -25,7 +25,9 @@ def print_tables(result: dict[str, Any]) -> None:
             print_table(header, rows)
     for name, entry in result.items():
         if name.startswith("sharing/"):
-            print(f"\nMNIST ablation, {entry['runs_at_a_time']} runs at a time: {entry['hours']:.2f} h")
+            print(
+                f"\nMNIST ablation, {entry['runs_at_a_time']} runs at a time: {entry['hours']:.2f} h, {entry['hours_to_the_last']:.2f} to the last's end"
+            )
             rows = [(cell, f"{of['step_ms']:.1f}", f"{of['epoch_s']:.1f}") for cell, of in entry["cells"].items()]
             print_table(("model", "ms per step", "s per epoch"), rows)
         if name.startswith("overhead/"):

@@ -106,7 +106,12 @@ def test_measurements_and_tables(case, monkeypatch, capsys):
         "memory/tiny": {"case": "tiny", "samples": 5000, "before_mb": 100.0, "peak_mb": 200.0},
         "growth/tiny-components": growth.in_components(case, CPU, 0),
         "growth/tiny-samples": growth.in_samples(case, CPU, 0),
-        "sharing/tiny": {"runs_at_a_time": 2, "hours": 3.0, "cells": {"tiny K1": {"step_ms": 4.0, "epoch_s": 5.0}}},
+        "sharing/tiny": {
+            "runs_at_a_time": 2,
+            "hours": 3.0,
+            "hours_to_the_last": 3.5,
+            "cells": {"tiny K1": {"step_ms": 4.0, "epoch_s": 5.0}},
+        },
         "overhead/jobs": {"study": 2.0, "jobs": 3, "rules": {"train": 1.5}},
     }
     json.dumps(result)
@@ -140,6 +145,12 @@ def test_an_ablation_takes_the_epochs_of_all_its_runs_over_those_at_a_time():
         assert 0 < steps < entry["epoch_s"]
     every = sum(entry["epoch_s"] for entry in found["cells"].values())
     assert found["hours"] * 3600 == pytest.approx(3 * 500 * every / 2)
+    assert found["hours"] <= found["hours_to_the_last"] < 2 * found["hours"]
+
+
+def test_the_last_run_ends_after_the_longest_chain():
+    assert sharing.makespan([5, 3, 3, 1, 1], 2) == 7  # 5 + 1 and 3 + 3 + 1
+    assert sharing.makespan([4, 1], 3) == 4
 
 
 def test_the_command_writes_what_it_prints(tmp_path, monkeypatch, capsys):

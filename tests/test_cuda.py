@@ -18,8 +18,9 @@ from mixvae.training import train
 if not torch.cuda.is_available():
     pytest.skip("needs a GPU", allow_module_level=True)
 GPU = torch.device("cuda")
-# four batches in an epoch, the last of another size: three plain steps, then replayed ones with a plain one between
-UNEVEN = {**TRAINING, "points": 120, "batch_size": 32, "epochs": 3, "warmup": 2}
+# four batches in an epoch, the last of another size: three plain steps, then replayed ones with a plain one between; the KL's weight
+# differs from epoch to epoch
+UNEVEN = {**TRAINING, "points": 120, "batch_size": 32, "epochs": 4, "warmup": 4}
 
 
 class Stop(Exception):
@@ -73,12 +74,27 @@ def test_replayed_steps_are_plain_steps_bit_for_bit(study, monkeypatch):
     assert_same_bits(replayed, trained(study))
 
 
-@pytest.mark.parametrize("steps", [2, 6])
+@pytest.mark.parametrize("steps", [2, 3, 6])
 def test_an_interrupted_training_ends_with_the_same_bits(study, steps):
     interruption = Interruption(steps)
     with pytest.raises(Stop):
         trained(study, interruption)
     assert_same_bits(trained(study, interruption), trained(study))
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_full_batches_are_replayed(study, steps, monkeypatch):
+    """Also by a training that goes on from just before an epoch's last batch, which is shorter."""
+    calls = []
+    plain = graphs.torch.cuda.CUDAGraph.replay
+    monkeypatch.setattr(graphs.torch.cuda.CUDAGraph, "replay", lambda self: calls.append(self) or plain(self))
+    interruption = Interruption(steps) if steps else None
+    if interruption:
+        with pytest.raises(Stop):
+            trained(study, interruption)
+    trained(study, interruption)
+    # twelve full batches, three of them plain and, after the interruption, three gone by
+    assert len(calls) == (6 if steps else 9)
 
 
 def test_nothing_waits_for_the_gpu_within_a_step(study, monkeypatch):

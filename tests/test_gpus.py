@@ -91,6 +91,8 @@ def test_a_study_on_a_node_with_two_gpus(workspace, tmp_path_factory):
 def test_the_multi_process_service_runs_while_its_process_does(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
     assert not gpus.mps_runs()
+    (tmp_path / "nvidia-cuda-mps-control.pid").write_text("")
+    assert not gpus.mps_runs()
     sleeper = subprocess.Popen(["sleep", "60"])
     (tmp_path / "nvidia-cuda-mps-control.pid").write_text(f"{sleeper.pid}\n")
     assert gpus.mps_runs()

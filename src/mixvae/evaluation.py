@@ -16,7 +16,7 @@ from mixvae.progress import Progress
 from mixvae.seeds import derive
 from mixvae.spec import AnyRun
 
-SAMPLE_BLOCK = {"cpu": 64, "cuda": 1024}
+SAMPLE_BLOCK = {"cpu": 64, "cuda": 512}
 """Samples per component that are decoded at once. The noise is seeded per block: changing this changes every estimate."""
 ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 26}
 """Numbers in the widest array of a chunk."""

@@ -30,10 +30,11 @@ def mps_runs() -> bool:
     """Return whether NVIDIA's Multi-Process Service runs here: processes that share a GPU then compute at the same time, not in turns."""
     folder = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")
     try:
-        # the file outlasts a daemon that was killed
-        return Path("/proc", Path(folder, "nvidia-cuda-mps-control.pid").read_text().strip("\0 \n")).exists()
+        pid = Path(folder, "nvidia-cuda-mps-control.pid").read_text().strip("\0 \n")
     except OSError:
         return False
+    # the file outlasts a daemon that was killed
+    return pid.isdecimal() and Path("/proc", pid).exists()
 
 
 def claim(names: list[str]) -> int:

@@ -40,7 +40,7 @@ class Objective(NamedTuple):
     kl: Tensor
 
 
-def bound(terms: LogTerms, beta: float = 1.0) -> Objective:
+def bound(terms: LogTerms, beta: float | Tensor = 1.0) -> Objective:
     """Return the stratified importance-weighted bound of every point: 1/K sum_k log 1/L sum_l w_{k,l}.
 
     w = p(x|z) (p(z) / q(z|x))^beta. One sample per component, L = 1, is MISELBO (Kviman et al., 2023) and, with K = 1, the

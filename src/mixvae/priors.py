@@ -102,7 +102,8 @@ class StandardNormal(Independent):
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log p(z) of (..., Z) as (...)."""
-        return -0.5 * (z.to(self.base_dist.loc.dtype).square().sum(-1) + z.shape[-1] * LOG_2PI)
+        z = z.to(torch.promote_types(z.dtype, self.base_dist.loc.dtype))
+        return -0.5 * (z.square().sum(-1) + z.shape[-1] * LOG_2PI)
 
 
 class StandardPrior(nn.Module):

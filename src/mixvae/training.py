@@ -154,7 +154,7 @@ def train(
         optimiser.step()
         return torch.stack(objective).detach().sum(1)
 
-    step = Replayed(one_step, [order])
+    step = Replayed(one_step, min(settings.batch_size, len(x)), [order])
     loop = Loop(model, optimiser, order)
     if checkpoint is not None and (state := checkpoint.load()) is not None:
         loop.resume(state)

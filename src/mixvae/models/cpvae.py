@@ -72,7 +72,7 @@ class CPVAE(nn.Module):
     def _log_likelihood(self, x: Tensor, z: Tensor, c: Tensor) -> Tensor:
         return self.likelihood(self.decoder([torch.cat((z, c), dim=-1)], x), x).log_prob(x)
 
-    def objective(self, x: Tensor, beta: float, noise: Tensor) -> Objective:
+    def objective(self, x: Tensor, beta: float | Tensor, noise: Tensor) -> Objective:
         """Return the paper's objective and its parts, (B,) each, averaged over the L samples.
 
         Equation 7 with the KL of equations 8 and 9 in closed form; the decoder reads a Gumbel-softmax sample of c, which makes

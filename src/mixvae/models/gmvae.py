@@ -91,7 +91,7 @@ class GMVAE(nn.Module):
     def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         return self.likelihood(self.decoder([z], x), x).log_prob(x)
 
-    def objective(self, x: Tensor, beta: float, noise: Tensor) -> Objective:
+    def objective(self, x: Tensor, beta: float | Tensor, noise: Tensor) -> Objective:
         """Return the paper's objective and its parts, (B,) each, averaged over the L samples.
 
         The KL of the categories counts at least `free_nats` in the value (the paper's minimum-information constraint), for

@@ -75,7 +75,7 @@ class ShuGMVAE(nn.Module):
     def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         return self.likelihood(self.decoder([z], x), x).log_prob(x)
 
-    def objective(self, x: Tensor, beta: float, noise: Tensor) -> Objective:
+    def objective(self, x: Tensor, beta: float | Tensor, noise: Tensor) -> Objective:
         """Return the bound to maximise and its parts, (B,) each, averaged over the L samples.
 
         The KLs are in closed form, where the blog samples the one of z. All y share the noise of a sample: the bound is a sum

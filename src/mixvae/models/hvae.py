@@ -113,7 +113,7 @@ class HierarchicalVAE(nn.Module):
         mean, log_var = self.conditional(z2).chunk(2, dim=-1)
         return mean, clip(log_var)
 
-    def objective(self, x: Tensor, beta: float, noise: Tensor) -> Objective:
+    def objective(self, x: Tensor, beta: float | Tensor, noise: Tensor) -> Objective:
         """Return the bound to maximise and its parts, (B,) each."""
         return bound(self.log_terms(x, self.posterior(x), self.prior_distribution(), noise), beta)
 

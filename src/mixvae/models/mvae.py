@@ -135,7 +135,7 @@ class MVAE(nn.Module):
         of_z = of_z.unflatten(-1, (self.components, self.latent)).transpose(1, 2)
         return posterior.mean + (0.5 * posterior.log_var).exp() * of_z, of_w
 
-    def objective(self, x: Tensor, beta: float, noise: Tensor) -> Objective:
+    def objective(self, x: Tensor, beta: float | Tensor, noise: Tensor) -> Objective:
         """Return MELBO (eq. 8) minus the dependence term (eq. 14) and MELBO's parts, (B,) each.
 
         The divergences are in closed form, the reconstruction from noise (L, 1, B, K Z + K), whose last K numbers are not

@@ -66,7 +66,7 @@ class Toy(nn.Module):
         log_target = self.target(draw.z)
         return LogTerms(log_target, torch.zeros_like(log_target), draw.log_mixture, draw.log_component)
 
-    def objective(self, x: Tensor, beta: float, noise: Tensor) -> Objective:
+    def objective(self, x: Tensor, beta: float | Tensor, noise: Tensor) -> Objective:
         """Return the bound to maximise and its parts, (B,) each.
 
         `beta` is not used: it lets a decoder learn before a prior pulls on it, and here without the entropy's full weight

@@ -79,7 +79,7 @@ class MixtureVAE(nn.Module):
         log_likelihood = self.likelihood(self.decoder([draw.z], x), x).log_prob(x)
         return LogTerms(log_likelihood, prior.log_prob(draw.z), draw.log_mixture, draw.log_component)
 
-    def objective(self, x: Tensor, beta: float, noise: Tensor) -> Objective:
+    def objective(self, x: Tensor, beta: float | Tensor, noise: Tensor) -> Objective:
         """Return the bound to maximise and its parts, (B,) each."""
         return bound(self.log_terms(x, self.posterior(x), self.prior_distribution(), noise), beta)
 
