@@ -133,7 +133,7 @@ def test_killed_at_random_points_and_resumed_gives_the_same_bytes(digits, uninte
     command = training_command(small_spec(**SLOW), digits, run, "--checkpoint-minutes", "0")  # after every step
     while True:
         child = start(command, log)
-        before, deadline = saved(run), time.monotonic() + 120
+        before, deadline = saved(run), time.monotonic() + 600
         while child.poll() is None and saved(run) == before and killed < 4:
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -157,17 +157,17 @@ def test_a_signal_saves_and_asks_to_be_started_again(digits, uninterrupted, tmp_
     run, log = tmp_path / "run", tmp_path / "log"
     command = training_command(small_spec(**SLOW), digits, run)  # no checkpoint is due for ten minutes
     child = start(command, log)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (run / FOLDER / ".lock").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
     child.send_signal(signum)
-    assert child.wait(60) == code, log.read_text()
+    assert child.wait(300) == code, log.read_text()
     assert f"stopped: {signum.name} at epoch" in log.read_text()
     assert "Traceback" not in log.read_text()
     assert saved(run)
     assert not (run / "model.safetensors").exists()
-    assert start(command, log).wait(60) == 0
+    assert start(command, log).wait(300) == 0
     assert "going on from epoch" in log.read_text()
     assert results(run) == uninterrupted
 

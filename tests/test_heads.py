@@ -76,7 +76,7 @@ def family_of(pid: int) -> list[psutil.Process]:
         return []
 
 
-def until(condition, seconds: float = 120) -> None:
+def until(condition, seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
