@@ -19,7 +19,7 @@ CHECKS = {
 }
 # data flows downwards: a module imports from rows above, or is one of its row's that stand side by side
 ROOMS = [
-    ("errors", "files", "seeds", "progress", "gpus", "adam"),
+    ("errors", "files", "seeds", "progress", "gpus", "adam", "graphs"),
     ("interruption",),
     ("head", "slurm", "node", "checkpoint"),
     ("spec",),
