@@ -93,7 +93,6 @@ def _epoch(name: str, on: str, seconds: float) -> dict[str, float]:
     """Measure a model while every process of the pool measures one."""
     device, case = torch.device(on), cells()[name]
     model, data = case.model(device), case.data()
-
     x = (torch.rand(VALID // VALIDATED[on], case.dimensions, device=device) < 0.5).float()
     try:
         steps = library_steps(model, data, case, device, READINGS, seconds, _meet)

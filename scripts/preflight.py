@@ -50,7 +50,9 @@ def main() -> int:
         check_cluster(path, profile, config, gpu, arguments.wait)
     else:
         say("ok", "profile", f"{path} starts jobs on this machine: no cluster to check, only what is needed here")
-        runs = int(profiles.pairs(path, "resources", profile.get("resources")).get("gpu") or 0)
+        runs = profiles.pairs(path, "resources", profile.get("resources")).get("gpu", 0)
+        if not isinstance(runs, int):
+            raise UserError(f"{path}: resources: gpu: expected a number of runs, found {runs!r}")
         facts = node.observe(bool(runs if gpu is None else gpu))
         for level, text in (*node.findings(facts, path, without_gpu(path, config), job=False), *node.sharing(facts, runs)):
             say(level, "here", text)
