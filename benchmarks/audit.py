@@ -15,9 +15,9 @@ from pathlib import Path
 
 from mixvae.files import read_json, sha256, write_json
 from mixvae.provenance import seal
-from mixvae.results import read_study
-from mixvae.spec import parse_run
-from mixvae.spec.steps import RUN_FILES, Step, rules_of, steps
+from mixvae.study import parse_run
+from mixvae.study.steps import RUN_FILES, Step, rules_of, steps
+from mixvae.summary.results import read_study
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 

@@ -21,6 +21,7 @@ from benchmarks.tables import print_tables
 from mixvae import cli
 from mixvae.errors import UserError
 from mixvae.files import write_json
+from mixvae.fitting import devices
 
 EVALUATED = (
     *(
@@ -71,7 +72,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("results/bench.json"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    cli.set_numerics()
+    devices.set_numerics()
     device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"--device cuda: torch {torch.__version__} sees no GPU here; leave it out")

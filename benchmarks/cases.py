@@ -13,7 +13,7 @@ from torch import nn
 
 from mixvae.data.prepared import Prepared
 from mixvae.models import build
-from mixvae.spec import AnyRun, parse_run
+from mixvae.study import AnyRun, parse_run
 
 POINTS = 5000
 """Training points: a VampPrior of 500 pseudo-inputs needs ten times as many."""

@@ -12,7 +12,7 @@ from benchmarks.cases import CASES, Case
 from benchmarks.clock import middle, once, quiet, ratio, take_turns
 from benchmarks.naive import evaluate as evaluate_naively
 from benchmarks.naive import naive_of
-from mixvae.evaluation import evaluate
+from mixvae.measuring.evaluation import evaluate
 from mixvae.provenance import peak_memory_mb
 
 POINTS, SAMPLES, NAIVE_SAMPLES = 100, {"cpu": 256, "cuda": 5000}, 16

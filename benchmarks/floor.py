@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from mixvae.adam import Adam
-from mixvae.graphs import Replayed
+from mixvae.fitting.adam import Adam
+from mixvae.fitting.graphs import Replayed
 
 
 class _Recorder(TorchDispatchMode):

@@ -11,7 +11,7 @@ from benchmarks import steps
 from benchmarks.cases import Case
 from benchmarks.clock import middle, once, quiet, ratio, take_turns
 from benchmarks.evaluations import points_of
-from mixvae.evaluation import evaluate
+from mixvae.measuring.evaluation import evaluate
 
 POINTS, SAMPLES = 40, 640
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.clock import once
-from mixvae import gpus
-from mixvae.cli import device_name
+from mixvae.fitting import gpus
+from mixvae.fitting.devices import device_name
 from mixvae.provenance import cpu_name, git_state
 
 SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}

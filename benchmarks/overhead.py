@@ -17,7 +17,7 @@ from mixvae.files import read_json
 
 ROOT = Path(__file__).resolve().parents[1]
 LINKED = ("workflow", "scripts", "src", "config", "envs", "pyproject.toml")
-PACKAGES = ("numpy", "torch", "pandas", "scipy.stats", "sklearn.svm", "anndata", "scanpy", "matplotlib.pyplot", "mixvae.spec")
+PACKAGES = ("numpy", "torch", "pandas", "scipy.stats", "sklearn.svm", "anndata", "scanpy", "matplotlib.pyplot", "mixvae.study")
 TIMES = 3
 MANY = 10_000
 """Jobs of a large study, three for each run."""

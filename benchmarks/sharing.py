@@ -15,8 +15,8 @@ import torch
 from benchmarks.cases import MOG, VAMP, Case
 from benchmarks.clock import once, quiet
 from benchmarks.steps import library_steps
-from mixvae.cli import set_numerics
-from mixvae.training import validate
+from mixvae.fitting.devices import set_numerics
+from mixvae.fitting.training import validate
 
 KS, PRIORS, FLOWS, SEEDS = (1, 2, 3, 4), {"standard": "standard", "mog": MOG, "vamp": VAMP}, ("none", "iaf"), 3
 POINTS, VALID, EPOCHS = 50_000, 10_000, 500

@@ -15,9 +15,9 @@ from benchmarks.cases import Case
 from benchmarks.clock import STRIDE, Side, middle, once, quiet, ratio, repeated, repetitions, synchronise, take_turns
 from benchmarks.floor import floor_of
 from benchmarks.naive import naive_of
-from mixvae.costs.operations import flops
+from mixvae.cluster.costs.operations import flops
 from mixvae.data.prepared import Prepared
-from mixvae.training import train
+from mixvae.fitting.training import train
 
 
 class _Enough(Exception):

@@ -12,14 +12,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mixvae import cli, head, profiles, slurm, watch
-from mixvae.adoption import adopt
+from mixvae import cli
+from mixvae.cluster import head, profiles, slurm, watch
+from mixvae.cluster.adoption import adopt
 from mixvae.data.prepared import verify
 from mixvae.errors import UserError
-from mixvae.headline import show
-from mixvae.spec import Expansion, find_config, load
-from mixvae.spec.steps import steps
-from mixvae.spec.study import describe, listing
+from mixvae.study import Expansion, find_config, load
+from mixvae.study.config import describe, listing
+from mixvae.study.steps import steps
+from mixvae.summary.headline import show
 
 RESULTS = Path("results")
 LOCKS = Path(".snakemake/locks")

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from mixvae import cli
-from mixvae.spec.place import find_results
+from mixvae.study.place import find_results
 
 SHOWN = 20
 """Failures that are printed; all are in audit.md."""
@@ -18,9 +18,9 @@ def main() -> int:
     arguments = parser.parse_args()
     folder, expansion = find_results(arguments.study)
 
-    from mixvae.audit import audit
-    from mixvae.audit.findings import FAILURE, printable
-    from mixvae.audit.report import line, save, summary, table, verdict
+    from mixvae.review.audit import audit
+    from mixvae.review.audit.findings import FAILURE, printable
+    from mixvae.review.audit.report import line, save, summary, table, verdict
 
     findings = audit(folder, expansion)
     failures = findings.of(FAILURE)

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from mixvae import cli
-from mixvae.spec import find_config, load
-from mixvae.spec.study import describe
+from mixvae.study import find_config, load
+from mixvae.study.config import describe
 
 AXES = ("dataset", "model", "K", "prior", "flow", "likelihood", "latent", "seed")
 

@@ -14,8 +14,8 @@ from mixvae.data.fetch import fetch
 from mixvae.errors import UserError, did_you_mean
 from mixvae.files import write_json
 from mixvae.provenance import record
-from mixvae.spec import DatasetInfo, catalogue
-from mixvae.spec.own_data import SOURCES_VARIABLE, with_source
+from mixvae.study import DatasetInfo, catalogue
+from mixvae.study.own_data import SOURCES_VARIABLE, with_source
 
 
 def main() -> None:

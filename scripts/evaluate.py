@@ -8,6 +8,7 @@ from pathlib import Path
 from mixvae import cli
 from mixvae.files import atomic, write_json
 from mixvae.provenance import record, verify_outputs
+from mixvae.study.run import run_spec
 
 
 def main() -> None:
@@ -16,9 +17,11 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path, help="results/datasets/<dataset>")
     parser.add_argument("--gpu", type=int, default=0, choices=[0, 1], help="1: compute on a GPU")
     arguments = parser.parse_args()
-    run, spec = arguments.run, cli.run_spec(arguments.run)
+    run, spec = arguments.run, run_spec(arguments.run)
     verify_outputs(run / "provenance/train.json")
-    device = cli.torch_device(arguments.gpu, spec.threads)
+    from mixvae.fitting import devices
+
+    device = devices.torch_device(arguments.gpu, spec.threads)
 
     inputs = [run / "spec.json", run / "model.safetensors", arguments.data / "data.npz", arguments.data / "dataset.json"]
     outputs = [run / "likelihood.json", run / "pointwise.npz"]
@@ -28,9 +31,9 @@ def main() -> None:
         import torch
 
         from mixvae.data import prepared
-        from mixvae.evaluation import evaluate, extra_metrics, metrics
-        from mixvae.runs import load_run
-        from mixvae.training import subset_indices
+        from mixvae.fitting.runs import load_run
+        from mixvae.fitting.training import subset_indices
+        from mixvae.measuring.evaluation import evaluate, extra_metrics, metrics
 
         data = prepared.load(arguments.data)
         model = load_run(run, spec, data).to(device)
@@ -50,7 +53,7 @@ def main() -> None:
         with atomic(run / "pointwise.npz") as temporary:
             np.savez(temporary, **pointwise)
         write_json(run / "likelihood.json", result)
-        facts |= {"device": cli.device_name(device) or facts["device"], "gpu": device.type == "cuda"}
+        facts |= {"device": devices.device_name(device) or facts["device"], "gpu": device.type == "cuda"}
 
 
 cli.run(main)

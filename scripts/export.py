@@ -7,7 +7,7 @@ import sys
 
 from mixvae import cli
 from mixvae.errors import UserError
-from mixvae.spec.place import find_results
+from mixvae.study.place import find_results
 
 OF_PARTS = ("download", "prepare", "train", "evaluate", "latents")
 
@@ -18,10 +18,10 @@ def main() -> None:
     arguments = parser.parse_args()
     folder, expansion = find_results(arguments.study)
 
-    from mixvae import crate
-    from mixvae.audit import examine, pages
-    from mixvae.audit.findings import FAILURE
-    from mixvae.audit.report import line, save
+    from mixvae.review import crate
+    from mixvae.review.audit import examine, pages
+    from mixvae.review.audit.findings import FAILURE
+    from mixvae.review.audit.report import line, save
 
     subject, findings = examine(folder, expansion)
     pages.forget(["export"], findings)

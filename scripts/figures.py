@@ -18,12 +18,14 @@ def main() -> None:
     parser.add_argument("--results", required=True, type=Path, help="the folder with runs/ and datasets/")
     arguments = parser.parse_args()
     folder = arguments.study.parent
-    cli.torch_device(0, threads=1)
+    from mixvae.fitting import devices
+
+    devices.torch_device(0, threads=1)
 
     import pandas as pd
 
-    from mixvae import figures, results
-    from mixvae.spec import outputs
+    from mixvae.study import outputs
+    from mixvae.summary import figures, results
 
     study = results.read_study(arguments.study)
     missing = set(pd.read_csv(folder / "failures.csv").run)

@@ -8,6 +8,7 @@ from pathlib import Path
 from mixvae import cli
 from mixvae.files import write_json
 from mixvae.provenance import record, verify_outputs
+from mixvae.study.run import run_spec
 
 
 def main() -> None:
@@ -15,9 +16,11 @@ def main() -> None:
     parser.add_argument("--run", required=True, type=Path, help="the run's folder, with its trained model")
     parser.add_argument("--data", required=True, type=Path, help="results/datasets/<dataset>")
     arguments = parser.parse_args()
-    run, spec = arguments.run, cli.run_spec(arguments.run)
+    run, spec = arguments.run, run_spec(arguments.run)
     verify_outputs(run / "provenance/train.json")
-    cli.torch_device(0, spec.threads)
+    from mixvae.fitting import devices
+
+    devices.torch_device(0, spec.threads)
 
     inputs = [run / "spec.json", run / "model.safetensors", arguments.data / "data.npz", arguments.data / "dataset.json"]
     outputs = [run / "latents.h5ad", run / "latent_metrics.json"]
@@ -25,10 +28,10 @@ def main() -> None:
         import torch
         from threadpoolctl import threadpool_limits
 
-        from mixvae import latents
         from mixvae.data import prepared
-        from mixvae.runs import load_run
-        from mixvae.training import subset_indices
+        from mixvae.fitting.runs import load_run
+        from mixvae.fitting.training import subset_indices
+        from mixvae.measuring import latents
 
         data = prepared.load(arguments.data)
         model = load_run(run, spec, data)

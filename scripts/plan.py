@@ -9,9 +9,9 @@ from pathlib import Path
 
 from mixvae import cli
 from mixvae.errors import UserError
-from mixvae.spec import Expansion, find_config, load
-from mixvae.spec.steps import steps
-from mixvae.spec.study import describe
+from mixvae.study import Expansion, find_config, load
+from mixvae.study.config import describe
+from mixvae.study.steps import steps
 
 RESULTS = Path("results")
 HOUR = 3600.0
@@ -41,7 +41,7 @@ def main() -> None:
 
 def record(path: Path) -> None:
     """Write results/reference/costs.csv, or a table like it."""
-    from mixvae import costs
+    from mixvae.cluster import costs
 
     measurements, unread = costs.measure(RESULTS, costs.Counter())
     if not measurements:
@@ -101,7 +101,7 @@ def estimates(expansion: Expansion, todo: Mapping[str, list[str]]):
     """Return a table with one row per job of a run that is to do."""
     import pandas as pd
 
-    from mixvae import costs
+    from mixvae.cluster import costs
     from mixvae.progress import Progress
 
     counter = costs.Counter()

@@ -16,9 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mixvae import cli, node, profiles, slurm
+from mixvae import cli
+from mixvae.cluster import node, profiles, slurm
 from mixvae.errors import UserError
-from mixvae.spec import find_config, load
+from mixvae.study import find_config, load
 
 NAME = "mixvae-preflight"
 OUTPUT, ANSWER, TOKEN = "output.log", "answer.json", "token"

@@ -13,7 +13,7 @@ from mixvae.data.prepared import prepare, save
 from mixvae.errors import UserError
 from mixvae.files import canonical_json, read_json, sha256
 from mixvae.provenance import record
-from mixvae.spec import DatasetInfo
+from mixvae.study import DatasetInfo
 
 
 def main() -> None:

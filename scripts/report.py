@@ -11,7 +11,7 @@ import sys
 
 from mixvae import cli
 from mixvae.files import atomic
-from mixvae.spec.place import find_results
+from mixvae.study.place import find_results
 
 
 def main() -> None:
@@ -20,10 +20,10 @@ def main() -> None:
     arguments = parser.parse_args()
     folder, expansion = find_results(arguments.study)
 
-    from mixvae.audit import examine, pages
-    from mixvae.audit.findings import FAILURE
-    from mixvae.audit.report import verdict
-    from mixvae.report import html
+    from mixvae.review.audit import examine, pages
+    from mixvae.review.audit.findings import FAILURE
+    from mixvae.review.audit.report import verdict
+    from mixvae.review.report import html
 
     subject, audited = examine(folder, expansion)
     pages.forget(pages.PAGES, audited)

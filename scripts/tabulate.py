@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mixvae import cli
-from mixvae.adoption import other_input
+from mixvae.cluster.adoption import other_input
 from mixvae.errors import UserError
 from mixvae.files import atomic, keep_only, read_json
 from mixvae.provenance import record, verify_outputs
@@ -23,10 +23,10 @@ def main() -> None:
 
     import pandas as pd
 
-    from mixvae import manifest, results, tabulation
-    from mixvae.published import PATH, read
-    from mixvae.spec import outputs
-    from mixvae.spec.steps import RUN_FILES, rules_of, steps
+    from mixvae.study import outputs
+    from mixvae.study.steps import RUN_FILES, rules_of, steps
+    from mixvae.summary import manifest, results, tabulation
+    from mixvae.summary.published import PATH, read
 
     study, published = results.read_study(arguments.study), read(PATH)
     failed = results.failures(study, arguments.runs)
@@ -61,7 +61,7 @@ def main() -> None:
 
 def changed_runs(study, runs: Path, missing: set[str]) -> list[dict[str, str]]:
     """Return the complete runs whose files are not what their provenance says or do not belong together, like `results.failures`."""
-    from mixvae.spec.steps import rules_of
+    from mixvae.study.steps import rules_of
 
     changed = []
     for run in study.runs.keys() - missing:

@@ -25,7 +25,7 @@ def main() -> None:
     if len(Path(arguments.table).parts) < 3:
         raise UserError(f"{arguments.table}: no such table; TABLE is results/<study>/tables/<table>.csv")
 
-    from mixvae.lineage import trace
+    from mixvae.review.lineage import trace
 
     print("\n".join(trace(Path(arguments.table), arguments.row, arguments.column)))
 

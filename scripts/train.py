@@ -14,6 +14,7 @@ from mixvae.files import read_json, sha256
 from mixvae.interruption import StopRequest
 from mixvae.progress import say
 from mixvae.provenance import code_digest, record, verify_outputs
+from mixvae.study.run import read_spec
 
 
 def main() -> None:
@@ -24,15 +25,17 @@ def main() -> None:
     parser.add_argument("--gpu", type=int, default=0, choices=[0, 1], help="1: compute on a GPU")
     parser.add_argument("--checkpoint-minutes", type=float, default=10.0, help="how often the state is saved")
     arguments = parser.parse_args()
-    spec, run = cli.read_spec(arguments.spec, "--spec"), arguments.run
+    spec, run = read_spec(arguments.spec, "--spec"), arguments.run
     stop = StopRequest()
     with stop.listening():
-        device = cli.torch_device(arguments.gpu, spec.threads)
+        from mixvae.fitting import devices
 
-        from mixvae.checkpoint import Checkpoint, alone, discard
+        device = devices.torch_device(arguments.gpu, spec.threads)
+
         from mixvae.data import prepared
-        from mixvae.runs import build_for, save_run
-        from mixvae.training import Trained, train
+        from mixvae.fitting.checkpoint import Checkpoint, alone, discard
+        from mixvae.fitting.runs import build_for, save_run
+        from mixvae.fitting.training import Trained, train
 
         data = prepared.load(arguments.data)
         path = run / "provenance/train.json"
@@ -45,7 +48,7 @@ def main() -> None:
                 discard(run)
                 return
             with record("train", path, inputs=inputs, outputs=outputs, spec=described) as facts:
-                facts |= {"device": cli.device_name(device) or facts["device"], "gpu": device.type == "cuda"}
+                facts |= {"device": devices.device_name(device) or facts["device"], "gpu": device.type == "cuda"}
                 facts["identity"] = identity
                 attempt = {name: facts[name] for name in ("host", "device", "slurm_job_id", "start")}
                 checkpoint = Checkpoint(run, identity, 60 * arguments.checkpoint_minutes, stop, attempt)

@@ -14,7 +14,7 @@ from mixvae.errors import UserError, one_line
 from mixvae.files import read_json
 from mixvae.progress import say
 from mixvae.provenance import ROOT
-from mixvae.spec.steps import rules_of
+from mixvae.study.steps import rules_of
 
 RUNS = Path("results/runs")
 
@@ -25,8 +25,8 @@ def main() -> int:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the training would go on, and its folder stay
 
-    from mixvae import verification
-    from mixvae.origin import verify_origin
+    from mixvae.data.origin import verify_origin
+    from mixvae.review import verification
 
     run = verification.find_run(arguments.run, RUNS)
     spec = verification.verified_spec(run)

@@ -15,7 +15,7 @@ from mixvae.data import load_raw
 from mixvae.data.arrays import Arrays
 from mixvae.data.fetch import fetch
 from mixvae.data.prepared import Prepared, prepare
-from mixvae.spec import AnyRun, DatasetInfo, catalogue, parse_run
+from mixvae.study import AnyRun, DatasetInfo, catalogue, parse_run
 
 ROOT = Path(__file__).resolve().parents[1]
 LINKED = ("workflow", "scripts", "src", "config", "envs", "pyproject.toml")

@@ -12,9 +12,9 @@ from torch.distributions import NegativeBinomial, Normal
 from torch.nn.functional import hardtanh, logsigmoid, softplus
 
 from benchmarks.naive.networks import Copies, network
-from mixvae import flows as library_flows
-from mixvae import likelihoods as library_likelihoods
-from mixvae import priors as library_priors
+from mixvae.distributions import flows as library_flows
+from mixvae.distributions import likelihoods as library_likelihoods
+from mixvae.distributions import priors as library_priors
 
 Seen = list[tuple[Tensor, Tensor | float]]
 """For every component j, the point that its flow maps to a sample, (L, B, Z), and log|det| of the flow there, (L, B)."""

@@ -12,10 +12,10 @@ from snakemake.exceptions import WorkflowError
 SRC = str(Path(workflow.basedir) / "src")
 sys.path.insert(0, SRC)
 
-from mixvae import spec as specs
-from mixvae.spec.own_data import SOURCES_VARIABLE, source_of, without_source
-from mixvae.spec.steps import steps
-from mixvae.spec.study import listing
+from mixvae import study as specs
+from mixvae.study.own_data import SOURCES_VARIABLE, source_of, without_source
+from mixvae.study.steps import steps
+from mixvae.study.config import listing
 
 # SLURM warns every process of a job of its time limit. Training saves its state then; anything else, Snakemake inside the job
 # among it, must not die of the warning.
@@ -163,7 +163,7 @@ def captioned(file):
 
 def take_the_lead():
     """Refuse to start beside another Snakemake, also where its lock was removed by hand."""
-    from mixvae import head
+    from mixvae.cluster import head
 
     try:
         head.take()
@@ -172,7 +172,7 @@ def take_the_lead():
 
 
 def give_up_the_lead():
-    from mixvae import head
+    from mixvae.cluster import head
 
     head.leave()
 

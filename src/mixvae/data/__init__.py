@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from mixvae.data.arrays import Arrays
-from mixvae.spec import DatasetInfo
+from mixvae.study import DatasetInfo
 
 
 def load_raw(name: str, raw: Path, info: DatasetInfo | None = None) -> Arrays:

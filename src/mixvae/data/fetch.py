@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from mixvae.errors import UserError
 from mixvae.files import atomic, sha256
-from mixvae.spec import DatasetInfo
-from mixvae.spec.catalogue import RawFile
+from mixvae.study import DatasetInfo
+from mixvae.study.catalogue import RawFile
 
 CHUNK = 1 << 20
 TIMEOUT = 60

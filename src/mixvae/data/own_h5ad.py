@@ -10,7 +10,7 @@ import numpy as np
 from mixvae.data.arrays import Arrays
 from mixvae.data.splits import split
 from mixvae.errors import UserError, did_you_mean
-from mixvae.spec.catalogue import ReaderOptions
+from mixvae.study.catalogue import ReaderOptions
 
 MOST_CLASSES = 200
 """A column with more values is not suggested as label, but taken when asked for."""

@@ -14,7 +14,7 @@ import numpy as np
 from mixvae.data.arrays import Arrays
 from mixvae.data.splits import PARTS, divide, split
 from mixvae.errors import UserError, did_you_mean
-from mixvae.spec.catalogue import ReaderOptions
+from mixvae.study.catalogue import ReaderOptions
 
 NAMES = ("x", "y", *(f"{axis}_{part}" for part in PARTS for axis in "xy"))
 LAYOUTS = "(N, H, W), (N, H, W, C) or (N, C, H, W) with C = 1 or 3"

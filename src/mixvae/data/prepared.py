@@ -13,7 +13,7 @@ from mixvae.data.arrays import Arrays
 from mixvae.data.splits import PARTS, split
 from mixvae.errors import UserError
 from mixvae.files import atomic, read_json, sha256, write_json
-from mixvae.spec import DatasetInfo
+from mixvae.study import DatasetInfo
 
 BINARISATION_SEED = 777
 

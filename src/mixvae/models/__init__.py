@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mixvae.seeds import derive
-from mixvae.spec import AnyRun
+from mixvae.study import AnyRun
 
 MODELS = {
     "vae": "MixtureVAE",

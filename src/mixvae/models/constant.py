@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mixvae.likelihoods import likelihood
-from mixvae.objectives import LogTerms
-from mixvae.spec import Constant as Spec
+from mixvae.distributions.likelihoods import likelihood
+from mixvae.models.objectives import LogTerms
+from mixvae.study import Constant as Spec
 
 THETA_GRID = torch.linspace(-6, 8, 141)
 """Log inverse dispersions tried for every gene."""

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gumbel_softmax, log_softmax
 
-from mixvae.categorical import INITIAL_SPREAD, draw_categories, gaussian_kl_to_each, uniform_kl
-from mixvae.likelihoods import likelihood
+from mixvae.distributions.categorical import INITIAL_SPREAD, draw_categories, gaussian_kl_to_each, uniform_kl
+from mixvae.distributions.likelihoods import likelihood
+from mixvae.distributions.posteriors import GaussianMixture, clip, gaussian_log_prob
+from mixvae.distributions.priors import DiagonalMixture, MixturePrior
+from mixvae.models.objectives import LogTerms, Objective
 from mixvae.nets import decoder, features, generate, mlp
-from mixvae.objectives import LogTerms, Objective
-from mixvae.posteriors import GaussianMixture, clip, gaussian_log_prob
-from mixvae.priors import DiagonalMixture, MixturePrior
-from mixvae.spec.run import CPVAE as Spec
+from mixvae.study.run import CPVAE as Spec
 
 CHUNK = 4096
 """Points that pass the encoder at once for the aggregated categories."""

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-from mixvae.categorical import gaussian_kl, uniform_kl
-from mixvae.likelihoods import likelihood
+from mixvae.distributions.categorical import gaussian_kl, uniform_kl
+from mixvae.distributions.likelihoods import likelihood
+from mixvae.distributions.posteriors import GaussianMixture, clip, gaussian_log_prob
+from mixvae.models.objectives import LogTerms, Objective
 from mixvae.nets import decoder, encoder, generate, mlp
-from mixvae.objectives import LogTerms, Objective
-from mixvae.posteriors import GaussianMixture, clip, gaussian_log_prob
-from mixvae.spec.run import GMVAE as Spec
+from mixvae.study.run import GMVAE as Spec
 
 
 class ConditionalMixture:

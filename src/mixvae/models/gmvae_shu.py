@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import glu, log_softmax
 
-from mixvae.categorical import INITIAL_SPREAD, draw_categories, gaussian_kl, uniform_kl
-from mixvae.likelihoods import likelihood
+from mixvae.distributions.categorical import INITIAL_SPREAD, draw_categories, gaussian_kl, uniform_kl
+from mixvae.distributions.likelihoods import likelihood
+from mixvae.distributions.posteriors import clip, gaussian_log_prob
+from mixvae.distributions.priors import DiagonalMixture, MixturePrior
+from mixvae.models.objectives import LogTerms, Objective
 from mixvae.nets import decoder, features, generate
-from mixvae.objectives import LogTerms, Objective
-from mixvae.posteriors import clip, gaussian_log_prob
-from mixvae.priors import DiagonalMixture, MixturePrior
-from mixvae.spec.run import ShuGMVAE as Spec
+from mixvae.study.run import ShuGMVAE as Spec
 
 
 class Posterior(NamedTuple):

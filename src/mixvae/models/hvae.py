@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from mixvae import flows, priors
-from mixvae.likelihoods import likelihood
+from mixvae.distributions import flows, priors
+from mixvae.distributions.likelihoods import likelihood
+from mixvae.distributions.posteriors import GaussianMixture, clip, gaussian_log_prob, log_mixture, own_component
+from mixvae.models.objectives import LogTerms, Objective, bound
 from mixvae.models.vae import pseudo_inputs, sample_width
 from mixvae.nets import BatchedLinear, decoder, encoder, features, generate, mlp
-from mixvae.objectives import LogTerms, Objective, bound
-from mixvae.posteriors import GaussianMixture, clip, gaussian_log_prob, log_mixture, own_component
-from mixvae.spec.run import HierarchicalVAE as Spec
+from mixvae.study.run import HierarchicalVAE as Spec
 
 
 class Posterior(NamedTuple):

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.distributions import Dirichlet, Distribution, Normal, kl_divergence
 from torch.nn.functional import softplus
 
-from mixvae import priors
-from mixvae.dependence import STATISTICS, log_kernels, null
-from mixvae.likelihoods import likelihood
+from mixvae.distributions import priors
+from mixvae.distributions.likelihoods import likelihood
+from mixvae.distributions.posteriors import clip, gaussian_log_prob
+from mixvae.models.dependence import STATISTICS, log_kernels, null
+from mixvae.models.objectives import LogTerms, Objective
 from mixvae.nets import decoders, encoder
-from mixvae.objectives import LogTerms, Objective
-from mixvae.posteriors import clip, gaussian_log_prob
 from mixvae.seeds import derive
-from mixvae.spec.run import MVAE as Spec
+from mixvae.study.run import MVAE as Spec
 
 CONCENTRATION_FLOOR = 0.01
 """Added to softplus: a Dirichlet needs positive parameters, and well below this its samples and their gradient degenerate in

@@ -8,11 +8,11 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from mixvae import flows
-from mixvae.objectives import LogTerms, Objective, bound
-from mixvae.posteriors import GaussianMixture, gaussian_log_prob, log_mixture
-from mixvae.spec.run import Toy as Spec
-from mixvae.targets import TARGETS
+from mixvae.data.targets import TARGETS
+from mixvae.distributions import flows
+from mixvae.distributions.posteriors import GaussianMixture, gaussian_log_prob, log_mixture
+from mixvae.models.objectives import LogTerms, Objective, bound
+from mixvae.study.run import Toy as Spec
 
 LATENT = 2
 LOG_VAR_RANGE = (-9.0, 4.0)

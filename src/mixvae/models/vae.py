@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from mixvae import flows, priors
-from mixvae.likelihoods import likelihood
+from mixvae.distributions import flows, priors
+from mixvae.distributions.likelihoods import likelihood
+from mixvae.distributions.posteriors import GaussianMixture, clip
+from mixvae.models.objectives import LogTerms, Objective, bound
 from mixvae.nets import decoder, encoder, generate
-from mixvae.objectives import LogTerms, Objective, bound
-from mixvae.posteriors import GaussianMixture, clip
 from mixvae.seeds import derive
-from mixvae.spec import MixtureVAE as Spec
+from mixvae.study import MixtureVAE as Spec
 
 PSEUDO_INPUTS_SHARE = 10
 """A VampPrior gets at most one pseudo-input per this many training points, or it memorises a small data set."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from mixvae.spec.layers import feature_shapes, padding
+from mixvae.study.layers import feature_shapes, padding
 
 
 class PerComponent(nn.Module):

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from mixvae.nets.conv import PerComponent, transposed_convolutions
 from mixvae.nets.dense import BatchedLinear, hidden_layers, mlp
 from mixvae.nets.pixelcnn import PixelCNN
-from mixvae.spec import parts
-from mixvae.spec.layers import feature_shapes
+from mixvae.study import parts
+from mixvae.study.layers import feature_shapes
 
 
 class DenseDecoder(nn.Module):

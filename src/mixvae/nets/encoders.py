@@ -10,8 +10,8 @@ from torch import nn
 
 from mixvae.nets.conv import PerComponent, convolutions
 from mixvae.nets.dense import BatchedLinear, Shared, hidden_layers
-from mixvae.spec import parts
-from mixvae.spec.layers import feature_shapes
+from mixvae.study import parts
+from mixvae.study.layers import feature_shapes
 
 
 def features(settings: parts.Encoder, K: int, shape: Sequence[int]) -> tuple[nn.Module, int]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad, relu
 
-from mixvae.spec import parts
+from mixvae.study import parts
 
 BLOCK = {"cpu": 20, "cuda": 2000}
 """Images at once. On a CPU their feature maps stay in its cache: for 400 images of 28x28 and eight layers of 64 channels, forward alone and

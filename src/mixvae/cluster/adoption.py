@@ -1,0 +1,111 @@
+"""Finished results and Snakemake's idea of them, brought together by the provenance.
+
+A head process that was killed leaves its jobs marked as incomplete, though they may have ended well since; results that were
+copied, or a clock that jumped, leave files that look older than what they were made from: Snakemake would do all of it again. On
+the other hand it takes by its times for current what was made from a file that has been made anew since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from base64 import urlsafe_b64decode
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mixvae.files import read_json, sha256
+from mixvae.study.steps import Step
+
+INCOMPLETE = Path(".snakemake/incomplete")
+"""Where Snakemake marks outputs of jobs in flight."""
+
+
+class Adopted(NamedTuple):
+    """What was found.
+
+    steps: Those whose files are as their provenance says, and that Snakemake would have done again.
+    marked: Files of theirs that are marked as incomplete.
+    outdated: Those that were made from other files than are there now, and whose files are removed.
+    """
+
+    steps: list[Step]
+    marked: list[Path]
+    outdated: list[Step]
+
+
+def adopt(steps: Iterable[Step], listing: str) -> Adopted:
+    """Find what is finished and what only looks so, and set the times right. Whoever runs Snakemake removes the marks.
+
+    Every record is read, but only files that look wrong: a finished study of 700 runs takes a second.
+
+    Arguments:
+        listing: What study.json says by the config as it is now. Snakemake knows of a changed config by notes of its own, and
+            results that were copied come without them.
+    """
+    marks, known = _marked(), {}
+    adopted, current = Adopted([], [], []), []
+    for step in steps:
+        if step.rule == "study":
+            known[str(step.files[0])] = hashlib.sha256(listing.encode()).hexdigest()
+            continue
+        # a copy may be cut off, so that the record, written last, is not enough
+        facts = _facts(step) if all(file.is_file() for file in step.files) else None
+        if facts is None:
+            continue
+        if other_input(facts, known):
+            # all, since Snakemake makes again only what another job reads; and study.json, if that is what is old
+            for file in (*step.files, *(file for file in step.inputs if file.name == "study.json")):
+                file.unlink(missing_ok=True)
+            adopted.outdated.append(step)
+            continue
+        known |= facts["outputs"]
+        current.append(step)
+    for step in reversed(current):
+        marked = [file for file in step.files if file in marks]
+        timed = [file for file in (*step.files, step.folder / f"benchmarks/{step.rule}.tsv") if file.is_file()]
+        oldest = min(file.stat().st_mtime_ns for file in timed)  # Snakemake looks at benchmarks, too
+        newer = [file for file in step.inputs if file.is_file() and file.stat().st_mtime_ns > oldest]
+        if not (marked or newer) or not is_as_recorded(step):
+            continue
+        for file in newer:
+            os.utime(file, ns=(oldest, oldest))  # and not the outputs forward, perhaps into the future
+        adopted.steps.append(step)
+        adopted.marked.extend(marked)
+    return adopted
+
+
+def other_input(facts: Mapping[str, Any], known: Mapping[str, str]) -> str | None:
+    """Return the first input of a record whose digest is not the one `known`, or None; what is not known is passed over."""
+    return next((name for name, digest in facts["inputs"].items() if known.get(name, digest) != digest), None)
+
+
+def is_as_recorded(step: Step) -> bool:
+    """Return whether a step's files, and the files it was made from, are those of its provenance."""
+    if (facts := _facts(step)) is None:
+        return False
+    recorded = {Path(name): digest for name, digest in (facts["inputs"] | facts["outputs"]).items()}
+    needed = {*step.files[:-1], *step.inputs}
+    # a record names further files, too: raw data, and inputs that come with the code
+    return needed <= recorded.keys() and all(file.is_file() and sha256(file) == digest for file, digest in recorded.items())
+
+
+def _facts(step: Step) -> dict[str, Any] | None:
+    """Return a step's record, or None where there is none that can be read."""
+    try:
+        facts = read_json(step.provenance)
+        return facts if isinstance(facts["inputs"] | facts["outputs"], dict) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _marked() -> set[Path]:
+    """Return the files that Snakemake has marked as incomplete; it names the marks by the files, in base64."""
+    found = set()
+    for mark in INCOMPLETE.rglob("*") if INCOMPLETE.is_dir() else ():
+        name = "".join(part.removeprefix("@") for part in mark.relative_to(INCOMPLETE).parts)
+        try:
+            found.add(Path(urlsafe_b64decode(name).decode()))
+        except ValueError:
+            continue  # not Snakemake's
+    return found

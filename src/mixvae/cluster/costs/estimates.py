@@ -1,0 +1,184 @@
+"""Jobs estimated from measurements: the nearest that there are, and seconds = start-up + a units + b work fitted to them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from mixvae.cluster.costs.jobs import Kind, Work
+from mixvae.cluster.costs.measurements import Measurement
+from mixvae.errors import UserError
+
+COMPARABLE_EPOCHS = 0.5
+"""Early stopping of a run with fewer than this share of another's epochs tells nothing of when that one would stop."""
+MOST_START_UP = 0.9
+"""The largest share of a job that is taken for start-up where that was not measured."""
+LEVELS = {
+    "measured": ("signature",),
+    "same model and networks": ("model", "encoder", "decoder"),
+    "same networks": ("encoder", "decoder"),
+    "same model": ("model",),
+    "other": (),
+}
+"""By name of the basis, what a finished run must have in common with the run it is used for, nearest first."""
+
+
+class Estimate(NamedTuple):
+    """What one job will cost.
+
+    seconds: With all epochs that are allowed, `start_up` of them before the work begins.
+    epochs_share: The share of their epochs that runs of the model have used before they stopped early; None where unknown.
+    basis: A key of LEVELS, and whether from the reference table.
+    rows: How many measurements that rests on.
+    spread: The factor by which the fit misses the worst of them.
+    reach: The work per unit, relative to the largest measured.
+    """
+
+    seconds: float
+    start_up: float
+    epochs_share: float | None
+    memory_mb: float
+    disk_mb: float
+    basis: str
+    rows: int
+    spread: float
+    reach: float
+
+
+def fit(rows: Sequence[Measurement]) -> np.ndarray:
+    """Return (start-up, a, b) of seconds = start-up + a units + b work: non-negative least squares of the relative errors.
+
+    A start-up that was measured is taken as it is.
+    """
+    from scipy.optimize import nnls
+
+    units, work, seconds, start_up = (
+        np.array([getattr(row, name) for row in rows]) for name in ("units", "work", "seconds", "start_up")
+    )
+    known = start_up > 0
+    seconds = np.maximum(seconds, 1e-6)
+    # work first: among columns that explain one measurement alike, it is the one that carries over
+    columns = np.stack([work, units, np.where(known, 0.0, 1.0)], axis=1) / seconds[:, None]
+    scale = columns.max(0)
+    scale[scale == 0] = 1.0
+    b, a, rest = nnls(columns / scale, np.maximum(1 - start_up / seconds, 0.0))[0] / scale
+    return np.array([float(np.median(start_up[known])) if known.any() else rest, a, b])
+
+
+class Model:
+    """Estimates jobs from measurements."""
+
+    def __init__(self, measurements: Sequence[Measurement]) -> None:
+        self.measurements = measurements
+        self._groups: dict[Kind, tuple[str, list[Measurement], np.ndarray]] = {}
+        self._start_up: dict[str, float] = {}
+        self._memory_fits: dict[str, tuple[float, float]] = {}
+        for stage in {row.stage for row in measurements}:
+            rows = [row for row in measurements if row.stage == stage]
+            self._memory_fits[stage] = _fit_memory(rows)
+            if others := [row for row in rows if row.model != "constant"]:
+                self._start_up[stage] = float(fit(others)[0])
+
+    def estimate(self, kind: Kind, work: Work, max_epochs: int = 0) -> Estimate:
+        """Return what a job of this kind with this work will cost.
+
+        Arguments:
+            max_epochs: That training allows; 0 for other rules.
+        """
+        basis, rows, (start_up, a, b) = self._nearest(kind)
+        if basis.startswith("measured"):
+            seconds, spread = self._scaled(rows, work)
+            reach = 1.0
+        else:
+            seconds = start_up + a * work.units + b * work.work
+            fitted = [start_up + a * row.units + b * row.work for row in rows]
+            spread = max(_factor(value, row.seconds) for value, row in zip(fitted, rows, strict=True))
+            largest = max((row.work / row.units for row in rows if row.units), default=0.0)
+            reach = work.work / work.units / largest if work.units and largest else 1.0
+        share, memory = self._share_of_epochs(kind, max_epochs), self._memory(kind, basis, rows, work)
+        return Estimate(seconds, min(start_up, seconds), share, memory, work.disk_mb, basis, len(rows), spread, reach)
+
+    def _nearest(self, kind: Kind) -> tuple[str, list[Measurement], np.ndarray]:
+        """Return the name of the basis, the measurements it consists of, and their fit."""
+        if kind not in self._groups:
+            basis, rows = self._choose(kind)
+            rows = [self._with_start_up(row) for row in rows]
+            self._groups[kind] = basis, rows, fit(rows)
+        return self._groups[kind]
+
+    def _choose(self, kind: Kind) -> tuple[str, list[Measurement]]:
+        control = kind.model == "constant"
+        rows = [row for row in self.measurements if row.stage == kind.stage and (row.model == "constant") == control]
+        # without measurements of the rule itself: of a control the start-up of other runs
+        rows = rows or [row for row in self.measurements if control and row.stage == kind.stage]
+        if not rows:
+            raise UserError(f"no finished {kind.stage} job to estimate one from; run one study to its end, e.g. make ablation")
+        on_device = [row for row in rows if row.gpu == kind.gpu]
+        rows = on_device or rows
+        # seconds per operation depend on the kind of layers, those of probes on no network at all
+        levels = LEVELS if kind.stage != "latents" else {"measured": LEVELS["measured"], "all latents": ()}
+        here, there = ([row for row in rows if row.source == source] for source in ("here", "reference"))
+        near = list(levels)[:2]
+        found = (
+            (name + suffix, alike)
+            for names, pool, suffix in ((near, here, ""), (near, there, ", reference"), (list(levels)[2:], rows, ""))
+            for name in names
+            if (alike := [row for row in pool if all(getattr(row, key) == getattr(kind, key) for key in levels[name])])
+        )
+        # there is one, since the last level asks for nothing in common
+        basis, alike = next(found)
+        same_threads = [row for row in alike if row.threads == kind.threads]
+        return basis + ("" if on_device else ", other device"), same_threads or alike
+
+    @staticmethod
+    def _scaled(rows: Sequence[Measurement], work: Work) -> tuple[float, float]:
+        """Return the seconds of a job whose kind was measured, by its amount of work, and by how much repetitions differ."""
+        values = []
+        for row in rows:
+            ratio = work.work / row.work if row.work else work.units / row.units if row.units else 1.0
+            values.append(row.start_up + (row.seconds - row.start_up) * ratio)
+        middle = statistics.median(values)
+        return middle, max(_factor(value, middle) for value in values)
+
+    def _with_start_up(self, row: Measurement) -> Measurement:
+        """Return a measurement with the start-up that all jobs of the rule suggest, where its own was not measured.
+
+        A group of a few jobs could not tell it from their work, and would stretch it with the work.
+        """
+        if row.start_up or row.model == "constant":
+            return row
+        return replace(row, start_up=min(self._start_up[row.stage], MOST_START_UP * row.seconds))
+
+    def _share_of_epochs(self, kind: Kind, max_epochs: int) -> float | None:
+        """Return the median share of their epochs that trained runs of this model have used; None where none is known."""
+        shares = [
+            row.epochs / row.max_epochs
+            for row in self.measurements
+            if max_epochs and row.model == kind.model and row.max_epochs >= COMPARABLE_EPOCHS * max_epochs
+        ]
+        return statistics.median(shares) if shares else None
+
+    def _memory(self, kind: Kind, basis: str, rows: Sequence[Measurement], work: Work) -> float:
+        """Return peak memory: of a kind that was measured the largest; else a fit to all jobs of the rule that none exceeds."""
+        if basis.startswith("measured"):
+            return max(row.peak_memory_mb + max(0.0, work.memory_mb - row.array_mb) for row in rows)
+        fixed, slope = self._memory_fits[kind.stage]
+        return fixed + slope * work.memory_mb
+
+
+def _fit_memory(rows: Sequence[Measurement]) -> tuple[float, float]:
+    """Return (c, s) of a peak memory c + s arrays that no measurement exceeds."""
+    from scipy.optimize import nnls
+
+    peaks, arrays = (np.array([getattr(row, name) for row in rows]) for name in ("peak_memory_mb", "array_mb"))
+    # a job's arrays are held at least once, whatever a handful of small jobs suggests
+    slope = max(1.0, nnls(np.stack([np.ones(len(rows)), arrays], axis=1), peaks)[0][1])
+    return max(0.0, (peaks - slope * arrays).max()), slope
+
+
+def _factor(a: float, b: float) -> float:
+    return max(a, b) / max(min(a, b), 1e-9)

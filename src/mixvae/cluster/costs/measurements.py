@@ -1,0 +1,116 @@
+"""Finished jobs: read from the results, and kept in a table for those who have none yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mixvae.cluster.costs.jobs import Counter, Kind, Work, kind
+from mixvae.errors import UserError
+from mixvae.files import atomic, canonical_json, read_json
+from mixvae.progress import Progress
+from mixvae.study import AnyRun, DatasetInfo, catalogue, parse_run_json
+
+REFERENCE = Path("results/reference/costs.csv")
+
+
+@dataclass(frozen=True)
+class Measurement(Kind):
+    """One finished job.
+
+    seconds: Of the whole job, `start_up` of them before its work began where that is known.
+    epochs, max_epochs: Those trained before early stopping, and those allowed; 0 for other rules.
+    """
+
+    units: float
+    work: float
+    array_mb: float
+    seconds: float
+    start_up: float
+    peak_memory_mb: float
+    epochs: int
+    max_epochs: int
+    device: str
+    date: str
+    source: str = "here"
+
+
+def measure(results: Path, counter: Counter) -> tuple[list[Measurement], int]:
+    """Return the finished jobs under results/runs, and how many runs there could not be read."""
+    found, unread = [], 0
+    folders = sorted(path.parent for path in results.glob("runs/*/spec.json"))
+    progress = Progress(len(folders), "finished run read")
+    for folder in folders:
+        try:
+            spec = parse_run_json((folder / "spec.json").read_text())
+            info = _info(results, spec)
+            for stage, work in counter.work(spec, info).items():
+                if (folder / "provenance" / f"{stage}.json").is_file():
+                    found.append(_measured(folder, stage, spec, info, work))
+        except (ValidationError, KeyError, ValueError, OSError):
+            # of an earlier version, or being written
+            unread += 1
+        progress.step()
+    return found, unread
+
+
+def _info(results: Path, spec: AnyRun) -> DatasetInfo:
+    if spec.data is None:
+        return catalogue()[spec.dataset]
+    raw = read_json(results / "datasets" / spec.dataset / "raw.json")
+    return DatasetInfo.model_validate_json(canonical_json(raw["info"]))
+
+
+def _measured(folder: Path, stage: str, spec: AnyRun, info: DatasetInfo, work: Work) -> Measurement:
+    facts = read_json(folder / "provenance" / f"{stage}.json")
+    # of a training that was cut off, the last process is clocked, but all of its training
+    seconds = max(_job_seconds(folder, stage, facts), facts.get("train_seconds", 0.0))
+    start_up, epochs, max_epochs = 0.0, 0, 0
+    if stage == "train" and spec.model != "constant":
+        epochs, max_epochs = read_json(folder / "training.json")["epochs"], spec.training.epochs
+        start_up = max(0.0, seconds - facts["train_seconds"])
+        work = work._replace(units=work.units * epochs / max_epochs, work=work.work * epochs / max_epochs)
+    gpu = int(facts.get("gpu", False))
+    return Measurement(
+        **asdict(kind(stage, spec, info, gpu)), units=work.units, work=work.work, array_mb=work.memory_mb, seconds=seconds,
+        start_up=start_up, peak_memory_mb=facts["peak_memory_mb"], epochs=epochs, max_epochs=max_epochs,
+        device=facts["device"], date=facts["start"][:10],
+    )  # fmt: skip
+
+
+def _job_seconds(folder: Path, stage: str, facts: dict[str, Any]) -> float:
+    """Return the seconds of the whole process, which Snakemake has measured; of a script run by hand, those after its imports."""
+    benchmark = folder / "benchmarks" / f"{stage}.tsv"
+    if benchmark.is_file():
+        header, values, *_ = (line.split("\t") for line in benchmark.read_text().splitlines())
+        return max(facts["seconds"], float(values[header.index("s")]))
+    return facts["seconds"]
+
+
+def write_table(measurements: Sequence[Measurement], path: Path) -> int:
+    """Write measurements as a table, repetitions as their median; return its number of rows."""
+    import pandas as pd
+
+    frame = pd.DataFrame(measurements).drop(columns="source")
+    medians = ["units", "work", "array_mb", "seconds", "start_up", "peak_memory_mb", "epochs"]
+    keys = [column for column in frame if column not in (*medians, "date")]
+    table = frame.groupby(keys, as_index=False).agg(dict.fromkeys(medians, "median") | {"date": "max"}).astype({"epochs": int})
+    with atomic(path) as temporary:
+        table[frame.columns].to_csv(temporary, index=False, float_format="%.6g")
+    return len(table)
+
+
+def read_table(path: Path) -> list[Measurement]:
+    """Read what `write_table` wrote; raises UserError when it is something else."""
+    import pandas as pd
+
+    try:
+        # a digest such as 12e456789012 is no number
+        frame = pd.read_csv(path, dtype={"signature": str, "shape": str}, keep_default_na=False)
+        return [Measurement(**row, source="reference") for row in frame.to_dict("records")]
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a table of costs ({error}); restore it from the repository or delete it") from None

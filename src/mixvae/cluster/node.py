@@ -1,0 +1,109 @@
+"""What a machine has of what a study needs: facts found on it, and what they mean for a user."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from mixvae.fitting import gpus
+
+RESULTS = Path("results")
+FREE_GB = 5
+
+
+def observe(gpu: bool) -> dict[str, Any]:
+    """Return what this machine has, as JSON; with `gpu`, whether torch computes on one."""
+    RESULTS.mkdir(exist_ok=True)
+    facts: dict[str, Any] = {
+        "node": platform.node(),
+        "python": platform.python_version(),
+        "folder": str(Path.cwd()),
+        "writable": os.access(Path.cwd(), os.W_OK) and os.access(RESULTS, os.W_OK),
+        "free_gb": shutil.disk_usage(RESULTS).free / 1e9,
+        "environment": sys.prefix,
+        "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "gpu": gpu,
+    }
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return facts | {"torch": None, "trouble": _first_line(error)}
+    facts |= {"torch": torch.__version__, "cuda": torch.version.cuda}
+    if gpu:
+        try:
+            # a GPU that is too old or too new for this torch is seen, but computes nothing
+            (torch.ones(2, device="cuda") + 1).sum().item()
+            facts |= {"device": torch.cuda.get_device_name(), "devices": torch.cuda.device_count(), "mps": gpus.mps_runs()}
+        except (RuntimeError, AssertionError) as error:
+            facts["trouble"] = _first_line(error)
+    return facts
+
+
+def findings(facts: dict[str, Any], path: Path, instead: str, job: bool) -> list[tuple[str, str]]:
+    """Return what the facts mean, as (ok, warning or error, one line).
+
+    Arguments:
+        path: The profile.
+        instead: How to do without a GPU.
+        job: Whether SLURM gave the machine, and with it the GPU.
+    """
+    node, folder = facts["node"], facts["folder"]
+    found = [("ok", f"python {facts['python']} with mixvae starts on {node}")]
+    if facts["writable"]:
+        found.append(("ok", f"{folder} can be read and written on {node}"))
+    else:
+        found.append(("error", f"{folder} cannot be written on {node}; change its permissions or move the project"))
+    free = f"{facts['free_gb']:.1f} GB are free for {RESULTS}/"
+    if facts["free_gb"] > FREE_GB:
+        found.append(("ok", free))
+    else:
+        found.append(("warning", f"only {free}; make room, or link {RESULTS}/ to where there is more"))
+    if job and facts.get("scontrol"):
+        said = facts["scontrol"]
+        found.append(("warning", f"on {node} {said}; without it a training cannot requeue itself: raise its runtime in {path}"))
+    elif job:
+        found.append(("ok", f"scontrol answers on {node}, so a training can requeue itself before its time limit"))
+    if facts["torch"] is None:
+        cure = f"install envs/requirements.lock into {facts['environment']}"
+        return [*found, ("error", f"torch cannot be imported on {node} ({facts['trouble']}); {cure}")]
+    found.append(("ok", f"torch {facts['torch']} can be imported on {node}"))
+    return [*found, _gpu(facts, path, instead, job)] if facts["gpu"] else found
+
+
+def sharing(facts: dict[str, Any], runs: int) -> list[tuple[str, str]]:
+    """Return what the facts mean for so many runs at a time, if they share GPUs, as `findings` does."""
+    if "device" not in facts or runs <= facts["devices"]:
+        return []
+    gpus_here = "its GPU" if facts["devices"] == 1 else f"its {facts['devices']} GPUs"
+    if facts["mps"]:
+        return [("ok", f"NVIDIA's MPS runs on {facts['node']}: {runs} runs at a time compute together on {gpus_here}")]
+    cure = "start NVIDIA's MPS first, for a few times the speed: nvidia-cuda-mps-control -d"
+    return [("warning", f"{runs} runs at a time take turns on {gpus_here}; {cure}")]
+
+
+def _gpu(facts: dict[str, Any], path: Path, instead: str, job: bool) -> tuple[str, str]:
+    node, given = facts["node"], facts["visible"]
+    if "device" in facts:
+        return "ok", f"torch computes on {facts['device']} of {node}"
+    if job and given is None:
+        return (
+            "error",
+            f"{node} gave no GPU (CUDA_VISIBLE_DEVICES is not set); ask for one in the cluster's own way (gres) in {path}",
+        )
+    where = f"on {node}" if given is None else f"{node} {'gave' if job else 'has'} CUDA_VISIBLE_DEVICES={given}, but"
+    sees = f"{where} torch {facts['torch']}"
+    if facts["cuda"] is None:
+        return (
+            "error",
+            f"{sees} is a CPU build and sees no GPU; install its CUDA build into {facts['environment']}, or {instead}",
+        )
+    cure = "install a torch for the CUDA of the node's driver, or have the driver updated"
+    return "error", f"{sees} for CUDA {facts['cuda']} cannot compute on a GPU ({facts['trouble']}); {cure}, or {instead}"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,67 @@
+"""Where prepared data come from: the published raw files, or the user's own that a run names, prepared once more and compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from mixvae.data import load_raw
+from mixvae.data.fetch import matches
+from mixvae.data.prepared import load, prepare
+from mixvae.errors import UserError
+from mixvae.files import canonical_json, read_json
+from mixvae.progress import say
+from mixvae.study import AnyRun, DatasetInfo, catalogue
+from mixvae.study.catalogue import RawFile
+
+
+def verify_origin(folder: Path, spec: AnyRun) -> None:
+    """Check that the data set in `folder` is what its raw files give, and these what is published or named by the spec.
+
+    Raises UserError naming the file, or the array.
+    """
+    info = _described(folder, spec)
+    for name, published in info.files.items():
+        path, expected = folder / "raw" / name, RawFile(sha256=spec.data.sha256) if spec.data else published
+        if not path.is_file():
+            raise UserError(f"{path}: no such file, so the data cannot be traced to it; download it again")
+        if expected.digest is None:
+            say(f"{path}: no checksum is published, so nothing vouches for it")
+        elif not matches(path, expected):
+            raise UserError(
+                f"{path}: not the {'file that the run names' if spec.data else 'published file'}; download it again"
+            )
+    there, again = load(folder), prepare(spec.dataset, info, load_raw(spec.dataset, folder / "raw", info))
+    changed = [
+        name
+        for name in sorted(there.arrays.keys() | again.arrays.keys())
+        if name not in there.arrays or name not in again.arrays or not _same(there.arrays[name], again.arrays[name])
+    ]
+    if changed or {**there.meta, "sha256": None} != {**_as_read(again.meta), "sha256": None}:
+        what = f"{folder / 'data.npz'}: {changed[0]} is" if changed else f"{folder / 'dataset.json'}: it is"
+        raise UserError(f"{what} not what the raw files give; delete {folder / 'data.npz'} and run again")
+
+
+def _described(folder: Path, spec: AnyRun) -> DatasetInfo:
+    if spec.data is None:
+        if spec.dataset not in catalogue():
+            raise UserError(f"{spec.dataset}: not in config/datasets.yaml, so nothing says what its data should be")
+        return catalogue()[spec.dataset]
+    try:
+        info = DatasetInfo.model_validate_json(canonical_json(read_json(folder / "raw.json")["info"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder / 'raw.json'}: not what the download rule writes; download the data again") from None
+    if (info.options.keys, info.options.label, info.genes) != (spec.data.keys, spec.data.label, spec.data.genes):
+        raise UserError(f"{folder / 'raw.json'}: read in another way than the run says; download the data again")
+    return info
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.dtype == other.dtype and np.array_equal(one, other)
+
+
+def _as_read(meta: dict) -> dict:
+    """Return what becomes of it in a file: lists of tuples."""
+    return json.loads(canonical_json(meta))

@@ -1,0 +1,45 @@
+"""The likelihood of real numbers, or of grey and colour levels taken as real numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+
+from mixvae.distributions.likelihoods.images import Bernoulli
+
+
+class Gaussian(nn.Module):
+    """Independent normals with means h and one fixed standard deviation.
+
+    Arguments:
+        shape: The shape of one point; three axes are an image with levels in [0, 1], where pseudo-inputs then stay.
+        std: The standard deviation.
+    """
+
+    def __init__(self, shape: Sequence[int], std: float) -> None:
+        super().__init__()
+        self.parameters_per_point = math.prod(shape)
+        self.image = len(shape) == 3
+        self.std = std
+
+    def forward(self, h: Tensor, x: Tensor | None) -> Distribution:
+        """Return p(x | h) for h of (..., D); `x` is not needed."""
+        # made on h's device: from a number, torch would copy it there, and a GPU would be waited for
+        std = h.new_full((), self.std)
+        return Independent(Normal(h, std, validate_args=False), 1, validate_args=False)
+
+    @staticmethod
+    def encoder_input(x: Tensor) -> Tensor:
+        """Numbers as they are."""
+        return x
+
+    def constrain(self, free: Tensor) -> Tensor:
+        """Keep the pseudo-inputs of images in [0, 1]; those of real data are free."""
+        return Bernoulli.constrain(free) if self.image else free
+
+    def unconstrain(self, x: Tensor) -> Tensor:
+        """Return the free numbers that `constrain` maps to x, up to the edges of images' range."""
+        return Bernoulli.unconstrain(x) if self.image else x

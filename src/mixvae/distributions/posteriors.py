@@ -1,0 +1,86 @@
+"""The posterior over z given x: what an encoder's output means."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn.functional import hardtanh
+
+from mixvae.distributions.flows import Identity
+
+LOG_2PI = math.log(2 * math.pi)
+LOG_VAR_RANGE = (-6, 2)
+"""Encoders' log-variances are clipped to it, as in the paper."""
+
+
+def clip(log_var: Tensor) -> Tensor:
+    """Keep log-variances in `LOG_VAR_RANGE`; the gradient of hardtanh takes one operation, that of clamp five."""
+    return hardtanh(log_var, *LOG_VAR_RANGE)
+
+
+class Draw(NamedTuple):
+    """Samples of every component and their log-densities.
+
+    z: (L, K, B, Z), where z[:, k] was drawn from component k.
+    log_components: (J, L, K, B), log q_j(z | x) under every component j.
+    """
+
+    z: Tensor
+    log_components: Tensor
+
+    @property
+    def log_mixture(self) -> Tensor:
+        """log q(z | x) of the whole mixture, (L, K, B)."""
+        return log_mixture(self.log_components)
+
+    @property
+    def log_component(self) -> Tensor:
+        """log q_k(z_k | x) of the component that drew each sample, (L, K, B)."""
+        return own_component(self.log_components)
+
+
+def log_mixture(log_components: Tensor) -> Tensor:
+    """Return log 1/K sum_j q_j of (K, ...) as (...)."""
+    return log_components.logsumexp(0) - math.log(len(log_components))
+
+
+def own_component(log_components: Tensor) -> Tensor:
+    """Return entries (k, l, k, b) of (K, L, K, B) as (L, K, B)."""
+    return log_components.diagonal(dim1=0, dim2=2).movedim(-1, 1)
+
+
+def gaussian_log_prob(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
+    """Return the log-density of diagonal Gaussians, summed over the last axis; shapes broadcast.
+
+    The squared distances are taken as they stand, not expanded into a matrix product: variances reach down to exp(-6),
+    where the expansion would cancel in float32.
+    """
+    standardised = (z - mean) * (-0.5 * log_var).exp()
+    return -0.5 * (standardised.square().sum(-1) + log_var.sum(-1) + z.shape[-1] * LOG_2PI)
+
+
+class GaussianMixture:
+    r"""The equally weighted mixture of K diagonal Gaussians behind a flow, q(z|x) = 1/K sum_k q_k(z|x) (Kviman et al., 2023).
+
+    Arguments:
+        mean: (K, B, Z), of z_0.
+        log_var: (K, B, Z).
+        flow: z_0 -> z_T, see `mixvae.distributions.flows`; none by default.
+    """
+
+    def __init__(self, mean: Tensor, log_var: Tensor, flow: nn.Module | None = None) -> None:
+        self.mean = mean
+        self.log_var = log_var
+        self.std = (0.5 * log_var).exp()
+        self.flow = Identity() if flow is None else flow
+
+    def draw(self, noise: Tensor) -> Draw:
+        """Turn standard normal noise (L, K, B, Z) into samples of every component with their densities."""
+        z, base, log_det = self.flow.push(self.mean + self.std * noise)
+        return Draw(z, gaussian_log_prob(base, self.mean[:, None, None], self.log_var[:, None, None]) - log_det)
+
+    def expectation(self, noise: Tensor) -> Tensor:
+        """Return E_q[z | x] as (B, Z): exactly without a flow, else by Monte Carlo from noise (L, K, B, Z)."""
+        return self.mean.mean(0) if isinstance(self.flow, Identity) else self.draw(noise).z.mean((0, 1))

@@ -1,0 +1,1 @@
+"""Rule train: the loop, the optimiser, the checkpoint, and the folder that a run leaves."""

@@ -1,0 +1,67 @@
+"""The folder of one run: its weights, history and facts, written and read."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from mixvae.data.prepared import Prepared
+from mixvae.errors import UserError
+from mixvae.files import atomic, write_json
+from mixvae.fitting.training import HISTORY_COLUMNS, Trained, subset
+from mixvae.models import build
+from mixvae.study import AnyRun
+
+
+def save_run(folder: Path, spec: AnyRun, model: nn.Module, trained: Trained) -> None:
+    """Write spec.json, model.safetensors, history.csv and training.json into a run's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.cpu().contiguous() for name, tensor in trained.weights.items()}
+    with atomic(folder / "model.safetensors") as temporary:
+        temporary.write_bytes(save(weights))  # and not save_file, which hides why a file could not be written
+    with atomic(folder / "history.csv") as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, HISTORY_COLUMNS)
+        writer.writeheader()
+        writer.writerows(trained.history)
+    facts = {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "epochs": len(trained.history),
+        "best_epoch": trained.best_epoch,
+        "stopped_by": trained.stopped_by,
+    }
+    write_json(folder / "training.json", facts)
+    write_json(folder / "spec.json", spec.model_dump(mode="json"))
+
+
+def build_for(spec: AnyRun, data: Prepared) -> nn.Module:
+    """Return the model of `spec` for its data set, with its initial weights.
+
+    It starts from the points that it is trained on, and no others. Raises UserError when the data are of another data set.
+    """
+    if data.meta["name"] != spec.dataset:
+        raise UserError(
+            f"the data are of {data.meta['name']}, but the run is on {spec.dataset}; give results/datasets/{spec.dataset}"
+        )
+    x = data.points("train", binary=False)
+    points = None if spec.model == "constant" else spec.training.points
+    return build(spec, torch.from_numpy(subset(x, points)), tuple(data.meta["shape"]))
+
+
+def load_run(folder: Path, spec: AnyRun, data: Prepared) -> nn.Module:
+    """Return a run's trained model on the CPU; raises UserError when its weights cannot be read.
+
+    Arguments:
+        data: The run's data set; a model is first built from its training points.
+    """
+    model, path = build_for(spec, data), folder / "model.safetensors"
+    try:
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: not this run's weights ({reason}); delete it and run again") from None
+    return model

@@ -1,0 +1,235 @@
+"""The training loop: KL warm-up, validation at beta = 1, early stopping, best weights kept."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mixvae.data.prepared import Prepared
+from mixvae.errors import UserError
+from mixvae.fitting.adam import Adam
+from mixvae.fitting.checkpoint import Checkpoint, State
+from mixvae.fitting.graphs import Replayed
+from mixvae.models.objectives import bound
+from mixvae.progress import Progress, say
+from mixvae.seeds import derive
+from mixvae.study import AnyRun
+from mixvae.study.parts import Training
+
+VALIDATION_ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 25}
+"""Numbers in the widest array of one validation chunk."""
+SUBSET_SEED = 777
+"""Of the training points that are used when not all are."""
+
+HISTORY_COLUMNS = ("epoch", "beta", "train_objective", "train_reconstruction", "train_kl", "valid_bound", "seconds")
+DIVERGED = "training diverged, lower training.learning_rate"
+
+
+class Trained(NamedTuple):
+    """What training leaves behind.
+
+    weights: The state of the epoch with the best validation objective.
+    history: One row per epoch.
+    best_epoch: Which epoch that was, from 0.
+    stopped_by: "patience", or "budget" when the epochs ran out before the patience did.
+    """
+
+    weights: dict[str, Tensor]
+    history: list[dict[str, Any]]
+    best_epoch: int
+    stopped_by: str
+
+
+class Loop:
+    """What a training loop changes as it goes, so that it can be saved after any step.
+
+    epoch, batch: The epoch being trained, and how many of its batches are finished.
+    permutation: The epoch's data order, (N,).
+    terms: The epoch's objective, reconstruction and KL of every batch, summed over its points, (batches, 3).
+    seconds: How long training has taken so far, in all processes together.
+    """
+
+    FACTS = ("epoch", "batch", "history", "best", "best_epoch", "seconds")
+
+    def __init__(self, model: nn.Module, optimiser: Adam, order: torch.Generator) -> None:
+        self.model, self.optimiser, self.order = model, optimiser, order
+        self.epoch = self.batch = 0
+        self.permutation, self.terms = torch.empty(0), torch.empty(0)
+        self.history: list[dict[str, Any]] = []
+        self.best, self.best_epoch = -float("inf"), -1
+        self.weights: dict[str, Tensor] = {}
+        self.seconds = 0.0
+
+    def end_epoch(self, row: dict[str, Any]) -> None:
+        """Add an epoch to the history and keep its weights if it is the best."""
+        self.history.append(row)
+        if row["valid_bound"] > self.best:
+            self.best, self.best_epoch = row["valid_bound"], self.epoch
+            self.weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        self.epoch, self.batch = self.epoch + 1, 0
+
+    def patience_ended(self, settings: Training) -> bool:
+        """Return whether the validation objective has not improved for too long; the warm-up does not count."""
+        return self.epoch - 1 - max(self.best_epoch, settings.warmup - 1) >= settings.patience
+
+    def state(self) -> State:
+        """Return everything that the rest of the training depends on."""
+        tensors = {"permutation": self.permutation, "terms": self.terms, "random.order": self.order.get_state()}
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.order.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.order.device)
+        # clones, since a file cannot hold tensors that share memory
+        tensors |= {f"model.{name}": tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.weights.items()}
+        for name, kept in self.optimiser.state.items():
+            tensors |= {f"optimiser.{name}.{number}": tensor for number, tensor in enumerate(kept)}
+        facts = {name: getattr(self, name) for name in self.FACTS}
+        return State(tensors, facts)
+
+    def resume(self, state: State) -> None:
+        """Go on from a state of `state`."""
+        for name in self.FACTS:
+            setattr(self, name, state.facts[name])
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}, "random": {}}
+        for name, tensor in state.tensors.items():
+            part, _, rest = name.partition(".")
+            if rest:
+                parts[part][rest] = tensor
+        device = self.order.device
+        self.permutation, self.terms = (state.tensors[name].to(device) for name in ("permutation", "terms"))
+        self.weights = {name: tensor.to(device) for name, tensor in parts["best"].items()}
+        self.model.load_state_dict(parts["model"])
+        for name, kept in self.optimiser.state.items():
+            for number, tensor in enumerate(kept):
+                tensor.copy_(parts["optimiser"][f"{name}.{number}"])
+        self.order.set_state(parts["random"]["order"])
+        torch.set_rng_state(parts["random"]["cpu"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(parts["random"]["cuda"], device)
+
+
+def beta_at(epoch: int, warmup: int) -> float:
+    """Return the KL's weight: linear from 0 at epoch 0 to 1 at epoch warmup - 1, then 1."""
+    return 1.0 if warmup <= 1 else min(1.0, epoch / (warmup - 1))
+
+
+def train(
+    model: nn.Module, data: Prepared, spec: AnyRun, device: torch.device, checkpoint: Checkpoint | None = None
+) -> Trained:
+    """Fit `model` to the training part and choose the epoch by the validation part.
+
+    Grey images are binarised anew for every batch under a Bernoulli likelihood. With a `checkpoint`, training goes on from its
+    state if it has one, and saves its own from time to time; the result is the same bits as without an interruption.
+    Raises UserError when the objective stops being finite, naming the step and the term, and Interrupted after a signal.
+    """
+    settings, seed = spec.training, spec.seed
+    model.to(device)
+    binary = spec.likelihood.name == "bernoulli"
+    x = torch.from_numpy(subset(data.points("train", binary=False), settings.points)).to(device)
+    valid = torch.from_numpy(subset(data.points("valid", binary), settings.points)).to(device)
+    flipped = _columns_flipped(data.meta["shape"]).to(device) if settings.flip else None
+    order = torch.Generator(device).manual_seed(derive(seed, "data"))
+    torch.manual_seed(derive(seed, "sampling"))
+    optimiser = Adam(model.parameters(), settings.learning_rate)
+    beta = torch.empty((), device=device, dtype=torch.float64)
+
+    def one_step(indices: Tensor) -> Tensor:
+        """Train on a batch; returns its objective, reconstruction and KL, summed over its points, (3,)."""
+        batch = x[indices]
+        if binary:
+            batch = (torch.rand(batch.shape, generator=order, device=device) < batch).float()
+        if flipped is not None:
+            turn = torch.rand(len(batch), 1, generator=order, device=device) < 0.5
+            batch = torch.where(turn, batch[:, flipped], batch)
+        noise = torch.randn(settings.samples, model.K, len(batch), model.noise_size, device=device)
+        objective = model.objective(batch, beta, noise)
+        optimiser.zero_grad()
+        (-objective.value.mean()).backward()
+        optimiser.step()
+        return torch.stack(objective).detach().sum(1)
+
+    step = Replayed(one_step, min(settings.batch_size, len(x)), [order])
+    loop = Loop(model, optimiser, order)
+    if checkpoint is not None and (state := checkpoint.load()) is not None:
+        loop.resume(state)
+        say(f"going on from epoch {loop.epoch}, step {loop.batch} of {len(loop.terms)}")
+    start = time.monotonic() - loop.seconds
+    progress = Progress(settings.epochs, "epoch", done=loop.epoch)
+    while loop.epoch < settings.epochs and not loop.patience_ended(settings):
+        epoch = loop.epoch
+        beta.fill_(beta_at(epoch, settings.warmup))
+        model.train()
+        if loop.batch == 0:
+            loop.permutation = torch.randperm(len(x), generator=order, device=device)
+            # sums over points stay on the device, so that nothing waits for it within an epoch
+            loop.terms = torch.zeros(math.ceil(len(x) / settings.batch_size), 3, device=device, dtype=torch.float64)
+        for indices in loop.permutation.split(settings.batch_size)[loop.batch :]:
+            loop.terms[loop.batch] = step(indices)
+            # looking costs little on a CPU; a GPU, which would be waited for, is asked at the end of the epoch
+            if device.type == "cpu" and not math.isfinite(loop.terms[loop.batch].sum().item()):
+                _refuse_nonfinite(epoch, loop.terms)
+            loop.batch += 1
+            if checkpoint is not None and checkpoint.due():
+                loop.seconds = time.monotonic() - start
+                checkpoint.save(loop.state(), f"epoch {epoch}, step {loop.batch} of {len(loop.terms)}")
+        _refuse_nonfinite(epoch, loop.terms)
+        objective, reconstruction, kl = (loop.terms.sum(0) / len(x)).tolist()
+        held_out = validate(model, valid, settings.samples, seed)
+        if not math.isfinite(held_out):
+            raise UserError(f"epoch {epoch}: valid_bound is {held_out}; {DIVERGED}")
+        values = (epoch, beta.item(), objective, reconstruction, kl, held_out, time.monotonic() - start)
+        loop.end_epoch(dict(zip(HISTORY_COLUMNS, values, strict=True)))
+        progress.step(f"objective {objective:.4f}, valid bound {held_out:.4f}, best {loop.best:.4f} at epoch {loop.best_epoch}")
+    stopped_by = "patience" if loop.patience_ended(settings) else "budget"
+    progress.close(f"stopped by {stopped_by}, best valid bound {loop.best:.4f} at epoch {loop.best_epoch}")
+    return Trained(loop.weights, loop.history, loop.best_epoch, stopped_by)
+
+
+def subset(points: np.ndarray, most: int | None) -> np.ndarray:
+    """Return at most so many rows of (N, ...), the same for every model; all for None."""
+    return points if most is None else points[subset_indices(len(points), most)]
+
+
+def subset_indices(n: int, most: int) -> np.ndarray:
+    """Return at most `most` of the indices 0 .. n - 1 in order, chosen by a fixed seed."""
+    return np.sort(np.random.default_rng(SUBSET_SEED).permutation(n)[:most])
+
+
+def _columns_flipped(shape: Sequence[int]) -> Tensor:
+    """Return the indices that mirror a flattened image of shape (C, H, W) left to right."""
+    return torch.arange(math.prod(shape)).view(*shape).flip(-1).flatten()
+
+
+@torch.no_grad()
+def validate(model: nn.Module, x: Tensor, samples: int, seed: int) -> float:
+    """Return the mean bound at beta = 1 of (N, D) in evaluation mode, with the same noise whenever it is called.
+
+    It is the bound that evaluation reports, whatever a model trains: an M-VAE's dHSIC, a CP-VAE's relaxed categories and a
+    GMVAE's cut-off are not in it.
+    """
+    model.eval()
+    generator = torch.Generator(x.device).manual_seed(derive(seed, "validation"))
+    prior = model.prior_distribution(torch.float64)
+    total = torch.zeros((), device=x.device, dtype=torch.float64)
+    for chunk in x.split(max(1, VALIDATION_ELEMENTS[x.device.type] // (samples * model.K * model.width))):
+        noise = torch.randn(samples, model.K, len(chunk), model.noise_size, generator=generator, device=x.device)
+        total += bound(model.log_terms(chunk, model.posterior(chunk), prior, noise)).value.sum()
+    return (total / len(x)).item()
+
+
+def _refuse_nonfinite(epoch: int, terms: Tensor) -> None:
+    """Raise UserError for the first step whose terms, summed over points, are not all finite, (steps, 3)."""
+    wrong = (~terms.isfinite()).nonzero()
+    if not len(wrong):
+        return
+    step = int(wrong[0, 0])
+    # the parts before their sum, so that the culprit is named
+    for column, term in ((1, "reconstruction"), (2, "kl"), (0, "objective")):
+        if not math.isfinite(value := terms[step, column].item()):
+            raise UserError(f"epoch {epoch}, step {step} of {len(terms)}: train_{term} is {value}; {DIVERGED}")

@@ -1,0 +1,220 @@
+"""Importance-weighted likelihoods of the test points, in bounded memory, with what tells whether to believe them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mixvae.errors import UserError
+from mixvae.models.objectives import LogTerms, component_elbos, effective_sample_size, jensen_shannon, miselbo, nll, nll_miselbo
+from mixvae.progress import Progress
+from mixvae.seeds import derive
+from mixvae.study import AnyRun
+
+SAMPLE_BLOCK = {"cpu": 64, "cuda": 512}
+"""Samples per component that are decoded at once. The noise is seeded per block: changing this changes every estimate."""
+ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 26}
+"""Numbers in the widest array of a chunk."""
+PARETO_K_LIMIT = 0.7
+"""Above it an importance-weighted estimate is unreliable (Vehtari et al., 2024)."""
+PARETO_SAMPLES = 25
+"""Fewer weights have no tail to fit a Pareto distribution to."""
+CHUNK, INDEPENDENCE_POINTS, INCEPTION_IMAGES = 500, 500, 10_000
+"""Points per chunk of a reconstruction, points whose codes are tested for dependence, images that are scored."""
+TAIL, UNDERFLOW, EQUAL = 5, 700.0, 1e-9
+"""The rank of a weight that must not vanish, the log-ratio at which one does, and the one below which weights are equal."""
+
+
+def evaluate(model: nn.Module, x: Tensor, samples: int, seed: int, indices: Tensor | None = None) -> dict[str, np.ndarray]:
+    """Return the estimates of every point of (N, D) as arrays of (N,), and `elbo_components` as (N, K).
+
+    Chunks run over points and samples, so memory does not grow with N nor, but for the log-weights of one chunk of
+    points, with the number of samples. The noise of a point depends on the seed and its index alone, so neither the
+    chunks nor the other points matter to its estimate.
+
+    Arguments:
+        samples: L, importance samples per component.
+        indices: Which test points the rows of x are; by default 0 to N - 1.
+    """
+    device = next(model.parameters()).device
+    indices = torch.arange(len(x)) if indices is None else indices
+    per_point = model.K * max(min(samples, SAMPLE_BLOCK[device.type]) * model.width, 2 * samples)
+    points = max(1, ELEMENTS[device.type] // per_point)
+    chunks = list(zip(x.split(points), indices.split(points), strict=True))
+    progress = Progress(len(chunks), "evaluation chunk")
+    results = []
+    with torch.inference_mode():
+        model.eval()
+        # the networks run in float32, the mixture's density in float64: see DiagonalMixture
+        prior = model.prior_distribution(torch.float64)
+        for chunk, which in chunks:
+            terms = _terms(model, chunk.to(device), prior, samples, seed, which.tolist())
+            _refuse_nonfinite(terms, which)
+            results.append(summarise(terms))
+            progress.step()
+    progress.close(f"{len(x)} points, {samples} x {model.K} samples each")
+    return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
+
+
+def _terms(model: nn.Module, x: Tensor, prior: Any, samples: int, seed: int, which: list[int]) -> LogTerms:
+    """Return the log-densities at L samples of a chunk of points, (L, K, B) in float64, computed block by block."""
+    posterior = model.posterior(x)
+    # allocated first: small results kept between large temporaries would leave holes that no later temporary fits into
+    result = torch.empty(len(LogTerms._fields), samples, model.K, len(x), dtype=torch.float64, device=x.device)
+    size = SAMPLE_BLOCK[x.device.type]
+    for block, start in enumerate(range(0, samples, size)):
+        shape = (min(size, samples - start), model.K, model.noise_size)
+        noise = torch.stack([_noise(shape, derive(seed, "evaluation", point, block), x.device) for point in which], dim=2)
+        for kept, term in zip(result, model.log_terms(x, posterior, prior, noise), strict=True):
+            kept[start : start + len(term)] = term
+    return LogTerms(*result)
+
+
+def _noise(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator(device).manual_seed(seed), device=device)
+
+
+def summarise(terms: LogTerms) -> dict[str, np.ndarray]:
+    """Return every estimate of one chunk of points from its log-densities (L, K, B)."""
+    log_weights = terms.log_weights()
+    L, K, _ = log_weights.shape
+    # the same number of samples in all whatever K, so that K can be compared
+    matched = log_weights[: max(1, L // K)]
+    result = {
+        "elbo": miselbo(terms),
+        "nll": nll(log_weights),
+        "nll_miselbo": nll_miselbo(log_weights),
+        "nll_matched": nll(matched),
+        "reconstruction": -terms.log_likelihood.mean((0, 1)),
+        "kl": (terms.log_mixture - terms.log_prior).mean((0, 1)),
+        "jsd": jensen_shannon(terms),
+        "ess": effective_sample_size(log_weights),
+        "elbo_components": component_elbos(terms).T,
+    }
+    arrays = {name: value.cpu().numpy() for name, value in result.items()}
+    if L * K > 1:
+        arrays["pareto_k"] = pareto_k(log_weights.flatten(0, 1).T.cpu().numpy())
+        arrays["pareto_k_matched"] = pareto_k(matched.flatten(0, 1).T.cpu().numpy()) if K > 1 else arrays["pareto_k"]
+    return arrays
+
+
+def _refuse_nonfinite(terms: LogTerms, which: Tensor) -> None:
+    broken = ~terms.log_weights().isfinite().all(0).all(0).cpu()
+    if broken.any():
+        point = int(which[broken][0])
+        raise UserError(
+            f"test point {point}: an importance weight is not finite; the model's weights are no good, train it again"
+        )
+
+
+def pareto_k(log_weights: np.ndarray) -> np.ndarray:
+    """Return the Pareto shape of every row's weight tail, (B,) for (B, N), by Pareto-smoothed importance sampling.
+
+    Equal weights have no tail and get 0. Where weights are too few, or all but a few vanish in float64 next to the largest, no
+    shape can be fitted and nothing is less reliable: infinity.
+    """
+    from arviz_stats.base import array_stats
+
+    if log_weights.shape[1] < PARETO_SAMPLES:
+        return np.full(len(log_weights), np.inf)
+    result = np.zeros(len(log_weights))
+    below = np.sort(log_weights.max(1, keepdims=True) - log_weights, axis=1)
+    vanishing, varied = below[:, TAIL] > UNDERFLOW, below[:, -1] > EQUAL
+    fitted = varied & ~vanishing
+    if fitted.any():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of k above the limit, which is a metric of its own here
+            # arviz takes log-likelihoods, whose negatives are the log-weights of leave-one-out
+            result[fitted] = array_stats.psislw(-log_weights[fitted])[1]
+    result[vanishing | ~np.isfinite(result)] = np.inf
+    return result
+
+
+def metrics(pointwise: dict[str, np.ndarray], likelihood: str, dimensions: int) -> dict[str, dict[str, Any]]:
+    """Return the metrics of a run, {name: {value, stderr, unit}}; standard errors are over test points.
+
+    Arguments:
+        pointwise: From `evaluate`.
+        likelihood: Its name; those of discrete pixels also give bits per dimension, which densities do not have.
+        dimensions: D, numbers per point.
+    """
+    exact = "pareto_k" not in pointwise
+    names = (
+        ("elbo", "nll", "nll_miselbo")
+        if exact
+        else ("elbo", "nll", "nll_miselbo", "nll_matched", "reconstruction", "kl", "jsd")
+    )
+    result = {name: _mean(pointwise[name], "nats") for name in names}
+    if likelihood in ("bernoulli", "logistics"):
+        result["bpd"] = _mean(pointwise["nll"] / (dimensions * np.log(2)), "bits/dim")
+    if not exact:
+        result["ess"] = _mean(pointwise["ess"], "samples")
+        for name in ("pareto_k", "pareto_k_matched"):
+            k = pointwise[name]
+            median = float(np.median(k))
+            result[name] = {"value": median if np.isfinite(median) else None, "stderr": None, "unit": "shape"}
+            result[f"{name}_above_0.7"] = _mean((k > PARETO_K_LIMIT).astype(float), "share of test points")
+        for number, elbo in enumerate(pointwise["elbo_components"].T, start=1):
+            result[f"elbo_component_{number}"] = _mean(elbo, "nats")
+    return result
+
+
+def extra_metrics(model: nn.Module, spec: AnyRun, x: Tensor, kind: str) -> dict[str, dict[str, Any]]:
+    """Return what one kind of system or likelihood is measured by beside its likelihood, {name: {value, stderr, unit}}.
+
+    Squared errors under a Gaussian likelihood, dHSIC beside its null and the Inception Score of an M-VAE, and the KL to the
+    truth of a toy posterior.
+
+    Arguments:
+        x: (N, D) test points.
+        kind: The data's kind.
+    """
+    if spec.model == "constant":
+        return {}
+    torch.manual_seed(derive(spec.seed, "extra metrics"))
+    result: dict[str, dict[str, Any]] = {}
+    with torch.inference_mode():
+        model.eval()
+        if spec.likelihood.name == "gaussian":
+            result |= _errors(model, x)
+        if spec.model == "toy":
+            result |= {name: {"value": value, "stderr": None, "unit": unit} for name, (value, unit) in model.grid_kl().items()}
+        if spec.model == "mvae" and spec.K > 1:
+            values = model.independence(x[:INDEPENDENCE_POINTS].to(next(model.parameters()).device))
+            result |= {name: {"value": value, "stderr": None, "unit": "dHSIC"} for name, value in values.items()}
+        if spec.model == "mvae" and kind == "colour_image":
+            result["inception_score"] = _inception(model, x.shape[1])
+    return result
+
+
+def _errors(model: nn.Module, x: Tensor) -> dict[str, dict[str, Any]]:
+    device = next(model.parameters()).device
+    errors = [(model.reconstruct(chunk.to(device)).cpu() - chunk).square().sum(-1).mean(0) for chunk in x.split(CHUNK)]
+    mse = _mean(torch.cat(errors).double().numpy(), "squared error")
+    rmse = mse["value"] ** 0.5
+    stderr = mse["stderr"] and mse["stderr"] / (2 * rmse)
+    return {"mse": mse, "rmse": {"value": rmse, "stderr": stderr, "unit": "root squared error"}}
+
+
+def _inception(model: nn.Module, dimensions: int) -> dict[str, Any]:
+    from mixvae.measuring.inception import classifier, inception_score
+
+    classify = classifier()
+    if isinstance(classify, str):
+        return {"value": None, "stderr": None, "unit": f"not measured: {classify}"}
+    images = torch.cat([model.sample(CHUNK).cpu() for _ in range(INCEPTION_IMAGES // CHUNK)])
+    return {
+        "value": inception_score(classify(images.view(-1, 3, *[math.isqrt(dimensions // 3)] * 2))),
+        "stderr": None,
+        "unit": "score",
+    }
+
+
+def _mean(values: np.ndarray, unit: str) -> dict[str, Any]:
+    stderr = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    return {"value": float(values.mean()), "stderr": stderr, "unit": unit}

@@ -1,0 +1,45 @@
+"""All checks of a study, in the order in which one builds on the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mixvae.review.audit import complete, consistent, intact, pages, plausible, recomputed, strays, subject, times, training
+from mixvae.review.audit.findings import Findings
+from mixvae.review.audit.subject import Subject
+from mixvae.study import Expansion
+
+CHECKS = {
+    "complete": complete.check,
+    "intact": intact.check,
+    "strays": strays.check,
+    "pages": pages.check,
+    "consistent": consistent.check,
+    "recomputed": recomputed.check,
+    "plausible": plausible.check,
+    "training": training.check,
+    "times": times.check,
+}
+
+
+def audit(folder: Path, expansion: Expansion | None = None) -> Findings:
+    """Return what is found in results/<study>; see `examine`."""
+    return examine(folder, expansion)[1]
+
+
+def examine(folder: Path, expansion: Expansion | None = None) -> tuple[Subject, Findings]:
+    """Return the study in results/<study> as it was read, and what is found in it.
+
+    Arguments:
+        folder: The study's; runs/ and datasets/ lie beside it.
+        expansion: The study's config where it is at hand, to compare the runs with.
+    """
+    study, findings = subject.read(folder, expansion)
+    for name, check in CHECKS.items():
+        findings.check = name
+        # numbers that are not finite are findings, not warnings of numpy
+        with findings.guarded("study", study.study.name, folder), np.errstate(all="ignore"):
+            check(study, findings)
+    return study, findings

@@ -1,0 +1,73 @@
+"""Pages: the report and the crate, which are made of a finished study, are as they were made, and of the results as they are now."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mixvae.errors import UserError
+from mixvae.files import canonical_json, sha256
+from mixvae.provenance import record, seal
+from mixvae.review.audit.findings import Findings
+from mixvae.review.audit.reading import Unreadable, locate, read_mapping
+from mixvae.review.audit.subject import Subject
+
+PAGES = {"report": "report.html", "export": "crate.zip"}
+"""By what makes it, the file in the study's folder."""
+MADE_OF = "results_sha256"
+"""In a page's record, what it was made of."""
+
+
+@contextmanager
+def making(rule: str, subject: Subject) -> Iterator[Path]:
+    """Yield where a page is to be written, and leave a record of it. Raises UserError where that would lie elsewhere."""
+    folder = subject.folder / "provenance"
+    if folder.is_symlink():
+        raise UserError(f"{folder}: a link; records are written into the study's own folder only")
+    path = subject.folder / PAGES[rule]
+    with record(rule, folder / f"{rule}.json", inputs=[], outputs=[path]) as facts:
+        facts[MADE_OF] = fingerprint(subject)
+        yield path
+
+
+def fingerprint(subject: Subject) -> str:
+    """Return one sha256 of all files that the chain covers, as they are now."""
+    found = {file.relative_to(subject.results).as_posix(): str(digest) for file, digest in subject.digests.items()}
+    return hashlib.sha256(canonical_json(found).encode()).hexdigest()
+
+
+def forget(rules: Collection[str], findings: Findings) -> None:
+    """Drop what was found of old pages that are about to be replaced, or that the new one says nothing of."""
+    findings.jobs = [job for job in findings.jobs if job[0] not in rules]
+    findings.all = [finding for finding in findings.all if finding.rule not in rules]
+
+
+def check(subject: Subject, findings: Findings) -> None:
+    """Compare every page that is there with its record, and the record with the results as they are now."""
+    for rule, name in PAGES.items():
+        path = subject.folder / name
+        if os.path.lexists(path):
+            findings.jobs.append((rule, subject.study.name))
+            with findings.guarded(rule, subject.study.name, path):
+                _page(rule, path, subject, findings)
+
+
+def _page(rule: str, path: Path, subject: Subject, findings: Findings) -> None:
+    again = f"make {rule} again"
+    noted = path.parent / "provenance" / f"{rule}.json"
+    try:
+        facts, found = read_mapping(noted, subject.results), sha256(locate(path, subject.results))
+    except Unreadable as reason:
+        findings.fail(rule, subject.study.name, path, f"it or its record {noted.name}: {reason}; {again}")
+        return
+    made = {Path(name).name: digest for name, digest in facts["outputs"].items()}
+    if facts.get("seal") != seal(facts):
+        findings.fail(rule, subject.study.name, noted, f"the record was edited: its content is not what its seal says; {again}")
+    if made.get(path.name) != found:
+        message = f"changed since it was made: sha256 expected {made.get(path.name)} found {found}; {again}"
+        findings.fail(rule, subject.study.name, path, message)
+    if facts.get(MADE_OF) != fingerprint(subject):
+        findings.fail(rule, subject.study.name, path, f"made of other results than are there now; {again}")

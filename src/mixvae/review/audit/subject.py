@@ -1,0 +1,178 @@
+"""The study that is audited: what it should consist of, its jobs, and their records and digests as they are found."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mixvae.review.audit.findings import Findings
+from mixvae.review.audit.reading import Unreadable, digests, parse_mapping, read_arrays, read_mapping, read_rows, read_text
+from mixvae.study import AnyRun, DatasetInfo, Expansion, parse_run
+from mixvae.study.own_data import without_source
+from mixvae.study.steps import Step, steps
+from mixvae.summary import manifest
+from mixvae.summary.results import StudyRuns
+
+FAILURES = ("run", "rule", "log")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""Of studies and data sets, which are folders, too."""
+
+MOST_ARRAYS, HEADERS = 32, 1 << 16
+"""Arrays of a number per test point that a run leaves, beside one of K, and bytes that their names and shapes take; rather more."""
+
+Job = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A study as its files describe it.
+
+    results: The folder that the study's lies in.
+    study: Its runs and data sets, from study.json as far as it can be read, else from its config.
+    steps: Its jobs.
+    missing: Runs that failures.csv lists, with what it says of them.
+    facts: By job, its record; those that cannot be read are left out.
+    edited: Jobs whose record is not laid out as rules write it.
+    """
+
+    results: Path
+    study: StudyRuns
+    steps: list[Step]
+    missing: dict[str, dict[str, str]]
+    expansion: Expansion | None = None
+    facts: dict[Job, dict[str, Any]] = field(default_factory=dict)
+    edited: set[Job] = field(default_factory=set)
+    _recorded: dict[tuple[str, str, str], dict[Path, str]] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """The study's own."""
+        return self.results / self.study.name
+
+    def raw(self, dataset: str) -> list[Path]:
+        """Return the raw files of a data set."""
+        return [self.results / "datasets" / dataset / "raw" / file for file in self.study.datasets[dataset].files]
+
+    def made_by(self, step: Step) -> list[Path]:
+        """Return all files that a job must leave, but its record."""
+        return [*step.files[:-1], *(self.raw(step.name) if step.rule == "download" else [])]
+
+    @cached_property
+    def digests(self) -> dict[Path, str | Unreadable]:
+        """The sha256 of every file that the chain covers, or why it has none."""
+        files = [file for step in self.steps for file in (*self.made_by(step), step.provenance)]
+        return digests([*files, self.folder / manifest.NAME], self.results)
+
+    def there(self, file: Path) -> bool:
+        """Return whether a file can be read at all."""
+        return isinstance(self.digests.get(file), str)
+
+    @cached_property
+    def makers(self) -> dict[Path, Step]:
+        """The job that each file comes from."""
+        return {file: step for step in self.steps for file in self.made_by(step)}
+
+    def recorded(self, kind: str, rule: str, name: str) -> dict[Path, str]:
+        """Return the digests of the "inputs" or "outputs" in a job's record by where the files lie now; raises TypeError.
+
+        Records name files as from where Snakemake ran.
+        """
+        key = (kind, rule, name)
+        if key not in self._recorded:
+            files = self.facts[rule, name].get(kind)
+            if not isinstance(files, dict):
+                raise TypeError(f"{kind} must be a mapping of file to sha256")
+            self._recorded[key] = {self._here(file): digest for file, digest in files.items()}
+        return self._recorded[key]
+
+    def _here(self, name: str) -> Path:
+        parts = name.split("/")
+        for number, part in enumerate(parts[:-1]):
+            if part == "results" and parts[number + 1] in ("runs", "datasets", self.study.name):
+                return self.results.joinpath(*parts[number + 1 :])
+        return Path(name)
+
+    def pointwise(self, run: str) -> dict[str, np.ndarray]:
+        """Return the values of a run's test points. Raises Unreadable, also for many more than its spec and data set can have."""
+        spec = self.study.runs[run]
+        largest = HEADERS + 8 * self.study.datasets[spec.dataset].splits.test * (MOST_ARRAYS + spec.K)
+        return read_arrays(self.results / "runs" / run / "pointwise.npz", self.results, largest)
+
+    @cached_property
+    def present(self) -> dict[str, AnyRun]:
+        """The runs that failures.csv does not list."""
+        return {run: spec for run, spec in self.study.runs.items() if run not in self.missing}
+
+
+def read(folder: Path, expansion: Expansion | None) -> tuple[Subject, Findings]:
+    """Return the study in a folder and what was found while reading it."""
+    results, name = folder.parent, folder.name
+    early = Findings([])
+    study = _study(folder, expansion, early)
+    every = list(steps(name, study.runs, study.datasets, results))
+    findings = Findings((step.rule, step.name) for step in every)
+    findings.all = early.all
+    missing: dict[str, dict[str, str]] = {}
+    try:
+        missing = {row["run"]: row for row in read_rows(folder / "failures.csv", results, FAILURES)}
+    except Unreadable as reason:
+        findings.fail("tabulate", name, folder / "failures.csv", reason)
+    subject = Subject(results, study, every, missing, expansion)
+    packages: dict[str, Any] = {}  # the same for most jobs, and the largest part of a record
+    for step in every:
+        try:
+            text = read_text(step.provenance, results)
+            facts = parse_mapping(text)
+        except Unreadable:
+            continue  # the chain has a gap there, which its check reports
+        if text != json.dumps(facts, sort_keys=True, indent=1) + "\n":
+            subject.edited.add((step.rule, step.name))
+        facts["packages"] = packages.setdefault(json.dumps(facts.get("packages")), facts.get("packages"))
+        subject.facts[step.rule, step.name] = facts
+    return subject, findings
+
+
+def _study(folder: Path, expansion: Expansion | None, findings: Findings) -> StudyRuns:
+    path, name = folder / "study.json", folder.name
+    planned = StudyRuns(name, expansion.runs, [], expansion.datasets) if expansion else StudyRuns(name, {}, [], {})
+    try:
+        content = read_mapping(path, folder.parent)
+        runs, infos, skipped = content["runs"].items(), content["datasets"].items(), list(content["skipped"])
+    except Unreadable as reason:
+        findings.fail("study", name, path, reason)
+        return planned
+    except (KeyError, AttributeError, TypeError):
+        findings.fail("study", name, path, "not what rule study writes")
+        return planned
+    if content.get("study") != name:
+        findings.fail("study", name, path, f"of study {content.get('study')!r}, expected {name!r}")
+    datasets: dict[str, DatasetInfo] = {}
+    for dataset, info in infos:
+        with findings.guarded("study", name, path):
+            if not NAME.fullmatch(dataset):
+                raise ValueError(f"{dataset!r} is no name of a data set")
+            datasets[dataset] = DatasetInfo.model_validate(info)
+    specs: dict[str, AnyRun] = {}
+    for run, value in runs:
+        with findings.guarded("study", name, path):
+            spec = parse_run(value)
+            if spec.id != run:
+                findings.fail("study", name, path, f"run {run} has the spec of {spec.id}")
+            if spec.dataset not in datasets:
+                raise ValueError(f"run {run}: nothing is said of its data set {spec.dataset!r}")
+            if NAME.fullmatch(run):
+                specs[run] = spec
+    return StudyRuns(name, specs, skipped, datasets)
+
+
+def same_data(one: DatasetInfo, other: DatasetInfo) -> bool:
+    """Return whether two entries say the same of a data set, wherever a user's own file lies."""
+    if one.reader and other.reader:
+        return without_source(one) == without_source(other)
+    return one == other

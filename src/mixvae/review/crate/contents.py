@@ -1,0 +1,99 @@
+"""Which files a crate holds: the workflow of this checkout, and what the study's jobs have left, but for the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mixvae.errors import UserError
+from mixvae.files import sha256
+from mixvae.provenance import ROOT
+from mixvae.review.audit.reading import Unreadable, locate
+from mixvae.review.audit.subject import Subject
+from mixvae.study import load
+from mixvae.study.config import read_yaml
+from mixvae.summary.results import StudyRuns
+
+WORKFLOW = (
+    *("Snakefile", "workflow/rules/*.smk", "workflow/logged.sh", "workflow/profiles/default/*", "scripts/*.py"),
+    *("workflow/report/**/*.rst", "src/mixvae/**/*.py", "src/mixvae/**/*.html"),
+    *("envs/*", "config/datasets.yaml", "config/published.csv", "Makefile", "pyproject.toml"),
+    *("README.md", "LICENSE", "CITATION.cff"),
+)
+"""Other profiles are not among them: they name a user's cluster and account."""
+PAGES = ("audit.json", "audit.md", "report.html", "provenance/report.json")
+"""Of a study, as far as they are there; not in the chain of records, since they are made from it."""
+NOT_COPIED = ("data.npz",)
+"""Prepared data; raw data are not copied either."""
+FORMATS = {
+    "": "text/plain", ".cff": "application/yaml", ".csv": "text/csv", ".h5ad": "application/x-hdf5", ".html": "text/html",
+    ".json": "application/json", ".lock": "text/plain", ".md": "text/markdown", ".npz": "application/zip",
+    ".parquet": "application/vnd.apache.parquet", ".pdf": "application/pdf", ".png": "image/png", ".py": "text/x-python",
+    ".rst": "text/x-rst", ".safetensors": "application/octet-stream", ".sh": "application/x-sh", ".smk": "text/plain",
+    ".tex": "application/x-tex", ".toml": "application/toml", ".yaml": "application/yaml",
+}  # fmt: skip
+
+
+class Item(NamedTuple):
+    """A file of the crate: where it lies in there, where it is read, and its sha256."""
+
+    name: str
+    source: Path
+    sha256: str
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """What is said of every file."""
+        format = FORMATS.get(Path(self.name).suffix, "application/octet-stream")
+        size = str(self.source.stat().st_size)
+        return {"name": self.name, "encodingFormat": format, "contentSize": size, "sha256": self.sha256}
+
+
+def workflow(study: StudyRuns) -> Iterator[Item]:
+    """Yield the files of this checkout that a study is made with, its config among them."""
+    files = {path for pattern in WORKFLOW for path in ROOT.glob(pattern) if path.is_file()}
+    for path in sorted(files | _configs(study)):
+        yield Item(path.relative_to(ROOT).as_posix(), path, sha256(path))
+
+
+def _configs(study: StudyRuns) -> set[Path]:
+    """Return the config of a study and those that it includes, where they lie in config/ and have its runs.
+
+    One that says where the user's own data or a mirror lie stays out; study.json has the runs without that.
+    """
+    try:
+        expansion = load(ROOT / f"config/{study.name}.yaml")
+    except UserError:
+        return set()
+    if expansion.runs != study.runs or expansion.own or expansion.study.data_mirror:
+        return set()
+    found: set[Path] = set()
+    waiting = [study.name]
+    while waiting:
+        path = ROOT / f"config/{waiting.pop()}.yaml"
+        if path not in found:
+            found.add(path)
+            waiting += read_yaml(path).get("include", [])
+    return found
+
+
+def results(subject: Subject) -> dict[Path, Item]:
+    """Return the files that the study's jobs have left, by where they lie; what leads out of the results is not among them."""
+    files = [file for step in subject.steps for file in step.files if file.name not in NOT_COPIED]
+    found = {}
+    for file in files:
+        if subject.there(file):
+            found[file] = Item(_name(file, subject), locate(file, subject.results), str(subject.digests[file]))
+    for page in PAGES:
+        file = subject.folder / page
+        try:
+            source = locate(file, subject.results)
+        except Unreadable:
+            continue
+        found[file] = Item(_name(file, subject), source, sha256(source))
+    return found
+
+
+def _name(file: Path, subject: Subject) -> str:
+    return f"results/{file.relative_to(subject.results).as_posix()}"

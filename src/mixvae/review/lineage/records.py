@@ -1,0 +1,120 @@
+"""What a provenance record says of a job, as far as people ask, and the job's command; records of strangers may say anything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from mixvae.provenance import seal
+from mixvae.review.audit.findings import printable
+from mixvae.review.audit.reading import Unreadable, digest
+from mixvae.review.audit.subject import Subject
+from mixvae.study.commands import command
+from mixvae.study.steps import Step
+
+HOUR = 3600.0
+
+
+class Begun(NamedTuple):
+    """An attempt that was cut off."""
+
+    host: str
+    slurm_job: str
+    start: str
+
+
+class Job(NamedTuple):
+    """One job as its record has it, in texts that can be printed.
+
+    commit: "unknown" outside a git checkout; dirty: with changes.
+    slurm_job: "" for none.
+    seconds: Of a training that was cut off the last process is clocked, but all of its training.
+    peak_memory_mb: NaN where it is not known.
+    begun: The attempts before the last.
+    outputs: sha256 by file.
+    """
+
+    rule: str
+    commit: str
+    dirty: bool
+    code: str
+    host: str
+    device: str
+    gpu: bool
+    slurm_job: str
+    start: str
+    seconds: float
+    peak_memory_mb: float
+    begun: list[Begun]
+    outputs: dict[str, str]
+
+    @property
+    def hours(self) -> float:
+        """How long it took."""
+        return self.seconds / HOUR
+
+
+def job(rule: str, facts: Mapping[str, Any]) -> Job | None:
+    """Return what a record says, or None where it is not laid out as rules write it."""
+    try:
+        git = facts.get("git") or {}
+        attempts = (facts.get("attempts") or [])[:-1]
+        return Job(
+            rule=rule,
+            commit=printable(git.get("commit", "unknown"))[:12],
+            dirty=bool(git.get("dirty")),
+            code=printable(facts["code_sha256"])[:12],
+            host=printable(facts["host"]),
+            device=printable(facts["device"]),
+            gpu=facts.get("gpu") is True,
+            slurm_job=printable(facts["slurm_job_id"] or ""),
+            start=printable(facts["start"]),
+            seconds=max(_finite(facts["seconds"]), _finite(facts.get("train_seconds", 0.0))),
+            peak_memory_mb=float(facts.get("peak_memory_mb", math.nan)),
+            begun=[
+                Begun(*(printable(attempt.get(name)) for name in ("host", "slurm_job_id", "start"))) for attempt in attempts
+            ],
+            outputs={printable(file): printable(digest) for file, digest in facts.get("outputs", {}).items()},
+        )
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
+        return None
+
+
+def record_of(subject: Subject, step: Step) -> Job | None:
+    """Return the record of a job, None where it cannot be read."""
+    return job(step.rule, subject.facts.get((step.rule, step.name), {}))
+
+
+def command_of(subject: Subject, step: Step) -> list[str]:
+    """Return the command that does a job again; of its record it has no more than whether a GPU was used."""
+    spec, info = subject.study.runs.get(step.name), subject.study.datasets.get(step.name)
+    return command(step, spec, info, subject.facts.get((step.rule, step.name), {}).get("gpu") is True, bool(subject.missing))
+
+
+def broken(subject: Subject, step: Step) -> str:
+    """Return what of a job is not as on record, as far as its own record and files tell; "" for nothing."""
+    facts = subject.facts.get((step.rule, step.name))
+    if facts is None:
+        return ""
+    try:
+        recorded = subject.recorded("outputs", step.rule, step.name)
+    except TypeError:
+        recorded = {}
+    if (step.rule, step.name) in subject.edited or ("seal" in facts and facts["seal"] != seal(facts)):
+        return "the record was edited"
+    for file in subject.made_by(step):
+        found = digest(file, subject.results)
+        if found != recorded.get(file):
+            return (
+                f"{file.name} is not the file on record ({found})"
+                if isinstance(found, Unreadable)
+                else f"{file.name} was changed"
+            )
+    return ""
+
+
+def _finite(value: Any) -> float:
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"{value} is no duration")
+    return number

@@ -1,0 +1,168 @@
+"""The lineage of one cell as text."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mixvae.errors import UserError, did_you_mean, one_line
+from mixvae.review.audit.findings import FAILURE
+from mixvae.review.audit.reading import Unreadable, read_frame
+from mixvae.review.audit.subject import Subject, read
+from mixvae.review.lineage.cells import ROW_KEYS, SUFFIXES, Cell, Cells, Member, agrees, mean_of, read_values
+from mixvae.review.lineage.records import broken, command_of, record_of
+from mixvae.study.outputs import tables
+from mixvae.study.steps import Step
+
+USAGE = "TABLE is results/<study>/tables/<table>.csv"
+MORE = "make audit says more"
+
+
+def trace(table: Path, row: str, column: str) -> list[str]:
+    """Return the lineage of a cell as lines that can be printed, whatever the files hold.
+
+    Arguments:
+        table: results/<study>/tables/<table>.csv.
+        row: As `parse_row` reads it.
+        column: As in the table's first line.
+
+    Raises UserError for what the table has not, and for files that are not as rules write them.
+    """
+    subject, frame = _read(table)
+    kind, _, dataset = table.stem.partition("_")
+    if column not in frame.columns or column in ROW_KEYS:
+        valid = [name for name in frame.columns if name not in ROW_KEYS and ("column" in frame or not name.endswith(SUFFIXES))]
+        raise UserError(f"{table}: no column {column!r}{did_you_mean(column, valid)}")
+    line = find_row(table, frame, parse_row(row))
+    if pd.isna(line["K"]):
+        raise UserError(f"{dataset}: the row is of no run, but context: {line.get('source')}")
+    try:
+        values = read_values(subject)
+    except Unreadable as reason:
+        raise UserError(f"{subject.folder / 'metrics.csv'}: {reason}; {MORE}") from None
+    try:
+        cells = Cells(subject.study, dataset)
+        cell = cells.find(kind, line, column)
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{table}: not as rule tabulate writes it ({type(error).__name__}: {error}); {MORE}") from None
+    if not cell.runs:
+        raise UserError(f"{table}: no run of study {subject.study.name} is behind row {row}, column {column}")
+    members = cells.members(cell, cell.runs, values)
+    where = ", ".join(f"{key}={line[key]}" for key in ROW_KEYS if key in frame.columns)
+    lines = [f"{table}: row {where}, column {column}: {cell.value}", *_summary(cell, members, subject)]
+    jobs: dict[str, list[Step]] = {}
+    for step in subject.steps:
+        jobs.setdefault(step.name, []).append(step)
+    for title, runs in (("", members), (" compared with", cells.members(cell, cell.compared, values))):
+        for member in runs:
+            lines += ["", *_run(member, title)]
+            lines += [text for step in jobs[member.run] for text in _job(step, subject)]
+    lines += ["", f"data {dataset}"]
+    lines += [text for step in jobs[dataset] for text in (*_job(step, subject), *_outputs(step, subject))]
+    lines += ["", f"tables of {subject.study.name}"]
+    lines += [text for step in jobs[subject.study.name] if step.rule == "tabulate" for text in _job(step, subject)]
+    return [one_line(text) for text in lines]
+
+
+def _read(table: Path) -> tuple[Subject, pd.DataFrame]:
+    """Return the study of a table, and the table."""
+    if len(table.parts) < 4 or table.parent.name != "tables":
+        raise UserError(f"{table}: no such table; {USAGE}")
+    folder = table.parents[1]
+    if not (folder / "study.json").is_file():
+        raise UserError(f"{folder}: no study.json, so no study's results; {USAGE}")
+    subject, findings = read(folder, None)
+    if found := [finding for finding in findings.of(FAILURE) if finding.rule == "study"]:
+        raise UserError(f"{found[0].file}: {found[0].message}; {MORE}")
+    names = [f"{name}.csv" for name in tables(subject.study.runs.values(), subject.study.datasets)]
+    if table.name not in names:
+        raise UserError(f"{table}: no such table{did_you_mean(table.name, names)}; {USAGE}")
+    try:
+        frame = read_frame(table, subject.results)
+    except Unreadable as reason:
+        raise UserError(f"{table}: {reason}; {MORE}") from None
+    if missing := {"K", "metric"} - set(frame.columns):
+        raise UserError(f"{table}: not as rule tabulate writes it, no column {min(missing)}; {MORE}")
+    return subject, frame
+
+
+def parse_row(text: str) -> dict[str, str]:
+    """Read `metric,K=4` or `metric=nll,K=4,settings=...`: key=value, joined by commas; what has no key is the metric.
+
+    A comma within a value belongs to it unless one of ROW_KEYS and = follow.
+    """
+    row: dict[str, str] = {}
+    last = None
+    for number, part in enumerate(text.split(",")):
+        key, equals, value = part.partition("=")
+        if equals and key.strip() in ROW_KEYS:
+            last = key.strip()
+            row[last] = value.strip()
+        elif number == 0 and not equals:
+            last = "metric"
+            row[last] = part.strip()
+        elif last in ("settings", "column"):
+            row[last] += f",{part}"
+        else:
+            near = did_you_mean(key.strip(), ROW_KEYS)
+            raise UserError(f"ROW: found {part.strip()!r}, expected key=value{near}, as in nll,K=4")
+    return row
+
+
+def find_row(table: Path, frame: pd.DataFrame, row: Mapping[str, str]) -> dict[str, Any]:
+    """Return the only row of a table in which every key has its value. Raises UserError."""
+    there = frame
+    for key, value in row.items():
+        if key not in frame.columns:
+            raise UserError(
+                f"{table}: ROW: rows are not named by {key!r}{did_you_mean(key, set(ROW_KEYS) & set(frame.columns))}"
+            )
+        # a K beside rows without one is read as a real number
+        texts = there[key].map(lambda cell: f"{cell:g}" if isinstance(cell, float) else str(cell))
+        if not (texts == value).any():
+            raise UserError(f"{table}: ROW: no row with {key}={value}{did_you_mean(value, texts.unique())}")
+        there = there[texts == value]
+    if len(there) != 1:
+        keys = [key for key in ROW_KEYS if key in frame.columns and there[key].nunique() > 1]
+        more = "; ".join(f"{key}: {', '.join(map(str, there[key].unique()))}" for key in keys)
+        raise UserError(f"{table}: ROW: {len(there)} rows match; add {more or 'what tells them apart'}")
+    return there.iloc[0].to_dict()
+
+
+def _summary(cell: Cell, members: list[Member], subject: Subject) -> list[str]:
+    scaled = f"{cell.scale:g} x {cell.metric}" if cell.scale != 1 else cell.metric
+    there, mean = mean_of(members)
+    lines = [f"{cell.what} of {scaled} over {there} of {len(cell.runs)} seeds, {subject.folder / 'metrics.csv'}"]
+    if (agree := agrees(cell, members)) is not None:
+        lines.append(f"mean of the seeds below: {mean}" + ("" if agree else ", which is NOT what the table says"))
+    return lines
+
+
+def _run(member: Member, title: str) -> list[str]:
+    value = "missing"
+    if member.value is not None:
+        value = f"{member.value}" + ("" if math.isnan(member.stderr) else f" ± {member.stderr:.2g}")
+    return [f"seed {member.seed}{title}: {value}   run {member.run}"]
+
+
+def _outputs(step: Step, subject: Subject) -> list[str]:
+    found = record_of(subject, step)
+    return [f"    sha256 {digest}  {file}" for file, digest in found.outputs.items()] if found else []
+
+
+def _job(step: Step, subject: Subject) -> list[str]:
+    """Return lines about one job: by what, where and when it was done, what is not as on record, and what does it again."""
+    found = record_of(subject, step)
+    if found is None:
+        return [f"  {step.rule}: no record, {step.provenance} is not there or cannot be read"]
+    commit = f"commit {found.commit}{' with changes' if found.dirty else ''}"
+    slurm = f"SLURM job {found.slurm_job}" if found.slurm_job else "no SLURM job"
+    made = f"{commit}, code {found.code}, on {found.host} ({found.device}), {slurm}, {found.start}, {found.hours:.4f} h"
+    begun = [f"    begun on {attempt.host}, SLURM job {attempt.slurm_job}, {attempt.start}" for attempt in found.begun]
+    doubt = [f"    WARNING: {reason}; {MORE}"] if (reason := broken(subject, step)) else []
+    return [f"  {step.rule}: {made}", *begun, *doubt, f"    {shlex.join(command_of(subject, step))}"]

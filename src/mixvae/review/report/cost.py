@@ -1,0 +1,86 @@
+"""What a study has taken, rule by rule: time, memory and GPU hours, as the records and benchmarks of its jobs have it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import NamedTuple
+
+from mixvae.review.audit.reading import Unreadable, read_text
+from mixvae.review.audit.subject import Subject
+from mixvae.review.lineage.records import HOUR, record_of
+from mixvae.study.steps import Step
+
+
+class Cost(NamedTuple):
+    """What the jobs of a rule have taken.
+
+    jobs: How many there are to be; recorded: how many have a record that can be read.
+    hours: Of all, one after the other; clocked: the same by Snakemake's benchmarks, with the start of every process, as far as
+        these are there.
+    mean, longest: Seconds of one.
+    memory_mb: The largest peak.
+    gpu_hours: Hours of jobs that were on a GPU.
+    attempts: Attempts at these jobs, of trainings that were cut off more than one.
+    """
+
+    rule: str
+    jobs: int
+    recorded: int
+    hours: float
+    clocked: float
+    mean: float
+    longest: float
+    memory_mb: float
+    gpu_hours: float
+    attempts: int
+
+
+def costs(subject: Subject) -> list[Cost]:
+    """Return what every rule has taken, in the order in which they are done, and the total."""
+    by_rule: dict[str, list[Step]] = {}
+    for step in subject.steps:
+        by_rule.setdefault(step.rule, []).append(step)
+    found = [_cost(rule, steps, subject) for rule, steps in by_rule.items()]
+    total = Cost(
+        "total",
+        sum(cost.jobs for cost in found),
+        sum(cost.recorded for cost in found),
+        sum(cost.hours for cost in found),
+        sum(cost.clocked for cost in found),
+        math.nan,
+        max((cost.longest for cost in found), default=math.nan),
+        max((cost.memory_mb for cost in found if not math.isnan(cost.memory_mb)), default=math.nan),
+        sum(cost.gpu_hours for cost in found),
+        sum(cost.attempts for cost in found),
+    )
+    return [*found, total]
+
+
+def _cost(rule: str, steps: list[Step], subject: Subject) -> Cost:
+    jobs = [found for step in steps if (found := record_of(subject, step))]
+    seconds = [found.seconds for found in jobs]
+    memory = [found.peak_memory_mb for found in jobs if not math.isnan(found.peak_memory_mb)]
+    return Cost(
+        rule,
+        len(steps),
+        len(jobs),
+        sum(seconds) / HOUR,
+        sum(_clocked(step, subject) for step in steps) / HOUR,
+        sum(seconds) / len(jobs) if jobs else math.nan,
+        max(seconds, default=math.nan),
+        max(memory, default=math.nan),
+        sum(found.hours for found in jobs if found.gpu),
+        sum(1 + len(found.begun) for found in jobs),
+    )
+
+
+def _clocked(step: Step, subject: Subject) -> float:
+    """Return the seconds of a job by its benchmark, 0 where there is none."""
+    try:
+        text = read_text(step.folder / f"benchmarks/{step.rule}.tsv", subject.results)
+        seconds = [float(row["s"]) for row in csv.DictReader(io.StringIO(text), delimiter="\t")]
+        return sum(value for value in seconds if math.isfinite(value))
+    except (Unreadable, ValueError, KeyError, TypeError, csv.Error):
+        return 0.0

@@ -1,0 +1,277 @@
+"""The headline findings as sentences: each from the numbers of a table, with its interval, and no further than these go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mixvae.review.audit.reading import Unreadable
+from mixvae.review.audit.subject import Subject
+from mixvae.review.report.grids import frame_of
+from mixvae.study import outputs
+from mixvae.study.outputs import CLUSTERING
+from mixvae.summary.columns import column_names
+from mixvae.summary.comparisons import SIGNIFICANCE, probability, verdict
+from mixvae.summary.published import COMPARED
+from mixvae.summary.rendering import marks
+from mixvae.summary.statistics import paired
+from mixvae.summary.tables import LIKELIHOODS, MEASURES, UNRELIABLE_SHARE, controls_of, grouped, next_smaller, pairs
+
+HEADLINE = ("-elbo", "nll_matched")
+"""What K is compared by: the bound, and the estimate of the likelihood that spends the same on every K."""
+BEST = {"density": {"kl": "min"}, "latent": {"cluster_accuracy": "max"}, "reconstruction": {"mse": "min"}}
+"""By kind of table without ranks, metrics of which the best cell is named, and which end of the scale is best."""
+FEW = 6
+"""Differences and published values that are told one by one; of more, the extremes."""
+CLAIM = "The claim that the bound and the likelihood never get worse as K grows (Kviman et al., 2023)"
+
+
+class Finding(NamedTuple):
+    """A sentence, the table that it is from, and whether it comes before all others."""
+
+    text: str
+    table: str
+    lead: bool
+
+
+def findings(subject: Subject) -> dict[str, list[Finding]]:
+    """Return the findings by data set."""
+    found: dict[str, list[Finding]] = {}
+    for table in outputs.tables(subject.study.runs.values(), subject.study.datasets):
+        kind, _, dataset = table.partition("_")
+        sentences: Callable[[Subject, str, pd.DataFrame], list[str]] | None = SENTENCES.get(kind)
+        texts = []
+        if sentences:
+            try:
+                texts = sentences(subject, dataset, frame_of(subject, table))
+            except Unreadable as reason:
+                texts = [f"Nothing can be told of {table}: it cannot be read, {reason}."]
+            except Exception as error:  # strangers may have put anything there
+                texts = [f"Nothing can be told of {table}: it is not as tabulate writes it, {type(error).__name__}: {error}."]
+        found.setdefault(dataset, []).extend(Finding(text, table, text.startswith(CLAIM)) for text in texts)
+    return found
+
+
+def comparisons(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
+    """Return what became of the claim, what speaks against it, and what the largest K of every column differs by."""
+    frame = frame[frame.metric.isin(HEADLINE)]
+    if frame.empty:
+        return []
+    cells = grouped(subject.study, column_names(subject.study, dataset))
+    smaller = next_smaller(cells)
+    frame = frame.assign(
+        verdict=frame.apply(verdict, axis=1),
+        step=[smaller.get((row.K, row.column)) == row.against for row in frame.itertuples()],
+    )
+    # the claim is of mixtures: the K categories of a clustering model are no components of a posterior
+    mixtures = {column for (_, column), runs in cells.items() if subject.study.runs[runs[0]].model not in CLUSTERING}
+    rows = frame[frame.column.isin(mixtures)]
+    texts, told = [], rows[:0]
+    if len(rows):
+        planned = {(metric, *pair) for metric in HEADLINE for pair in pairs(cells) if pair[2] in mixtures}
+        texts = [claim(rows, len(planned - set(zip(rows.metric, rows.K, rows.against, rows.column, strict=True))))]
+        texts += [text for metric in HEADLINE for text in counts(metric, rows[rows.metric == metric])]
+        worse = rows[rows.verdict == "worse"].sort_values("delta", ascending=False, kind="stable")
+        told = worse if len(worse) <= FEW else worse[:1]
+        head = f"The largest of {len(worse)} rises: " if len(worse) > FEW else ""
+        texts += [head + difference(row) for row in told.to_dict("records")]
+    return texts + _largest(frame[frame.metric == HEADLINE[-1]], set(told.index))
+
+
+def _largest(rows: pd.DataFrame, told: set[int]) -> list[str]:
+    """Return how every column's largest K differs from K = 1, or else the next smaller K: of many columns the extremes, if not `told`."""
+    rows = rows.sort_values(["K", "against"], ascending=[False, True], kind="stable").groupby("column", sort=False).head(1)
+    rows = rows.sort_values("delta", kind="stable")
+    heads = [""] * len(rows)
+    if (columns := len(rows)) > FEW:
+        rows, heads = rows.iloc[[0, -1]], [f"The {end} of {columns} columns: " for end in ("best", "worst")]
+    found = zip(rows.index, heads, rows.to_dict("records"), strict=True)
+    return [head + difference(row) for index, head, row in found if index not in told]
+
+
+def ways(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the rows of either way in which K is compared, as far as there are any, and once where both are the same rows."""
+    steps, to_one = rows[rows.step], rows[rows.against == 1]
+    found = {} if steps.equals(to_one) else {"steps from one K to the next": steps}
+    return {name: there for name, there in (found | {"comparisons with K = 1": to_one}).items() if len(there)}
+
+
+def claim(rows: pd.DataFrame, lost: int) -> str:
+    """Return what the comparisons say of the claim that is to be reproduced, of which `lost` could not be made."""
+    found, shown = set(rows.verdict), "better"
+    if "worse" in found:
+        said, shown = "is contradicted", "worse"
+    elif "better" not in found:
+        said = "is neither borne out nor contradicted"
+    else:
+        said = "is borne out in part, and nowhere contradicted," if "open" in found or lost else "is borne out"
+    shares = " and in ".join(f"{_share(there, shown)} {name}" for name, there in ways(rows).items())
+    missing = f" Of {len(rows) + lost} comparisons {lost} could not be made, and of these nothing is known." if lost else ""
+    return f"{CLAIM} {said} for the models trained here: {shown} in {shares}.{missing}"
+
+
+def counts(metric: str, rows: pd.DataFrame) -> list[str]:
+    """Return in how many steps from one K to the next, and comparisons with K = 1, a likelihood is better or worse."""
+    texts = []
+    for name, there in ways(rows).items():
+        worse, unclear = (int((there.verdict == which).sum()) for which in ("worse", "open"))
+        text = (
+            f"{metric}: better in {_share(there, 'better')} {name}, worse in {worse or 'none'}; differences"
+            f" {there.delta.min():+.3f} to {there.delta.max():+.3f} nats, Holm-adjusted p below {SIGNIFICANCE} where better or worse."
+        )
+        texts.append(
+            text + (f" In {unclear} no difference is shown, which does not mean that there is none." if unclear else "")
+        )
+    return texts
+
+
+def _share(rows: pd.DataFrame, which: str) -> str:
+    return f"{int((rows.verdict == which).sum()) or 'none'} of {len(rows)}"
+
+
+def difference(row: Mapping[str, Any]) -> str:
+    """Return one paired difference as a sentence."""
+    which = verdict(row)
+    # a fall is told as a positive number
+    sign, shown = (-1, ".3f") if which == "better" else (1, ".3f" if which == "worse" else "+.3f")
+    between = f"from K = {row['against']} to K = {row['K']}{marks(row['unreliable'], row['stopped_by_budget'])}"
+    said = {
+        "better": f"{row['metric']} falls by {-row['delta']:.3f} nats {between}",
+        "worse": f"{row['metric']} rises by {row['delta']:.3f} nats {between}",
+        "open": f"no difference of {row['metric']} is shown {between}: {row['delta']:+.3f} nats",
+    }[which]
+    facts = []
+    if not pd.isna(row["low"]):
+        low, high = sorted((sign * row["low"], sign * row["high"]))
+        facts.append(f"95 % interval over {row['points']} test points {low:{shown}} to {high:{shown}}")
+    if not pd.isna(row["p_adjusted"]):
+        facts.append(f"Holm-adjusted {probability(row['p_adjusted'])}")
+    if pd.isna(row["seed_low"]):
+        facts.append("one seed")
+    else:
+        low, high = sorted((sign * row["seed_low"], sign * row["seed_high"]))
+        over = "seed by seed" if row["seed_kind"] == "min-max" else row["seed_kind"]
+        facts.append(f"{over} {low:{shown}} to {high:{shown}}, {row['seeds']} seeds")
+    return f"{row['column']}: {said} ({'; '.join(facts)})."
+
+
+def ranking(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
+    """Return which cell is best, how sure that is, what it is worth against the control, and which marks warn of the rest."""
+    # likelihoods of different things do not compare, and have ranks of their own
+    names = column_names(subject.study, dataset)
+    measure = frame.column.map({name: MEASURES[subject.study.runs[run].likelihood.name] for run, name in names.items()})
+    texts = []
+    for metric in HEADLINE:
+        rows = frame[frame.metric == metric]
+        for _, group in rows.groupby(measure[rows.index], sort=False):
+            if len(group) > 1:
+                texts.append(best_ranked(metric, group))
+            if metric == HEADLINE[-1]:
+                texts += control(subject, dataset, group.iloc[0].to_dict())
+    rows = frame[frame.metric == HEADLINE[-1]].to_dict("records")
+    unreliable, stopped = (sum(row[mark] is True for row in rows) for mark in ("unreliable", "stopped_by_budget"))
+    if unreliable:
+        share = f"heavy-tailed importance weights at {100 * UNRELIABLE_SHARE:.0f} % of the test points or more"
+        texts.append(f"{HEADLINE[-1]} is unreliable (†) in {unreliable} of {len(rows)} cells: {share}.")
+    if stopped:
+        texts.append(
+            f"Training ended with its epochs, before it stopped improving (‡), in {stopped} of {len(rows)} cells: these compare at"
+            " equal epochs, not at convergence."
+        )
+    return texts
+
+
+def best_ranked(metric: str, group: pd.DataFrame) -> str:
+    """Return the first of a group of ranked cells as a sentence."""
+    row = group.iloc[0].to_dict()
+    ties = int((group["rank"] == 1).sum())
+    facts = []
+    if not pd.isna(row["rank_low"]):
+        low, high = row["rank_low"], row["rank_high"]
+        facts += [f"95 % interval of its rank over {row['points']} test points {low:.0f} to {high:.0f}"]
+        facts += [f"P(best) {row['probability_best']:.2f}"]
+    if pd.isna(row["seed_rank_low"]):
+        facts.append("one seed")
+    else:
+        low, high = row["seed_rank_low"], row["seed_rank_high"]
+        facts.append(f"rank seed by seed {low:.0f} to {high:.0f}, {row['seeds']} seeds")
+    where = f"{row['column']} with K = {row['K']} ranks first of {len(group)}"
+    tie = f", in a tie with {ties - 1} more" if ties > 1 else ""
+    value = f"{row['mean']:.3f} nats{marks(row['unreliable'], row['stopped_by_budget'])}"
+    return f"By {metric}, {where}{tie}: {value} ({'; '.join(facts)})."
+
+
+def control(subject: Subject, dataset: str, row: Mapping[str, Any]) -> list[str]:
+    """Return what the best cell is worth against the constant predictor, on the same test points."""
+    study = subject.study
+    runs = grouped(study, column_names(study, dataset))[row["K"], row["column"]]
+    constant = controls_of(study).get(runs[0])
+    try:
+        theirs = subject.pointwise(str(constant))["nll"]
+        metric = LIKELIHOODS[HEADLINE[-1]]
+        there = [run for run in runs if run in subject.present]
+        ours = np.stack([subject.pointwise(run)[metric] for run in there])
+        gain = paired(np.broadcast_to(theirs, ours.shape), ours)
+    except (Unreadable, KeyError, ValueError):
+        return []
+    cell = f"that best cell{marks(row['unreliable'], row['stopped_by_budget'])}"
+    return [
+        f"A constant predictor ({study.runs[constant].likelihood.name}) is at {theirs.mean():.3f} nats: {cell} is better by"
+        f" {gain.mean:.3f} nats (95 % interval over {len(theirs)} test points {gain.low:.3f} to {gain.high:.3f})."
+    ]
+
+
+def published(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
+    """Return ours beside what was published; single components, which have no order, are left to the table."""
+    rows = frame[(frame.status == COMPARED) & frame.ours.notna() & ~frame.metric.str.contains("_component_")]
+    if len(rows) <= FEW:
+        return [_beside(row) for row in rows.to_dict("records")]
+    return [
+        f"{metric}: {len(group)} published values have a counterpart here; ours less published is {group.difference.min():+.3f} to"
+        f" {group.difference.max():+.3f}, each with its interval over seeds and its budget in the table."
+        if len(group) > 1
+        else _beside(group.iloc[0].to_dict())
+        for metric, group in rows.groupby("metric", sort=False)
+    ]
+
+
+def _beside(row: Mapping[str, Any]) -> str:
+    spread = (
+        f"{row['low']:.3f} to {row['high']:.3f} over {row['seeds']:.0f} seeds"
+        if row["seeds"] > 1
+        else "one seed, so no interval"
+    )
+    where = f"{row['column']} with K = {row['K']:.0f}"
+    return (
+        f"{row['system']}: {row['metric']} published {row['published']}, ours ({where}) {row['ours']:.3f} ({spread}),"
+        f" {row['difference']:+.3f}, trained with {row['budget']}."
+    )
+
+
+def best(kind: str) -> Callable[[Subject, str, pd.DataFrame], list[str]]:
+    """Return a function that names the best cell of a table with its interval over seeds."""
+
+    def sentences(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
+        columns = [name for name in frame.columns if f"{name} seeds" in frame.columns]
+        texts = []
+        for metric, end in BEST[kind].items():
+            lines = frame[frame.metric == metric].to_dict("records")
+            found = [(line[name], line, name) for line in lines for name in columns if not pd.isna(line[name])]
+            if len(found) < 2:
+                continue
+            mean, line, name = (min if end == "min" else max)(found, key=lambda cell: cell[0])
+            end = "lowest" if end == "min" else "highest"
+            seeds = int(line[f"{name} seeds"])
+            spread = f"{line[f'{name} low']:.3f} to {line[f'{name} high']:.3f} over {seeds} seeds"
+            said = f"{metric} is {end} for {name} with K = {line['K']}: {mean:.3f} ({spread})."
+            texts.append(said if seeds > 1 else f"{metric}: the {end} cell has one seed, so no interval; see the table.")
+        return texts
+
+    return sentences
+
+
+SENTENCES = {"comparisons": comparisons, "ranking": ranking, "published": published, **{kind: best(kind) for kind in BEST}}
+"""By kind of table, what is told of it."""

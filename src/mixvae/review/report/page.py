@@ -1,0 +1,205 @@
+"""The report put together: everything that the template shows, and the template filled."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.resources
+import re
+import shlex
+from typing import Any
+
+import pandas as pd
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mixvae.provenance import ROOT
+from mixvae.review.audit.findings import FAILURE, WARNING, Findings
+from mixvae.review.audit.reading import Unreadable, read_rows
+from mixvae.review.audit.report import COUNTS, summary, verdict
+from mixvae.review.audit.subject import Subject
+from mixvae.review.lineage.cells import Values, read_values
+from mixvae.review.lineage.records import HOUR, Job, command_of, record_of
+from mixvae.review.report.cost import costs
+from mixvae.review.report.figures import figures
+from mixvae.review.report.findings import findings
+from mixvae.review.report.grids import shown
+from mixvae.summary.rendering import TITLES
+
+CAPTIONS = ROOT / "workflow/report"
+SHOWN = 300
+"""Findings of the audit, and rows of failures.csv and skipped.csv, that are shown; the files have all."""
+ALL = {
+    "paging": False,
+    "order": [],
+    "autoWidth": False,
+    "layout": {"topStart": "search", "topEnd": "info", "bottomStart": None, "bottomEnd": None},
+    "language": {
+        "search": "Filter:",
+        "searchPlaceholder": "words, in any column",
+        "info": "_TOTAL_ rows",
+        "infoEmpty": "no row",
+        "infoFiltered": "of _MAX_",
+        "zeroRecords": "No row has these words.",
+        "emptyTable": "No rows.",
+    },
+}
+"""Options of DataTables: rows stay in the table's own order until a column is clicked, and all are there to be linked to."""
+
+Jobs = dict[str, list[tuple[str, Job | None, list[str]]]]
+"""Of every run, data set and of the study, its jobs: rule, record and command."""
+
+
+def html(subject: Subject, audited: Findings) -> str:
+    """Return the report of a study.
+
+    Arguments:
+        subject: The study as the audit has read it.
+        audited: What the audit has found.
+    """
+    environment = Environment(
+        loader=PackageLoader("mixvae.review.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"number": number, "shell": shlex.join}
+    script, style = _library()
+    values, problem = _values(subject)
+    jobs = jobs_of(subject)
+    tables = shown(subject, values)
+    told = findings(subject)
+    pictures = figures(subject)
+    return environment.get_template("page.html").render(
+        study=subject.study,
+        script=Markup(script),
+        script_digest=_digest(script),
+        style=Markup(style),
+        options=ALL,
+        verdict=verdict(audited),
+        failed=bool(audited.of(FAILURE)),
+        counts=summary(audited),
+        columns=COUNTS,
+        failures=audited.of(FAILURE),
+        warnings=audited.of(WARNING),
+        most=SHOWN,
+        made=made(subject),
+        datasets=[
+            {
+                "name": name,
+                "info": info,
+                "findings": told.get(name, []),
+                "tables": [table for table in tables if table.dataset == name],
+                "figures": [figure for figure in pictures if figure.dataset == name],
+                "jobs": jobs[name],
+            }
+            for name, info in subject.study.datasets.items()
+        ],
+        titles=TITLES,
+        captions={kind: caption for kind in ("tables", "figures") for caption in [captions(kind)]},
+        lineages=[(table, lineage) for table in tables for lineage in table.lineages],
+        runs=runs(subject, jobs, values),
+        study_jobs=jobs[subject.study.name],
+        costs=costs(subject),
+        hour=HOUR,
+        missing=list(subject.missing.values()),
+        skipped=_rows(subject, "skipped.csv", ("combination", "reason")),
+        problem=problem,
+        citation=yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8")),
+    )
+
+
+def number(value: Any, digits: int = 1) -> str:
+    """Return a number as text, "" for what is none."""
+    return "" if value is None or pd.isna(value) else f"{value:,.{digits}f}"
+
+
+def captions(kind: str) -> dict[str, str]:
+    """Return what is shown by "tables" or "figures" of every kind, as Snakemake's own report says it."""
+    return {path.stem: path.read_text(encoding="utf-8").strip() for path in sorted((CAPTIONS / kind).glob("*.rst"))}
+
+
+def made(subject: Subject) -> dict[str, list[str]]:
+    """Return by what, where and when a study was made, each thing as often as it differs."""
+    found = [job for step in subject.steps if (job := record_of(subject, step))]
+    packages = [facts.get("packages") for facts in subject.facts.values()]
+    starts = sorted(job.start for job in found)
+    texts = {
+        "begun": starts[:1],
+        "last job": starts[-1:],
+        "commit": [f"{job.commit}{' with changes' if job.dirty else ''}" for job in found],
+        "code": [job.code for job in found],
+        "python": [str(facts.get("python")) for facts in subject.facts.values()],
+        "torch": [str(versions.get("torch")) for versions in packages if isinstance(versions, dict)],
+        "platform": [str(facts.get("platform")) for facts in subject.facts.values()],
+        "host": [job.host for job in found],
+        "device": [job.device for job in found],
+    }
+    return {name: list(dict.fromkeys(values)) for name, values in texts.items()}
+
+
+def jobs_of(subject: Subject) -> Jobs:
+    """Return the jobs of a study, by what they are of."""
+    jobs: Jobs = {}
+    for step in subject.steps:
+        jobs.setdefault(step.name, []).append((step.rule, record_of(subject, step), command_of(subject, step)))
+    return jobs
+
+
+def runs(subject: Subject, jobs: Jobs, values: Values) -> list[dict[str, Any]]:
+    """Return what is to be known of every run."""
+    rows = []
+    for run, spec in subject.study.runs.items():
+        trained = next(found for rule, found, _ in jobs[run] if rule == "train")
+        rows.append(
+            {
+                "run": run,
+                "spec": spec,
+                "jobs": jobs[run],
+                "missing": run in subject.missing,
+                "epochs": values.get("epochs", {}).get(run, (None,))[0],
+                "stopped": values.get("stopped_by_budget", {}).get(run, (0.0,))[0] == 1,
+                "seconds": trained.seconds if trained else None,
+                "memory": trained.peak_memory_mb if trained else None,
+                "host": trained.host if trained else "",
+            }
+        )
+    return rows
+
+
+def _values(subject: Subject) -> tuple[Values, str]:
+    """Return the values of metrics.csv, or none and why they cannot be read."""
+    try:
+        return read_values(subject), ""
+    except Unreadable as reason:
+        return {}, f"metrics.csv cannot be read: {reason}"
+
+
+def _rows(subject: Subject, name: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    try:
+        return read_rows(subject.folder / name, subject.results, columns)
+    except Unreadable as reason:
+        return [dict.fromkeys(columns, "") | {columns[0]: f"{name} cannot be read: {reason}"}]
+
+
+def _library() -> tuple[str, str]:
+    """Return DataTables as one inline module that takes up every table of class "data", and its style.
+
+    The bundle that itables ships is a module for import; its default export, DataTables, is called from its own end instead.
+    """
+    folder = importlib.resources.files("itables") / "html"
+    bundle = (folder / "dt_bundle.js").read_text(encoding="utf-8")
+    export = re.search(r"export\{[^}]*?(\w+) as default[^}]*\};?", bundle)
+    start = (
+        "const options = JSON.parse(document.getElementById('options').textContent);\n"
+        f"for (const table of document.querySelectorAll('table.data')) new {export[1]}(table, options);\n"
+    )
+    # within a script, "<!--" would make the browser look for a second end of it
+    script = (bundle[: export.start()] + bundle[export.end() :]).replace("<!--", "\\x3c!--") + start
+    return f"\n{script}", (folder / "dt_bundle.css").read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,226 @@
+"""Whether a run that was trained again is the one on record: the same bytes, or as near as another seed would be."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import ValidationError
+from scipy import stats
+
+from mixvae.errors import UserError, did_you_mean
+from mixvae.files import read_json, sha256
+from mixvae.provenance import verify_outputs
+from mixvae.review.audit.findings import printable
+from mixvae.review.audit.reading import Unreadable, locate, read_mapping, read_text
+from mixvae.study import AnyRun, parse_run_json
+from mixvae.study.steps import RUN_FILES, rules_of
+
+METRICS = ("elbo", "nll", "nll_miselbo", "nll_matched")
+LEVEL = 0.95
+CLOCK = "seconds"
+"""The column of history.csv that no two trainings share."""
+EXPLAINING = ("code_sha256", "python", "platform", "device")
+"""What a record says of code and machine that can change the bits; packages beside."""
+NAMED = 5
+"""Packages that a difference names."""
+
+
+class Judged(NamedTuple):
+    """One metric of the run: as on record, as found again, and the interval in which the latter must lie."""
+
+    metric: str
+    recorded: float
+    again: float
+    low: float
+    high: float
+
+    @property
+    def within(self) -> bool:
+        """Whether it does."""
+        return self.low <= self.again <= self.high
+
+
+def find_run(name: str, runs: Path) -> Path:
+    """Return the folder that `name` means: a path, a run's id, or the beginning of only one. Raises UserError."""
+    if not name:
+        raise UserError("RUN is empty; give a run's id, its beginning, or results/runs/<run>")
+    if len(Path(name).parts) > 1:
+        if not (Path(name) / "spec.json").is_file():
+            raise UserError(f"{name}: no run there (no spec.json); RUN is a run's id, its beginning, or results/runs/<run>")
+        return Path(name)
+    ids = sorted(path.parent.name for path in runs.glob("*/spec.json"))
+    found = [run for run in ids if run.startswith(name)]
+    if name in ids or len(found) == 1:
+        return runs / (name if name in ids else found[0])
+    if found:
+        raise UserError(f"{runs}: {len(found)} runs begin with {name!r}: {found[0]}, {found[1]}, ...; give more of the id")
+    raise UserError(f"{runs}: no run {name!r}{did_you_mean(name, ids)}")
+
+
+def verified_spec(run: Path) -> AnyRun:
+    """Return a run's spec once its files are those that its records say were made, of the spec that names it. Raises UserError."""
+    try:
+        spec = parse_run_json(read_text(run / "spec.json", _results(run)))
+        if spec.id != run.resolve().name:
+            raise UserError(f"{run / 'spec.json'}: the spec of run {spec.id}; the folder must have its name")
+        for rule in rules_of(spec):
+            path = run / f"provenance/{rule}.json"
+            if not path.is_file():
+                raise UserError(f"{path}: no such record, so the run is not finished; make ablation goes on with it")
+            facts = read_mapping(path, _results(run))
+            for name in facts["outputs"]:
+                if (run / Path(name).name).is_file():
+                    locate(run / Path(name).name, _results(run))
+            verify_outputs(path)
+            if not isinstance(facts["packages"], dict) or not isinstance(facts["device"], str):
+                raise UserError(f"{path}: not laid out as rule {rule} writes it; make audit says more")
+            if facts["spec"] != spec.model_dump(mode="json"):
+                raise UserError(f"{path}: the record is of another spec than spec.json")
+            for name, digest in facts["inputs"].items():
+                file = run / Path(name).name
+                if file.is_file() and sha256(locate(file, _results(run))) != digest:
+                    raise UserError(f"{file}: not what rule {rule} has read; delete {path} and run again")
+        if missing := _needed(spec) - _metrics(run).keys():
+            raise UserError(f"{run / 'likelihood.json'}: {min(missing)} is not there or no number; make audit says more")
+    except ValidationError as error:
+        raise UserError(f"{run / 'spec.json'}: no run's spec: {error.errors()[0]['msg']}") from None
+    except Unreadable as reason:
+        raise UserError(f"{run}: a file cannot be read ({reason}); make audit says more") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{run}: a record cannot be read ({type(error).__name__}: {error})") from None
+    return spec
+
+
+def _results(run: Path) -> Path:
+    """Return the folder that runs/ lies in, out of which nothing is read."""
+    return run.resolve().parents[1]
+
+
+def _needed(spec: AnyRun) -> set[str]:
+    return set(METRICS if spec.model != "constant" else METRICS[:-1])
+
+
+def verify_data(run: Path, data: Path) -> None:
+    """Check that the data are those that the run was trained on. Raises UserError."""
+    for name, expected in read_json(run / "provenance/train.json")["inputs"].items():
+        file = data / Path(name).name
+        found = sha256(file) if file.is_file() else "no file"
+        if found != expected:
+            raise UserError(f"{file}: not the data that {run.name} was trained on, sha256 expected {expected} found {found}")
+
+
+def siblings(run: Path) -> list[Path]:
+    """Return the finished runs beside `run`, itself among them, whose specs are its own but for the seed, ordered by seed.
+
+    Runs whose files are not those on record are left out.
+    """
+    found = []
+    own = read_mapping(run / "spec.json", _results(run)) | {"seed": None}
+    for path in run.parent.glob("*/spec.json"):
+        try:
+            spec = read_mapping(path, _results(run))
+            if spec | {"seed": None} == own:
+                verified_spec(path.parent)
+                found.append((spec["seed"], path.parent))
+        except (UserError, Unreadable, OSError, TypeError):
+            continue
+    return [path for _, path in sorted(found)]
+
+
+def same_files(run: Path, again: Path, spec: AnyRun) -> dict[str, bool]:
+    """Return by file whether both folders hold the same: bytes, but for the clock column of history.csv."""
+    files = [name for rule in rules_of(spec) for name in RUN_FILES[rule]]
+    return {name: _content(run / name) == _content(again / name) for name in files}
+
+
+def _content(path: Path) -> Any:
+    if path.name != "history.csv":
+        return sha256(path)
+    try:
+        rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
+        return [{name: value for name, value in row.items() if name != CLOCK} for row in rows]
+    except (csv.Error, ValueError):
+        return sha256(path)
+
+
+def prediction_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return where one more draw lies with probability LEVEL, given S >= 2 draws from the same normal distribution.
+
+    mean ± t sd √(1 + 1/S), with t the quantile of Student's distribution with S - 1 degrees of freedom.
+    """
+    count, mean = len(values), float(np.mean(values))
+    half = stats.t.ppf((1 + LEVEL) / 2, count - 1) * np.std(values, ddof=1) * math.sqrt(1 + 1 / count)
+    return mean - float(half), mean + float(half)
+
+
+def judge(run: Path, again: Path, seeds: Sequence[Path]) -> tuple[list[Judged], str]:
+    """Return every likelihood metric judged, and by what.
+
+    By the prediction interval of the recorded values of all seeds, where there are two or more. One seed has no spread; then by
+    the interval that the recorded value has over test points, which is wider. (The standard error of the paired differences would
+    be too strict: it knows of no other training, and on the demo study calls every second seed an outlier of the other.)
+
+    Arguments:
+        seeds: From `siblings`.
+    """
+    recorded, found = _metrics(run), _metrics(again)
+    names = [name for name in METRICS if name in recorded and name in found]
+    if len(seeds) > 1:
+        intervals = {name: prediction_interval([_metrics(seed)[name]["value"] for seed in seeds]) for name in names}
+        by = f"{LEVEL:.0%} prediction interval for one more seed, from the {len(seeds)} on record"
+    else:
+        z = float(stats.norm.ppf((1 + LEVEL) / 2))
+        intervals = {name: _around(recorded[name]["value"], z * (recorded[name]["stderr"] or 0.0)) for name in names}
+        by = f"{LEVEL:.0%} interval of the recorded value over test points, as there is no other seed to know the spread from"
+    return [Judged(name, recorded[name]["value"], found[name]["value"], *intervals[name]) for name in names], by
+
+
+def _around(value: float, half: float) -> tuple[float, float]:
+    return value - half, value + half
+
+
+def _metrics(run: Path) -> dict[str, dict[str, float]]:
+    """Return the likelihoods of a run that are numbers. Raises Unreadable."""
+    found = read_mapping(run / "likelihood.json", run.resolve().parent)["metrics"]
+    return {name: found[name] for name in METRICS if name in found and _are_numbers(found[name])}
+
+
+def _are_numbers(entry: Mapping[str, Any]) -> bool:
+    numbers = (entry["value"], 0.0 if entry["stderr"] is None else entry["stderr"])
+    return all(isinstance(number, int | float) and abs(number) <= sys.float_info.max for number in numbers)
+
+
+def differences(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> list[str]:
+    """Return what two records of a training say of code, packages and machine where they differ: what may explain other bytes."""
+    lines = [
+        f"{name}: {_short(recorded.get(name))} on record, {_short(again.get(name))} now"
+        for name in EXPLAINING
+        if recorded.get(name) != again.get(name)
+    ]
+    before, now = recorded["packages"], again["packages"]
+    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    if changed:
+        shown = ", ".join(f"{name} {before.get(name, 'none')} to {now.get(name, 'none')}" for name in changed[:NAMED])
+        lines.append(f"packages: {printable(shown)}" + (f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""))
+    return lines
+
+
+def _short(value: Any) -> str:
+    text = printable(value)
+    return text[:12] if len(text) == 64 else text
+
+
+def table(judged: Sequence[Judged]) -> list[str]:
+    """Return the judgement as lines of text."""
+    lines = [f"{'metric':12}{'recorded':>12}{'again':>12}{'difference':>12}   expected between"]
+    for row in judged:
+        numbers = f"{row.recorded:12.4f}{row.again:12.4f}{row.again - row.recorded:+12.2g}   {row.low:.4f} and {row.high:.4f}"
+        lines.append(f"{row.metric:12}{numbers}{'' if row.within else '   OUTSIDE'}")
+    return lines

@@ -1,0 +1,22 @@
+"""What a config says: runs, data sets, and the steps of the DAG. Imports neither torch nor numpy nor pandas."""
+
+from mixvae.errors import UserError
+from mixvae.study.catalogue import DatasetInfo, catalogue
+from mixvae.study.config import Expansion, Study, expand, find_config, load
+from mixvae.study.run import AnyRun, Constant, MixtureVAE, parse_run, parse_run_json
+
+__all__ = [
+    "AnyRun",
+    "Constant",
+    "DatasetInfo",
+    "Expansion",
+    "MixtureVAE",
+    "Study",
+    "UserError",
+    "catalogue",
+    "expand",
+    "find_config",
+    "load",
+    "parse_run",
+    "parse_run_json",
+]

@@ -1,0 +1,42 @@
+"""The command of every job, as the rules of the workflow have it: from the study alone, so that nobody has to trust a record's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mixvae.study.catalogue import DatasetInfo
+from mixvae.study.own_data import without_source
+from mixvae.study.run import AnyRun
+from mixvae.study.steps import Step
+
+RESULTS = Path("results")
+"""As seen from the repository's root, where commands are to be given."""
+
+
+def command(step: Step, spec: AnyRun | None, info: DatasetInfo | None, gpu: bool, holes: bool) -> list[str]:
+    """Return the command that does a job again, [] for rule study, which Snakemake does itself.
+
+    Arguments:
+        spec: Of the run that it is of, if any.
+        info: Of the data set that it is of, if any.
+        gpu: Whether to compute on a GPU.
+        holes: Whether some of the study's runs are missing.
+    """
+    match step.rule:
+        case "download":
+            own = without_source(info) if info.reader and len(info.files) == 1 else ""
+            options = ["--dataset", step.name, "--folder", f"{RESULTS}/datasets/{step.name}", f"--info={own}"]
+        case "prepare":
+            options = ["--dataset", step.name, "--folder", f"{RESULTS}/datasets/{step.name}"]
+        case "train" | "evaluate" | "latents":
+            run, data = ["--run", f"{RESULTS}/runs/{step.name}"], ["--data", f"{RESULTS}/datasets/{spec.dataset}"]
+            options = ["--spec", spec.canonical(), *data, *run] if step.rule == "train" else [*run, *data]
+            options += ["--gpu", str(int(gpu))] if step.rule != "latents" else []
+        case "tabulate":
+            options = ["--study", f"{RESULTS}/{step.name}/study.json", "--runs", f"{RESULTS}/runs"]
+            options += ["--allow-missing"] if holes else []
+        case "figures":
+            options = ["--study", f"{RESULTS}/{step.name}/study.json", "--results", str(RESULTS)]
+        case _:
+            return []
+    return ["python", f"scripts/{step.rule}.py", *options]

@@ -1,0 +1,255 @@
+"""Study: one YAML file in config/, expanded into runs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from mixvae.errors import UserError, did_you_mean
+from mixvae.study.base import Frozen
+from mixvae.study.catalogue import PATH, DatasetInfo, catalogue
+from mixvae.study.explain import explain, key_path
+from mixvae.study.own_data import is_own, resolve, without_source
+from mixvae.study.run import MODELS, AnyRun, Constant, parse_run
+
+OWN_DATA_CACHE = Path("results/datasets/.own.json")
+"""Checksums of the user's own files, so that not every job reads them again."""
+RESERVED = ("runs", "datasets", "reference")
+FOLDER = PATH.parent
+"""Where studies are looked for that another one includes."""
+
+
+class Study(Frozen):
+    """A named set of runs.
+
+    Every key of a block of `runs` may be a list: the block stands for all combinations of its lists. `include` names other
+    studies whose runs are part of this one.
+    """
+
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
+    description: str = ""
+    data_mirror: str | None = None
+    gpu: Literal[0, 1] = 0
+    include: list[str] = Field([])
+    runs: list[dict[str, Any]] = Field([])
+
+    @model_validator(mode="after")
+    def _has_runs(self) -> Study:
+        if not self.runs and not self.include:
+            raise ValueError("a study needs runs, or studies to include")
+        return self
+
+
+class Expansion(NamedTuple):
+    """The runs of a study by id, controls included, the combinations left out as (combination, reason), and the data sets.
+
+    `own` names those data sets that are the user's own files.
+    """
+
+    study: Study
+    runs: dict[str, AnyRun]
+    skipped: list[tuple[dict[str, Any], str]]
+    datasets: dict[str, DatasetInfo]
+    own: frozenset[str]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, but a key written twice is an error instead of the last one winning."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} cannot be a key", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands here twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def find_config(name: str, folder: Path) -> Path:
+    """Return the config file that `name` means: a path, or the name of a file in `folder`. Raises UserError."""
+    if not name:
+        raise UserError("STUDY is empty; give a name in config/ or a path")
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.parent != Path():
+        if path.is_file():
+            return path
+        raise UserError(f"{path}: no such config file; STUDY is a name in {folder.name}/ or a path")
+    path = folder / f"{name}.yaml"
+    if path.is_file() and name != "datasets":
+        return path
+    studies = sorted(p.stem for p in folder.glob("*.yaml") if p.stem != "datasets")
+    raise UserError(f"{folder.name}/{name}.yaml: no study {name!r}{did_you_mean(name, studies)}")
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse a config file; raises UserError with the line and column of what could not be read."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise UserError(f"{path}: {place}{error.problem or error.context}; the YAML cannot be read") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a readable YAML file: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
+def expand(config: Any, source: str) -> Expansion:
+    """Validate a parsed config and expand it into runs.
+
+    Arguments:
+        config: The mapping read from YAML.
+        source: What to call it in messages, usually the file's path.
+
+    Raises UserError on the first thing that is wrong.
+    """
+    if config is None:
+        raise UserError(f"{source}: the file is empty; expected keys {', '.join(Study.model_fields)}")
+    if not isinstance(config, dict):
+        raise UserError(f"{source}: expected keys {', '.join(Study.model_fields)} at the top, found {config!r}")
+    try:
+        study = Study.model_validate(dict(config))
+    except ValidationError as error:
+        raise UserError(f"{source}: {explain(error, [Study])}") from None
+    if study.study in RESERVED:
+        raise UserError(f"{source}: study: {study.study!r} is a folder of results/ already; choose another name")
+    runs: dict[str, AnyRun] = {}
+    skipped: list[tuple[dict[str, Any], str]] = []
+    datasets: dict[str, DatasetInfo] = {}
+    for file, number, block in _blocks(study, source):
+        for combination, axes in _combinations(block, file, number):
+            where = f"{file}: {_where(number, 'dataset', axes)}"
+            combination, info = _with_data(combination, where, study.data_mirror)
+            spec = _parse(combination, axes, file, number)
+            if reason := spec.skip_reason(info):
+                skipped.append((combination, reason))
+            else:
+                _add(runs, spec)
+                datasets[spec.dataset] = info
+    if not runs:
+        raise UserError(f"{source}: runs: no combination makes sense; the first was left out because {skipped[0][1]}")
+    for spec in list(runs.values()):
+        if spec.likelihood.name != "density":
+            likelihood = {"name": "nb"} if spec.likelihood.name == "zinb" else spec.likelihood
+            _add(runs, Constant(model="constant", dataset=spec.dataset, data=spec.data, likelihood=likelihood))
+    own = frozenset(spec.dataset for spec in runs.values() if spec.data)
+    return Expansion(study, runs, skipped, dict(sorted(datasets.items())), own)
+
+
+def _blocks(study: Study, source: str, above: tuple[str, ...] = ()):
+    """Yield (file, number, block) of every block of `runs`, those of the included studies first."""
+    for name in study.include:
+        if name in above:
+            raise UserError(f"{source}: include: {' includes '.join((*above[above.index(name) :], name))}; remove one")
+        try:
+            path = find_config(name, FOLDER)
+            content = read_yaml(path)
+        except UserError as error:
+            raise UserError(f"{source}: include: {error}") from None
+        if content is None:
+            raise UserError(f"{source}: include: {path} is empty")
+        try:
+            included = Study.model_validate(content)
+        except ValidationError as error:
+            raise UserError(f"{path}: {explain(error, [Study])}; {source} includes it") from None
+        yield from _blocks(included, str(path), (*above, name))
+    yield from ((source, number, block) for number, block in enumerate(study.runs))
+
+
+def _with_data(combination: dict[str, Any], where: str, mirror: str | None) -> tuple[dict[str, Any], DatasetInfo | None]:
+    """Return the combination with its data set's name, and what is known of it; the user's own file is looked at."""
+    value = combination.get("dataset")
+    if "data" in combination:
+        raise UserError(f"{where}: the key 'data' is not for a config; write dataset: path or dataset: {{path: ...}}")
+    if is_own(value):
+        try:
+            name, data, info = resolve(value, mirror or os.environ.get("MIXVAE_DATA"), OWN_DATA_CACHE)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        return {**combination, "dataset": name, "data": data.model_dump(mode="json")}, info
+    if isinstance(value, str) and value not in catalogue():
+        raise UserError(
+            f"{where}: unknown data set {value!r}{did_you_mean(value, catalogue())}; or give the path of an .npz or .h5ad"
+        )
+    return combination, catalogue().get(value) if isinstance(value, str) else None
+
+
+def load(path: Path) -> Expansion:
+    """Read, validate and expand a config file. Raises UserError."""
+    expansion = expand(read_yaml(path), str(path))
+    mirror = expansion.study.data_mirror
+    # here and not in `expand`, since a cluster's compute nodes need not see the mirror
+    if mirror and "://" not in mirror and not Path(mirror).is_dir():
+        raise UserError(f"{path}: data_mirror: {mirror}: no such folder; correct or remove it")
+    return expansion
+
+
+def _add(runs: dict[str, AnyRun], spec: AnyRun) -> None:
+    if runs.setdefault(spec.id, spec) != spec:
+        raise UserError(f"two different runs share the id {spec.id}; change any hyperparameter of one of them")
+
+
+def _combinations(block: dict[str, Any], source: str, number: int):
+    """Yield (combination, axes), where axes tells which element of each list was taken."""
+    axes = {key: value for key, value in block.items() if isinstance(value, list)}
+    for key, values in axes.items():
+        if not values:
+            raise UserError(f"{source}: {key_path(('runs', number, key))}: found []; an empty list names no run")
+    for indices in itertools.product(*(range(len(values)) for values in axes.values())):
+        taken = dict(zip(axes, indices, strict=True))
+        yield {key: axes[key][taken[key]] if key in taken else value for key, value in block.items()}, taken
+
+
+def _where(number: int, key: str, axes: dict[str, int]) -> str:
+    return key_path(("runs", number, key, axes[key]) if key in axes else ("runs", number, key))
+
+
+def _parse(combination: dict[str, Any], axes: dict[str, int], source: str, number: int) -> AnyRun:
+    model = combination.get("model", "vae")
+    if not isinstance(model, str) or model not in MODELS:
+        raise UserError(f"{source}: {_where(number, 'model', axes)}: unknown model {model!r}{did_you_mean(model, MODELS)}")
+    try:
+        return parse_run({"model": model, **combination})
+    except ValidationError as error:
+        text = explain(error, [MODELS[model]], ("runs", number))
+        # name the element of the list that was at fault, not the whole axis
+        for key in axes:
+            plain = key_path(("runs", number, key))
+            if text.startswith((f"{plain}:", f"{plain}.")):
+                text = _where(number, key, axes) + text.removeprefix(plain)
+        raise UserError(f"{source}: {text}") from None
+
+
+def listing(expansion: Expansion) -> str:
+    """Return the content of results/<study>/study.json: what the study consists of, for the rules that look at it as a whole.
+
+    Where the user's own files lie is not in it: moving one makes no new tables.
+    """
+    skipped = [{"combination": json.dumps(combination), "reason": reason} for combination, reason in expansion.skipped]
+    runs = {run: spec.model_dump(mode="json") for run, spec in expansion.runs.items()}
+    datasets = {
+        name: json.loads(without_source(info)) if name in expansion.own else info.model_dump(mode="json")
+        for name, info in expansion.datasets.items()
+    }
+    return json.dumps({"study": expansion.study.study, "runs": runs, "skipped": skipped, "datasets": datasets}, indent=1)
+
+
+def describe(expansion: Expansion) -> str:
+    """Return one line that counts what a study holds."""
+    controls = sum(spec.model == "constant" for spec in expansion.runs.values())
+    models = len(expansion.runs) - controls
+    names = ", ".join(expansion.datasets)
+    return f"study {expansion.study.study}: {models} runs and {controls} controls on {names}; {len(expansion.skipped)} skipped"

@@ -1,0 +1,196 @@
+"""Data sets that a user brings along: a path in a config, turned into a catalogue entry."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from mixvae.errors import UserError, did_you_mean
+from mixvae.files import canonical_json, sha256, write_json
+from mixvae.study.base import Frozen, Sizes
+from mixvae.study.catalogue import DatasetInfo, RawFile, ReaderOptions, Splits
+from mixvae.study.explain import explain
+
+FORMATS = {".npz": "npz", ".h5ad": "h5ad"}
+SOURCES_VARIABLE = "MIXVAE_OWN_DATA"
+"""Environment variable with the paths of own data by name: where a file lies is no parameter of a rule, or moving it would
+train every run again."""
+BINARISATION = "dynamic for training, fixed (numpy seed 777) for validation and test"
+CACHE_VERSION = 1
+"""To be raised when the readers of own data see something else in the same file."""
+
+
+class OwnData(Frozen):
+    """What identifies a user's own data in a run's spec: its bytes and how they are read, not where they lie."""
+
+    sha256: str
+    format: Literal["npz", "h5ad"]
+    keys: dict[str, str] = Field({})
+    label: str | None = None
+    genes: int | None = None
+
+
+class OwnFile(Frozen):
+    """A data set in a config that is a file.
+
+    keys: For .npz, the file's array for each of x, y, x_train, y_train, ... that is named differently there.
+    label: For .h5ad, the column of obs that holds the labels; null for no labels.
+    genes: For .h5ad, keep that many genes, those most variable among the training cells.
+    """
+
+    path: Annotated[str, Field(pattern=r"\.(npz|h5ad)$")]
+    keys: dict[str, str] = Field({})
+    label: str | None = None
+    genes: Annotated[int, Field(gt=0)] | None = None
+
+
+class Facts(Frozen):
+    """What a look at the file finds out."""
+
+    sha256: str
+    kind: Literal["grey_image", "colour_image", "counts"]
+    shape: Sizes
+    classes: int
+    splits: Splits
+
+
+def is_own(value: Any) -> bool:
+    """Return whether `dataset: value` in a config means a file and not a name in the catalogue."""
+    return isinstance(value, dict) or (isinstance(value, str) and value.endswith(tuple(FORMATS)))
+
+
+def resolve(value: str | dict[str, Any], mirror: str | None, cache: Path) -> tuple[str, OwnData, DatasetInfo]:
+    """Return the name, the identity and the catalogue entry of the file that a config's `dataset` names.
+
+    The file is read, and checked from end to end, unless `cache` knows it by path, size and age.
+
+    Arguments:
+        value: A path, or a mapping with the keys of OwnFile; a relative path starts in the working directory or in `mirror`.
+        mirror: The study's data mirror; a URL is no place for own data.
+        cache: A JSON file, made when absent.
+
+    Raises UserError with one line on the first thing that is wrong.
+    """
+    own = _parse(value)
+    path = _find(own.path, mirror)
+    extension = FORMATS[path.suffix]
+    options = ReaderOptions(keys=own.keys, label=own.label)
+    unlabelled = isinstance(value, dict) and "label" in value and own.label is None
+    facts = _facts(path, extension, options, unlabelled, own.genes, cache)
+    identity = OwnData(sha256=facts.sha256, format=extension, keys=own.keys, label=own.label, genes=own.genes)
+    digest = hashlib.sha256(canonical_json(identity.model_dump(mode="json")).encode()).hexdigest()[:8]
+    stem = re.sub(r"[^A-Za-z0-9_]+", "_", path.stem).strip("_")[:40] or "data"
+    info = DatasetInfo(
+        title=f"{path.name}, supplied by the user",
+        kind=facts.kind,
+        shape=facts.shape if own.genes is None else (own.genes,),
+        levels=255 if extension == "npz" else None,
+        classes=facts.classes,
+        genes=own.genes,
+        binarisation=BINARISATION if facts.kind == "grey_image" else None,
+        splits=facts.splits,
+        files={f"data{path.suffix}": RawFile(sha256=facts.sha256, sources=[str(path)])},
+        reader=f"own_{extension}",
+        options=options,
+        licence="supplied by the user",
+        citation="supplied by the user",
+    )
+    return f"{stem}-{digest}", identity, info
+
+
+def source_of(info: DatasetInfo) -> str:
+    """Return the path of a user's own file."""
+    (file,) = info.files.values()
+    return file.sources[0]
+
+
+def without_source(info: DatasetInfo) -> str:
+    """Return own data's entry as canonical JSON that does not say where the file lies."""
+    ((name, file),) = info.files.items()
+    return canonical_json(
+        info.model_copy(update={"files": {name: RawFile(sha256=file.sha256)}}).model_dump(mode="json", exclude_defaults=True)
+    )
+
+
+def with_source(info: DatasetInfo, path: str | None) -> DatasetInfo:
+    """Return own data's entry with the path put back; unchanged without one."""
+    if path is None:
+        return info
+    ((name, file),) = info.files.items()
+    return info.model_copy(update={"files": {name: RawFile(sha256=file.sha256, sources=[path])}})
+
+
+def _parse(value: str | dict[str, Any]) -> OwnFile:
+    try:
+        own = OwnFile.model_validate({"path": value} if isinstance(value, str) else dict(value))
+    except ValidationError as error:
+        raise UserError(explain(error, [OwnFile])) from None
+    foreign = ("label", "genes") if own.path.endswith(".npz") else ("keys",)
+    for key in foreign:
+        if isinstance(value, dict) and key in value:
+            raise UserError(f"{own.path}: {key} does not belong to a {Path(own.path).suffix} file; remove it")
+    return own
+
+
+def _find(name: str, mirror: str | None) -> Path:
+    places = [Path.cwd()] + ([Path(mirror)] if mirror and "://" not in mirror else [])
+    candidates = [(place / Path(name).expanduser()).absolute() for place in places]
+    for path in candidates:
+        if path.is_file():
+            return path
+    beside = {file.name for path in candidates if path.parent.is_dir() for file in path.parent.glob("*") if is_own(file.name)}
+    looked = " or ".join(dict.fromkeys(str(path) for path in candidates))
+    hint = did_you_mean(Path(name).name, sorted(beside)) if 0 < len(beside) <= 20 else ""
+    hint = hint or "; correct the path, or set data_mirror or MIXVAE_DATA to the folder that it starts from"
+    raise UserError(f"{name}: no such file, looked for {looked}{hint}")
+
+
+def _facts(path: Path, extension: str, options: ReaderOptions, unlabelled: bool, genes: int | None, cache: Path) -> Facts:
+    """Return what is known of a file, from `cache` if it knows the file as it is now."""
+    status = path.stat()
+    key = canonical_json([str(path), options.model_dump(mode="json"), unlabelled, genes])
+    state = [CACHE_VERSION, status.st_size, status.st_mtime_ns]
+    entry = _read_cache(cache).get(key)
+    if isinstance(entry, dict) and entry.get("state") == state:
+        with contextlib.suppress(ValidationError):
+            return Facts.model_validate(entry.get("facts"))
+    facts = _look(path, extension, options, unlabelled, genes)
+    # Jobs that start together each write back what they read: an entry may get lost, and is made again.
+    with contextlib.suppress(OSError):
+        write_json(cache, _read_cache(cache) | {key: {"state": state, "facts": facts.model_dump(mode="json")}})
+    return facts
+
+
+def _look(path: Path, extension: str, options: ReaderOptions, unlabelled: bool, genes: int | None) -> Facts:
+    # The reader that the job will use, and the one import upwards: so a file that passes here can be read there. It brings
+    # numpy, or anndata, along.
+    from importlib import import_module
+
+    reader = import_module(f"mixvae.data.own_{extension}")
+    if extension == "h5ad" and options.label is None and not unlabelled:
+        raise UserError(f"{path}: which column of obs holds the labels? {reader.candidates(path)}")
+    digest, arrays = sha256(path), reader.read(path, options)
+    if genes is not None and genes > arrays.x.shape[1]:
+        raise UserError(f"{path}: genes: {genes} to keep, but the file has {arrays.x.shape[1]}; lower or remove genes")
+    return Facts(
+        sha256=digest,
+        kind="counts" if extension == "h5ad" else {1: "grey_image", 3: "colour_image"}[arrays.x.shape[1]],
+        shape=arrays.x.shape[1:],
+        classes=len(arrays.label_names),
+        splits=Splits(**{part: len(indices) for part, indices in arrays.parts.items()}),
+    )
+
+
+def _read_cache(cache: Path) -> dict[str, Any]:
+    """Return the cache's content, nothing for one that is absent or damaged."""
+    try:
+        content = json.loads(cache.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

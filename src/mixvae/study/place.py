@@ -1,0 +1,44 @@
+"""Where a study's results lie, by what its user calls it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from mixvae.errors import UserError
+from mixvae.study.config import Expansion, find_config, load
+
+RESULTS, CONFIGS = Path("results"), Path("config")
+
+
+def find_results(name: str) -> tuple[Path, Expansion | None]:
+    """Return the folder of a study's results, and its config where there is one.
+
+    Arguments:
+        name: results/<study>, a name in config/ or the path of a config.
+
+    Raises UserError, also for a folder that is a link to elsewhere: what is written beside the results must stay among them.
+    """
+    folder, expansion = _find(name)
+    if Path(os.path.realpath(folder)).parent != Path(os.path.realpath(folder.parent)):
+        raise UserError(f"{folder}: a link that leads out of {folder.parent}; give the folder itself")
+    return folder, expansion
+
+
+def _find(name: str) -> tuple[Path, Expansion | None]:
+    folder = Path(name)
+    if folder.suffix in (".yaml", ".yml") or not folder.is_dir():
+        expansion = load(find_config(name, CONFIGS))
+        folder = RESULTS / expansion.study.study
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no results of study {expansion.study.study}; make ablation STUDY={name} makes them")
+        return folder, expansion
+    folder = folder.absolute().relative_to(Path.cwd()) if folder.absolute().is_relative_to(Path.cwd()) else folder.absolute()
+    config = CONFIGS / f"{folder.name}.yaml"
+    try:
+        expansion = load(config) if config.is_file() else None
+    except UserError as error:
+        print(f"warning: {error}; the runs are taken from study.json alone", file=sys.stderr)
+        return folder, None
+    return folder, expansion if expansion and expansion.study.study == folder.name else None

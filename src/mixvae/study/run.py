@@ -1,0 +1,278 @@
+"""RunSpec: everything one run depends on, and the id that follows from it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
+
+from mixvae.errors import UserError
+from mixvae.files import canonical_json
+from mixvae.study.base import Frozen, PositiveReal, Real, named
+from mixvae.study.catalogue import DatasetInfo
+from mixvae.study.layers import feature_shapes
+from mixvae.study.own_data import OwnData
+from mixvae.study.parts import (
+    LIKELIHOOD_KINDS,
+    MLP,
+    ConditionalPrior,
+    Count,
+    Decoder,
+    DenseNetwork,
+    Density,
+    Encoder,
+    Evaluation,
+    Flow,
+    Gaussian,
+    Likelihood,
+    NoFlow,
+    Prior,
+    StandardPrior,
+    Training,
+)
+
+
+class _Run(Frozen):
+    dataset: str
+    data: OwnData | None = None
+    likelihood: Likelihood
+    K: Count = 1
+    seed: Annotated[int, Field(ge=0)] = 0
+    threads: Count = 1
+
+    @property
+    def id(self) -> str:
+        """Readable slug and 8 hex digits of the sha256 of the canonical spec."""
+        digest = hashlib.sha256(self.canonical().encode()).hexdigest()[:8]
+        dataset = re.sub(r"[^A-Za-z0-9_]+", "_", self.dataset)
+        return f"{dataset}-{self.model}-K{self.K}-{self.prior.name}-{self.flow.name}-s{self.seed}-{digest}"
+
+    def canonical(self) -> str:
+        """Return the canonical JSON text of the spec, defaults spelt out."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    def skip_reason(self, dataset: DatasetInfo) -> str | None:
+        """Return why this combination makes no sense, or None when it does."""
+        if dataset.kind not in LIKELIHOOD_KINDS[self.likelihood.name]:
+            return f"likelihood {self.likelihood.name} does not fit {self.dataset}, whose kind is {dataset.kind}"
+        return None
+
+
+class _Trained(_Run):
+    """What every model with a latent space has."""
+
+    latent: Count = 40
+    encoder: DenseNetwork = MLP()
+    decoder: DenseNetwork = MLP()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+
+    def skip_reason(self, dataset: DatasetInfo) -> str | None:
+        image = dataset.kind in ("grey_image", "colour_image")
+        for role in ("encoder", "lower", "decoder"):
+            network = getattr(self, role, MLP())
+            if network.name != "mlp" and not image:
+                return f"a {network.name} {role} needs images, and {self.dataset} holds {dataset.kind}"
+            if network.name in ("conv", "deconv"):
+                try:
+                    feature_shapes(dataset.shape, network.layers)
+                except UserError as error:
+                    return f"{role}.{error}"
+        if self.training.flip and not image:
+            return f"training.flip mirrors images, and {self.dataset} holds {dataset.kind}"
+        if self.decoder.name == "pixelcnn" and self.likelihood.name != "bernoulli":
+            return (
+                f"the pixelcnn decoder gives one logit per pixel, so it takes likelihood bernoulli, not {self.likelihood.name}"
+            )
+        return super().skip_reason(dataset)
+
+
+class _Mixture(_Trained):
+    """What posteriors that are mixtures of K encoders share: any prior and flow."""
+
+    K: Annotated[int, Field(ge=1, le=1000)]
+    prior: Prior = StandardPrior()
+    flow: Flow = NoFlow()
+    encoder: Encoder = MLP()
+    decoder: Decoder = MLP()
+
+    @model_validator(mode="after")
+    def _flow_is_wide_enough(self) -> _Mixture:
+        if self.flow.name == "iaf" and min(self.flow.hidden, default=0) < self.latent - 1:
+            raise ValueError(
+                f"flow.hidden: {list(self.flow.hidden)} is too narrow for latent: {self.latent}; a MADE needs at least {self.latent - 1}"
+            )
+        return self
+
+    def skip_reason(self, dataset: DatasetInfo) -> str | None:
+        if self.flow.name != "none" and self.latent < 2:
+            return f"flow {self.flow.name} needs at least two latent dimensions"
+        return super().skip_reason(dataset)
+
+
+class MixtureVAE(_Mixture):
+    """A VAE with K encoders whose mixture is the posterior (Kviman et al., 2023)."""
+
+    model: Literal["vae"] = "vae"
+
+
+class HierarchicalVAE(_Mixture):
+    """Two stochastic layers with K encoders, the mixture being over both (Kviman et al., 2023; Tomczak & Welling, 2018).
+
+    `latent` is the dimension of z1, next to the data, and `latent_top` that of z2, which has the prior; the flow acts on z1.
+    `encoder` is q(z2|x), `lower` the part of q(z1|x,z2) that reads x, `joint` the width of its joint layer and
+    `conditional` the network of p(z1|z2).
+    """
+
+    model: Literal["hvae"]
+    latent_top: Count = 40
+    lower: Encoder = MLP(hidden=(300,))
+    joint: Count = 300
+    conditional: DenseNetwork = MLP()
+
+    @model_validator(mode="after")
+    def _decoder_takes_two_codes(self) -> HierarchicalVAE:
+        if self.decoder.name == "deconv":
+            raise ValueError("decoder: deconv takes one code; a hierarchical model has mlp or pixelcnn")
+        if self.decoder.name == "mlp" and not self.decoder.hidden:
+            raise ValueError("decoder.hidden: [] leaves no layer in which z1 and z2 meet; give at least one width")
+        return self
+
+
+class _ClosedForm(_Trained):
+    """What models share whose objective has KLs in closed form: no flow, and no bound of several samples."""
+
+    flow: Annotated[NoFlow, BeforeValidator(named)] = NoFlow()
+
+    @model_validator(mode="after")
+    def _one_sample(self) -> _ClosedForm:
+        if self.training.samples > 1:
+            raise ValueError(
+                f"training.samples: {self.training.samples} makes an IWAE of vae and hvae only; {self.model} takes 1"
+            )
+        return self
+
+
+class MVAE(_ClosedForm):
+    """K encoders and K decoders whose weighted sum is the output (Ye & Bors, "Mixtures of Variational Autoencoders").
+
+    `a0` is the concentration of the Dirichlet prior of the weights, `beta` the weight of dHSIC, taken over all K codes
+    jointly or summed over all pairs.
+    """
+
+    model: Literal["mvae"]
+    K: Annotated[int, Field(ge=1, le=100)]
+    prior: Annotated[StandardPrior, BeforeValidator(named)] = StandardPrior()
+    likelihood: Annotated[Gaussian, BeforeValidator(named)] = Gaussian(name="gaussian")
+    latent: Count = 20
+    encoder: Encoder = MLP(hidden=(500, 500), activation="relu")
+    decoder: Decoder = MLP(hidden=(500, 500), activation="relu")
+    a0: PositiveReal = 1.0
+    beta: Annotated[Real, Field(ge=0)] = 1.0
+    dependence: Literal["joint", "pairs"] = "joint"
+
+    @model_validator(mode="after")
+    def _decoders_are_independent_of_x(self) -> MVAE:
+        if self.decoder.name == "pixelcnn":
+            raise ValueError("decoder: pixelcnn cannot be summed over components; mvae has mlp or deconv")
+        return self
+
+
+class CPVAE(_ClosedForm):
+    """A VAE with K categories, each with a Gaussian prior of its own (Lavda et al., "Improving VAE generations of multimodal data").
+
+    `temperature` is that of the Gumbel-softmax in training.
+    """
+
+    model: Literal["cpvae"]
+    K: Count
+    prior: Annotated[ConditionalPrior, BeforeValidator(named)] = ConditionalPrior()
+    temperature: PositiveReal = 0.5
+
+
+class GMVAE(_ClosedForm):
+    """K clusters whose Gaussians in z are made from a second code w (Dilokthanakul et al., 2016).
+
+    `latent_w` is the dimension of w, `mixture` the network from w to the K Gaussians, `free_nats` the
+    cut-off below which the categories' KL is not pushed further.
+    """
+
+    model: Literal["gmvae"]
+    K: Count
+    prior: Annotated[ConditionalPrior, BeforeValidator(named)] = ConditionalPrior()
+    latent_w: Count = 20
+    mixture: DenseNetwork = MLP(hidden=(100,))
+    free_nats: Annotated[Real, Field(ge=0)] = 0.0
+
+
+class ShuGMVAE(_ClosedForm):
+    """K clusters with a Gaussian each and q(y|x) q(z|x,y), the sum over y taken exactly (Shu, 2016)."""
+
+    model: Literal["gmvae_shu"]
+    K: Count
+    prior: Annotated[ConditionalPrior, BeforeValidator(named)] = ConditionalPrior()
+
+
+class Toy(_Run):
+    """K Gaussians, or one under a flow, fitted to a two-dimensional density (Kviman et al., 2023)."""
+
+    model: Literal["toy"]
+    K: Annotated[int, Field(ge=1, le=1000)]
+    likelihood: Annotated[Density, BeforeValidator(named)] = Density()
+    prior: Annotated[StandardPrior, BeforeValidator(named)] = StandardPrior()
+    flow: Flow = NoFlow()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+
+
+class Constant(_Run):
+    """The control: a predictor that ignores its input, fitted in closed form."""
+
+    model: Literal["constant"]
+    K: Literal[1] = 1
+    prior: Annotated[StandardPrior, BeforeValidator(named)] = StandardPrior()
+    flow: Annotated[NoFlow, BeforeValidator(named)] = NoFlow()
+
+
+MODELS = {
+    "vae": MixtureVAE,
+    "hvae": HierarchicalVAE,
+    "mvae": MVAE,
+    "cpvae": CPVAE,
+    "gmvae": GMVAE,
+    "gmvae_shu": ShuGMVAE,
+    "toy": Toy,
+    "constant": Constant,
+}
+AnyRun = MixtureVAE | HierarchicalVAE | MVAE | CPVAE | GMVAE | ShuGMVAE | Toy | Constant
+_adapter = TypeAdapter(Annotated[AnyRun, Field(discriminator="model")])
+
+
+def parse_run(value: dict[str, Any]) -> AnyRun:
+    """Validate one run's mapping; raises pydantic.ValidationError."""
+    return _adapter.validate_python(value)
+
+
+def parse_run_json(text: str) -> AnyRun:
+    """Validate one run's canonical JSON, as written by `canonical`; raises pydantic.ValidationError."""
+    return _adapter.validate_json(text)
+
+
+def read_spec(text: str, source: str) -> AnyRun:
+    """Parse a run's JSON; raises UserError naming `source` and what is wrong."""
+    try:
+        return parse_run_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{source}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def run_spec(folder: Path) -> AnyRun:
+    """Read `spec.json` of a run's folder; raises UserError."""
+    path = folder / "spec.json"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; train the run first")
+    return read_spec(path.read_text(), str(path))

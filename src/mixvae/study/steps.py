@@ -1,0 +1,87 @@
+"""Every job of a study: the rule, what it is of, and the files it reads and leaves, in an order in which they can be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from mixvae.study import outputs
+from mixvae.study.catalogue import DatasetInfo
+from mixvae.study.run import AnyRun
+
+DATA_FILES = {"download": ("raw.json",), "prepare": ("data.npz", "dataset.json")}
+RUN_FILES = {
+    "train": ("spec.json", "model.safetensors", "history.csv", "training.json"),
+    "evaluate": ("likelihood.json", "pointwise.npz"),
+    "latents": ("latents.h5ad", "latent_metrics.json"),
+}
+"""By rule, the files it leaves in a data set's and in a run's folder, beside its provenance."""
+
+FOR_TABLES = ("training.json", "likelihood.json", "pointwise.npz", "latent_metrics.json")
+FOR_FIGURES = ("model.safetensors", "history.csv", "latents.h5ad")
+
+
+class Step(NamedTuple):
+    """One job.
+
+    rule: The rule's name.
+    name: Of the data set, run or study.
+    folder: Where its provenance lies.
+    inputs: Files that other jobs leave.
+    files: What it leaves, its provenance last.
+    """
+
+    rule: str
+    name: str
+    folder: Path
+    inputs: list[Path]
+    files: list[Path]
+
+    @property
+    def provenance(self) -> Path:
+        """Where its record is."""
+        return self.files[-1]
+
+
+def rules_of(spec: AnyRun) -> list[str]:
+    """Return the rules a run goes through; the control and a posterior without data have no codes of points."""
+    return ["train", "evaluate"] + (["latents"] if outputs.has_codes(spec) else [])
+
+
+def steps(study: str, runs: Mapping[str, AnyRun], datasets: Mapping[str, DatasetInfo], results: Path) -> Iterator[Step]:
+    """Yield every job of a study, a job after all whose files it reads."""
+    data: dict[str, list[Path]] = {}
+    for dataset in datasets:
+        folder = results / "datasets" / dataset
+        before: list[Path] = []
+        for rule, names in DATA_FILES.items():
+            step = _step(rule, dataset, folder, before, names)
+            yield step
+            before = data[dataset] = step.files[:-1]
+    for_tables, for_figures = [], []
+    for run, spec in runs.items():
+        folder = results / "runs" / run
+        weights = [folder / "spec.json", folder / "model.safetensors"]
+        for rule in rules_of(spec):
+            inputs = data[spec.dataset] if rule == "train" else [*data[spec.dataset], *weights]
+            step = _step(rule, run, folder, inputs, RUN_FILES[rule])
+            yield step
+            for_tables += [file for file in step.files if file.name in FOR_TABLES]
+            if spec.model != "constant":
+                for_figures += [file for file in step.files if file.name in FOR_FIGURES]
+    folder = results / study
+    listed = _step("study", study, folder, [], ["study.json"])
+    yield listed
+    tables = outputs.tables(runs.values(), datasets)
+    names = ["metrics.parquet", "metrics.csv", "skipped.csv", "failures.csv", "manifest.json"]
+    names += [f"tables/{table}.{end}" for table in tables for end in ("csv", "md", "tex")]
+    yield _step("tabulate", study, folder, [*listed.files[:-1], *for_tables], names)
+    figures = outputs.figures(runs.values(), datasets)
+    names = [f"figures/{figure}.{end}" for figure in figures for end in ("png", "pdf")]
+    read = [folder / name for name in ("metrics.parquet", *outputs.drawn(figures))]
+    yield _step("figures", study, folder, [*listed.files[:-1], *read, *for_figures], names)
+
+
+def _step(rule: str, name: str, folder: Path, inputs: list[Path], files: Iterable[str]) -> Step:
+    return Step(rule, name, folder, list(inputs), [*(folder / file for file in files), folder / f"provenance/{rule}.json"])

@@ -1,0 +1,1 @@
+"""Rules tabulate and figures: the results of a study's runs as tables and figures."""

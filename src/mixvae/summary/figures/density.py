@@ -1,0 +1,48 @@
+"""Toy posteriors: the target density and the samples of every component (Kviman et al., 2023)."""
+
+from __future__ import annotations
+
+import numpy as np
+import seaborn as sns
+import torch
+from matplotlib.figure import Figure
+
+from mixvae.data.targets import TARGETS
+from mixvae.summary.figures.style import panels, title, wrapped
+from mixvae.summary.figures.view import View, heading
+
+PANELS, SAMPLES, GRID = 24, 1500, 300
+DEPTH = 12.0
+"""How far below its peak the target's log-density is shown, in nats."""
+
+
+def density(view: View) -> Figure | None:
+    """Draw samples of every run coloured by component over the contours of the target's log-density."""
+    runs, note = view.fitting(PANELS)
+    if not runs:
+        return None
+    points = view.data.points("test", binary=False)
+    centre, reach = (points.max(0) + points.min(0)) / 2, 0.65 * (points.max(0) - points.min(0)).max()
+    x, y = (torch.linspace(float(c - reach), float(c + reach), GRID) for c in centre)
+    log_p = TARGETS[view.dataset](torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)).numpy()
+    x, y = x.numpy(), y.numpy()
+    levels = np.linspace(log_p.max() - DEPTH, log_p.max(), 7)
+    kl = view.metrics[view.metrics.metric == "kl"].set_index("run")["value"]
+    figure, axes = panels(len(runs), 4, (2.4, 2.6), sharex=True, sharey=True)
+    for run, ax in zip(runs, axes, strict=True):
+        K = view.spec(run).K
+        ax.contourf(x, y, log_p, levels=levels, cmap="Greys", alpha=0.6)
+        draws = view.model(run, "density").draws(max(1, SAMPLES // K))
+        colours = sns.color_palette("tab10" if K <= 10 else "husl", K)
+        for component, colour in zip(draws, colours, strict=True):
+            ax.scatter(*component.numpy().T, s=2.5, color=[colour], linewidths=0, rasterized=True)
+        ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal")
+        value = f"KL to the target {kl[run]:.4f} nats" if run in kl.index else "KL not measured"
+        ax.set_title(f"{wrapped(view.label(run), 38)}\n{value}", fontsize=7)
+        ax.grid(visible=False)
+        ax.tick_params(labelsize=7)
+    figure.supxlabel("z1", fontsize=9)
+    figure.supylabel("z2", fontsize=9)
+    text = f"samples coloured by component over the target's log-density, contours every {DEPTH / 6:.0f} nats from its peak"
+    title(figure, heading(view, text, note))
+    return figure

@@ -1,0 +1,59 @@
+"""Histograms of one-dimensional data and of what every system generates (Lavda et al., Fig. 3 and 4)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from mixvae.summary.figures.categories import usage
+from mixvae.summary.figures.style import legend_below, panels, title, wrapped
+from mixvae.summary.figures.view import View, heading
+
+PANELS, DRAWS, BINS = 24, 10_000, 60
+FROM_PRIOR, FROM_Q = "from the prior (CP-VAE: c from p(c))", "CP-VAE with c from q(c)"
+COLOURS = {FROM_PRIOR: "tab:blue", FROM_Q: "tab:orange"}
+MARGIN = 0.25
+"""Share of the data's range that is shown on either side of it."""
+
+
+def histograms(view: View) -> Figure | None:
+    """Draw the test data's histogram behind each run's; those of CP-VAEs with c from q(c) and from p(c)."""
+    runs, note = view.fitting(PANELS)
+    if not runs:
+        return None
+    truth = view.data.points("test", binary=False)[:, 0]
+    low, high = truth.min(), truth.max()
+    edges = np.linspace(low - MARGIN * (high - low), high + MARGIN * (high - low), BINS + 1)
+    drawn = {run: generate(view, run) for run in runs}
+    figure, axes = panels(len(runs), 4, (2.4, 2.0), sharex=True)
+    for (run, parts), ax in zip(drawn.items(), axes, strict=True):
+        ax.stairs(_density(truth, edges), edges, fill=True, color="0.8")
+        for name, values in parts.items():
+            ax.stairs(_density(values, edges), edges, color=COLOURS[name], linewidth=1.1)
+        ax.set_title(wrapped(view.label(run), 40), fontsize=7)
+        ax.tick_params(labelsize=7)
+    figure.supxlabel("x", fontsize=9)
+    figure.supylabel("density", fontsize=9)
+    names = [name for name in COLOURS if any(name in parts for parts in drawn.values())]
+    handles = [Line2D([], [], color="0.8", linewidth=6), *(Line2D([], [], color=COLOURS[name]) for name in names)]
+    legend_below(figure, handles, ["test data", *names])
+    text = f"test data and {DRAWS} generations of each run, the likelihood's noise included"
+    title(figure, heading(view, text, note))
+    return figure
+
+
+def generate(view: View, run: str) -> dict[str, np.ndarray]:
+    """Return draws of x, (DRAWS,), by how they were made: the likelihood's noise is part of them, as it is of the data."""
+    spec, model = view.spec(run), view.model(run, "histograms")
+    with torch.inference_mode():
+        means = {FROM_PRIOR: model.sample(DRAWS)}
+        if spec.model == "cpvae":
+            means[FROM_Q] = model.sample(DRAWS, usage(model, view.points(run, "train")))
+        return {name: (mean + spec.likelihood.std * torch.randn_like(mean))[:, 0].numpy() for name, mean in means.items()}
+
+
+def _density(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    # of all values, also those outside
+    return np.histogram(values, edges)[0] / (len(values) * np.diff(edges))

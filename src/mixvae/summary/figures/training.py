@@ -1,0 +1,56 @@
+"""Training curves."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from mixvae.summary.figures.style import legend_below, natural, panels, title, wrapped
+from mixvae.summary.figures.view import View, heading
+
+EARLY = 0.1
+"""The share of a run's epochs that lies far below everything of interest."""
+SPREAD = 2.0
+"""How many times the distance between the runs' best values a panel reaches below the worst of them."""
+
+
+def training(view: View) -> Figure | None:
+    """Draw every run's bound on the validation part against the epoch, one panel per column."""
+    histories = {run: pd.read_csv(view.folder(run) / "history.csv") for run in view.columns}
+    histories = {run: history for run, history in histories.items() if len(history)}
+    if not histories:
+        return None
+    columns = sorted({view.columns[run] for run in histories}, key=natural)
+    Ks = sorted({view.spec(run).K for run in histories})
+    colours = dict(zip(Ks, colormaps["viridis"].resampled(len(Ks) + 1).colors, strict=False))
+    figure, axes = panels(len(columns), 4, (2.7, 2.3))
+    for column, ax in zip(columns, axes, strict=True):
+        members = {run: history for run, history in histories.items() if view.columns[run] == column}
+        for run, history in members.items():
+            # a single epoch has no line
+            marker = "." if len(history) < 3 else ""
+            ax.plot(history.epoch, history.valid_bound, color=colours[view.spec(run).K], linewidth=0.9, marker=marker)
+        ax.set_ylim(_limits(list(members.values())))
+        ax.set_title(wrapped(column, 40, lines=3), fontsize=7)
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        ax.tick_params(labelsize=7)
+    figure.supxlabel("epoch", fontsize=9)
+    figure.supylabel("validation bound (nats)", fontsize=9)
+    handles = [Line2D([], [], color=colours[K]) for K in Ks]
+    legend_below(figure, handles, [f"K={K}" for K in Ks])
+    title(figure, heading(view, "training, a line per run, each panel with its own scale"))
+    return figure
+
+
+def _limits(histories: list[pd.DataFrame]) -> tuple[float, float]:
+    late = [history[history.epoch >= EARLY * history.epoch.max()].valid_bound for history in histories]
+    best = [values.max() for values in late]
+    # a run that fell far behind the others for a while shall not squeeze them
+    span = max(best) - min(best) + max(values.quantile(0.9) - values.quantile(0.1) for values in late)
+    low = max(min(values.min() for values in late), min(best) - SPREAD * span)
+    high = max(best)
+    margin = 0.06 * (high - low) or 0.5
+    return low - margin, high + margin

@@ -1,0 +1,129 @@
+"""What a figure is drawn from: the runs of a study on one data set, their metrics, files and models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+
+from mixvae.data import prepared
+from mixvae.data.prepared import Prepared
+from mixvae.fitting.runs import load_run
+from mixvae.seeds import derive
+from mixvae.study import AnyRun, DatasetInfo
+from mixvae.summary.columns import column_names
+from mixvae.summary.figures.style import natural
+from mixvae.summary.results import StudyRuns
+
+MODELS_KEPT = 40
+"""Models in memory at a time: as many as a figure of rows of images shows, so that the next one finds them loaded."""
+
+
+@dataclass(frozen=True)
+class View:
+    """The runs of a study on one data set.
+
+    study: The study.
+    dataset: The data set's name.
+    metrics: The study's tidy metrics.
+    missing: Runs that are not complete.
+    root: The folder with runs/, datasets/ and the study's own.
+    """
+
+    study: StudyRuns
+    dataset: str
+    metrics: pd.DataFrame
+    missing: set[str]
+    root: Path
+
+    @cached_property
+    def columns(self) -> dict[str, str]:
+        """The table's column of every run that is there."""
+        return {run: name for run, name in column_names(self.study, self.dataset).items() if run not in self.missing}
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What the catalogue knows of the data set."""
+        return self.study.datasets[self.dataset]
+
+    @cached_property
+    def data(self) -> Prepared:
+        """The data set."""
+        return prepared.load(self.root / "datasets" / self.dataset)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a point."""
+        return tuple(self.data.meta["shape"])
+
+    def spec(self, run: str) -> AnyRun:
+        """Return a run's spec."""
+        return self.study.runs[run]
+
+    def folder(self, run: str) -> Path:
+        """Return where a run's results lie."""
+        return self.root / "runs" / run
+
+    def table(self, kind: str) -> pd.DataFrame:
+        """Return a table of the data set as it was written."""
+        return pd.read_csv(self.root / self.study.name / "tables" / f"{kind}_{self.dataset}.csv")
+
+    def label(self, run: str) -> str:
+        """Return what to call a run where one stands for its column and K."""
+        return f"{self.columns[run]}, K={self.spec(run).K}"
+
+    @cached_property
+    def _models(self) -> dict[str, nn.Module]:
+        return {}
+
+    def model(self, run: str, figure: str) -> nn.Module:
+        """Return a run's model, and seed torch for what `figure` draws from it."""
+        if run not in self._models:
+            if len(self._models) == MODELS_KEPT:
+                self._models.pop(next(iter(self._models)))
+            self._models[run] = load_run(self.folder(run), self.spec(run), self.data).eval()
+        torch.manual_seed(derive(self.spec(run).seed, "figures", *figure.encode()))
+        return self._models[run]
+
+    def points(self, run: str, part: str) -> torch.Tensor:
+        """Return a part of the data as the run sees it, (N, D)."""
+        return torch.from_numpy(self.data.points(part, self.spec(run).likelihood.name == "bernoulli"))
+
+    def first_seeds(self, runs: Iterable[str] | None = None) -> list[str]:
+        """Return of `runs`, by default all, one per column and K, the lowest seed's, in order of column and K."""
+        chosen: dict[tuple[str, int], str] = {}
+        for run in self.columns if runs is None else runs:
+            key = (self.columns[run], self.spec(run).K)
+            if key not in chosen or self.spec(run).seed < self.spec(chosen[key]).seed:
+                chosen[key] = run
+        return [chosen[key] for key in sorted(chosen, key=lambda key: (natural(key[0]), key[1]))]
+
+    def fitting(self, most: int, runs: Iterable[str] | None = None) -> tuple[list[str], str]:
+        """Return what of `first_seeds` fits into `most` places, and a note on what was left out, empty for nothing.
+
+        Every K where there is room, else the smallest and largest of every column, else the largest, else the first columns'.
+        """
+        every = self.first_seeds(runs)
+        by_column: dict[str, list[str]] = {}
+        for run in every:
+            by_column.setdefault(self.columns[run], []).append(run)
+        ends = [run for members in by_column.values() for run in dict.fromkeys((members[0], members[-1]))]
+        last = [members[-1] for members in by_column.values()]
+        for chosen, note in (
+            (every, ""),
+            (ends, "the smallest and largest K of each column"),
+            (last, "the largest K of each column"),
+        ):
+            if len(chosen) <= most:
+                return chosen, note
+        return last[:most], f"the largest K of the first {most} of {len(last)} columns"
+
+
+def heading(view: View, text: str, *notes: str) -> str:
+    """Return a figure's title: data set, what is shown, and notes that are not empty."""
+    return "; ".join([f"{view.dataset}: {text}", *filter(None, notes)])

@@ -1,0 +1,42 @@
+"""What a study ends with on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mixvae.study import Expansion, outputs
+
+
+def show(folder: Path, expansion: Expansion) -> None:
+    """Print the headline tables, the controls and where everything lies."""
+    import pandas as pd
+
+    from mixvae.summary.rendering import HEADLINES, MARKS_NOTE, headline
+
+    seen = ""
+    names = outputs.tables(expansion.runs.values(), expansion.datasets)
+    for kind, (_, what) in HEADLINES.items():
+        for path in (folder / f"tables/{name}.csv" for name in names if name.split("_", 1)[0] == kind):
+            if path.is_file() and (text := headline(pd.read_csv(path), kind)):
+                dataset = path.stem.removeprefix(f"{kind}_")
+                print(f"\n{dataset}: {what}\n\n{text}")
+                seen += text
+                if kind == "ablation":
+                    print_controls(folder, expansion, dataset)
+    print("".join(f"\n{line}" for line in MARKS_NOTE.splitlines() if line[0] in seen))
+    if (folder / "failures.csv").is_file() and len(failed := pd.read_csv(folder / "failures.csv")):
+        print(
+            f"\n{len(failed)} runs are missing, the first is {failed.run[0]} at rule {failed.rule[0]}: {folder / 'failures.csv'}"
+        )
+    print(f"\nresults: {folder}/ (tables/, figures/, metrics.csv, skipped.csv, failures.csv), runs: {folder.parent}/runs/")
+
+
+def print_controls(folder: Path, expansion: Expansion, dataset: str) -> None:
+    """Print what a constant predictor reaches on a data set, under each likelihood."""
+    import pandas as pd
+
+    metrics = pd.read_csv(folder / "metrics.csv")
+    values = metrics[metrics.metric == "nll"].set_index("run")["value"]
+    for run, spec in expansion.runs.items():
+        if spec.model == "constant" and spec.dataset == dataset and run in values.index:
+            print(f"a constant predictor ({spec.likelihood.name}): {values[run]:.3f}")

@@ -1,0 +1,104 @@
+"""The repository itself: style, pins, and the direction of imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+CHECKS = {
+    "ruff check": ["-m", "ruff", "check", "."],
+    "ruff format": ["-m", "ruff", "format", "--check", "."],
+    "snakefmt": ["-m", "snakefmt", "--check", "Snakefile", "workflow"],
+    "snakemake --lint": ["-m", "snakemake", "--lint"],
+}
+COMMON = ("errors", "files", "seeds", "progress", "interruption", "provenance", "cli")
+"""What every room may use, and what uses no room."""
+ROOMS = ("study", "data", "nets", "distributions", "models", "fitting", "measuring", "summary", "review", "cluster")
+"""In the order in which data flow: a room imports from those before it."""
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_style(name):
+    result = subprocess.run([sys.executable, *CHECKS[name]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_imports_point_one_way():
+    level = {room: number for number, room in enumerate((*COMMON, *ROOMS))}
+    for path in (ROOT / "src/mixvae").rglob("*.py"):
+        own = path.relative_to(ROOT / "src/mixvae").with_suffix("").parts[0]
+        if own == "__init__":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            for other in imported(node) - {own}:
+                assert other in COMMON if own in COMMON else level[other] < level[own], f"{path} imports {other}"
+
+
+def imported(node: ast.AST) -> set[str]:
+    """Return the rooms that an import statement names, or a text that begins with the library's name, as `import_module` takes it."""
+    names = []
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert not node.level, "imports are absolute"
+        names = [f"{node.module}.{alias.name}" for alias in node.names]
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
+        names = [node.value]
+    return {name.split(".")[1] for name in names if name.startswith("mixvae.")}
+
+
+def test_every_module_has_its_room():
+    there = {path.stem for path in (ROOT / "src/mixvae").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert there == {"__init__", *COMMON, *ROOMS}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_room_says_in_a_sentence_what_it_is_for(room):
+    text = ast.get_docstring(ast.parse((ROOT / f"src/mixvae/{room}/__init__.py").read_text()))
+    assert text
+    assert text.endswith(".")
+    assert "\n\n" not in text
+
+
+def test_the_workflow_imports_nothing_but_the_configuration():
+    """At parse time, on which every job pays; inside functions it may."""
+    for path in [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk")]:
+        for line in path.read_text().splitlines():
+            if line.startswith(("import mixvae", "from mixvae")):
+                assert line.startswith(("from mixvae import study", "from mixvae.study", "from mixvae.errors")), (
+                    f"{path}: {line}"
+                )
+
+
+def test_conda_environment_has_the_pins_of_the_lock():
+    lock = [line for line in (ROOT / "envs/requirements.lock").read_text().splitlines() if not line.startswith("#")]
+    conda = yaml.safe_load((ROOT / "envs/environment.yaml").read_text())["dependencies"][-1]["pip"]
+    assert conda == lock
+    assert {"torch==2.13.0", "torchvision==0.28.0"} <= set(lock)
+    assert all("==" in line for line in lock)
+
+
+def test_installed_packages_are_the_pinned_ones():
+    from importlib.metadata import version
+
+    for line in (ROOT / "envs/requirements.lock").read_text().splitlines():
+        if not line.startswith("#"):
+            name, pinned = line.split("==")
+            assert version(name).split("+")[0] == pinned, name
+
+
+def test_ci_runs_the_readme_test_command():
+    assert "make test" in (ROOT / ".ci/run").read_text()
+    assert "make test" in (ROOT / "README.md").read_text()
+
+
+def test_every_study_is_in_the_readme_or_the_config_readme():
+    text = (ROOT / "README.md").read_text() + (ROOT / "config/README.md").read_text()
+    for path in Path(ROOT / "config").glob("*.yaml"):
+        assert path.stem in text, path

@@ -1,0 +1,792 @@
+"""Tables from runs made up so that every number is known."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import run_script, small_spec
+from scipy import stats
+
+from mixvae.files import sha256
+from mixvae.study import catalogue, outputs, parse_run
+from mixvae.study.steps import RUN_FILES
+from mixvae.summary import comparisons, ranking, rendering, tables
+from mixvae.summary.columns import column_names
+from mixvae.summary.results import COLUMNS, StudyRuns, failures
+
+N = 40
+
+
+def make(tmp_path, specs, values, missing=()):
+    """Write pointwise values of runs and return (study, metrics, missing).
+
+    Arguments:
+        values: One mean nll per spec; every other likelihood follows from it.
+    """
+    rng = np.random.default_rng(0)
+    difficulty = rng.normal(0, 5, N)
+    difficulty -= difficulty.mean()
+    runs, rows = {}, []
+    for spec, value in zip(specs, values, strict=True):
+        runs[spec.id] = spec
+        if spec.id in missing:
+            continue
+        noise = rng.normal(0, 0.1, N)
+        nll = value + difficulty + noise - noise.mean()
+        pointwise = {"elbo": -(nll + 1), "nll": nll, "nll_miselbo": nll + 0.5, "nll_matched": nll + 0.25}
+        (tmp_path / spec.id / "provenance").mkdir(parents=True)
+        np.savez(tmp_path / spec.id / "pointwise.npz", **pointwise)
+        evaluated_on(tmp_path / spec.id, "a")
+        metrics = {name: array.mean() for name, array in pointwise.items()}
+        metrics |= {
+            "pareto_k_above_0.7": 0.05,
+            "pareto_k_matched_above_0.7": 0.05,
+            "stopped_by_budget": 0.0,
+            "ari": value / 100,
+        }
+        names = (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed)
+        rows += [(*names, metric, number, None, "") for metric, number in metrics.items()]
+    return study_of(runs.values()), pd.DataFrame(rows, columns=COLUMNS), set(missing)
+
+
+def evaluated_on(folder, data):
+    """Say which data a run was evaluated on, by a digest."""
+    inputs = {"results/datasets/any/data.npz": data, "results/datasets/any/dataset.json": "b"}
+    (folder / "provenance/evaluate.json").write_text(json.dumps({"inputs": inputs}))
+
+
+def study_of(specs):
+    runs = {spec.id: spec for spec in specs}
+    return StudyRuns("s", runs, [], {spec.dataset: catalogue().get(spec.dataset) for spec in specs})
+
+
+def metrics_of(values, unit=""):
+    """Return a tidy frame of {spec: {metric: value}}."""
+    rows = [
+        (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed, metric, value, None, unit)
+        for spec, found in values.items()
+        for metric, value in found.items()
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"value": float})
+
+
+def table(tmp_path, study, metrics, missing):
+    return tables.likelihood_table(study, metrics, tmp_path, missing, "digits").set_index(["metric", "K", "column"])
+
+
+def specs_of(**axes):
+    return [small_spec(K=K, seed=seed, **axes) for K in (1, 2) for seed in (0, 1)]
+
+
+def test_cells_are_means_over_seeds_and_signs_are_right(tmp_path):
+    frame = table(tmp_path, *make(tmp_path, specs_of(), [10, 12, 9, 10]))
+    row = frame.loc["-elbo", 1, "standard+none"]
+    assert (row["mean"], row["low"], row["high"], row["seeds"]) == pytest.approx((12, 11, 13, 2))
+    assert frame.loc["nll", 2, "standard+none"]["mean"] == pytest.approx(9.5)
+    assert frame.loc["nll_miselbo", 2, "standard+none"]["mean"] == pytest.approx(10)
+
+
+def test_lower_is_bold_and_differences_are_against_one_component(tmp_path):
+    frame = table(tmp_path, *make(tmp_path, specs_of(), [10, 12, 9, 10]))
+    assert frame.loc["-elbo", 2, "standard+none"]["best"]
+    assert not frame.loc["-elbo", 1, "standard+none"]["best"]
+    for block in tables.COMPARABLE:
+        row = frame.loc[block, 2, "standard+none"]
+        assert row["delta"] == pytest.approx(-1.5)
+        assert row["delta_low"] < -1.5 < row["delta_high"] < -1.4
+        assert np.isnan(frame.loc[block, 1, "standard+none"]["delta"])
+    # nll spends K times the samples on K components
+    assert np.isnan(frame.loc["nll", 2, "standard+none"]["delta"])
+    assert not frame.loc["nll"]["best"].any()
+
+
+def test_differences_pair_only_the_seeds_both_have(tmp_path):
+    specs = specs_of()
+    frame = table(tmp_path, *make(tmp_path, specs, [10, 12, 9, 10], missing=[specs[2].id]))
+    row = frame.loc["nll_matched", 2, "standard+none"]
+    assert row["delta"] == pytest.approx(10 - 12)
+    assert (row["seeds"], row["expected"]) == (1, 2)
+
+
+def test_holes_are_marked(tmp_path):
+    specs = specs_of()
+    study, metrics, missing = make(tmp_path, specs, [10, 12, 9, 10], missing=[specs[2].id, specs[3].id])
+    frame = tables.likelihood_table(study, metrics, tmp_path, missing, "digits")
+    text = rendering.text(frame, "**{}**").set_index(["metric", "K"])["standard+none"]
+    assert text["nll", 2] == "missing (0 of 2)"
+    assert text["nll", 1].startswith("11.000")
+    assert rendering.headline(tables.wide(frame)).count("missing") == 2
+    partly = tables.likelihood_table(*make_again(tmp_path, specs), "digits")
+    assert "(1 of 2)" in rendering.text(partly, "**{}**").set_index(["metric", "K"])["standard+none"]["nll", 2]
+
+
+def make_again(tmp_path, specs):
+    folder = tmp_path / "again"
+    folder.mkdir()
+    study, metrics, missing = make(folder, specs, [10, 12, 9, 10], missing=[specs[2].id])
+    return study, metrics, folder, missing
+
+
+def test_unreliable_and_unconverged_cells_are_marked_and_never_bold(tmp_path):
+    study, metrics, missing = make(tmp_path, specs_of(), [10, 12, 9, 10])
+    second = metrics.K == 2
+    metrics.loc[second & (metrics.metric == "pareto_k_matched_above_0.7"), "value"] = 0.3
+    metrics.loc[second & (metrics.seed == 1) & (metrics.metric == "stopped_by_budget"), "value"] = 1.0
+    frame = tables.likelihood_table(study, metrics, tmp_path, missing, "digits")
+    rows = frame.set_index(["metric", "K"])
+    assert rows.loc["nll_matched", 2]["unreliable"]
+    assert not rows.loc["nll_matched", 2]["best"]
+    assert not rows.loc["nll_miselbo", 2]["unreliable"]  # rests on other weights
+    text = rendering.text(frame, "**{}**").set_index(["metric", "K"])["standard+none"]
+    assert text["nll_matched", 2].startswith("9.750†‡ [")
+    assert text["-elbo", 2].startswith("**10.500**‡ [")
+    assert "†" not in text["-elbo", 2] + text["nll_matched", 1]
+    assert "9.750†‡ (-1.500)" in rendering.headline(tables.wide(frame))
+
+
+def test_runs_that_differ_in_a_hyperparameter_never_share_a_cell(tmp_path):
+    specs = [*specs_of(), *specs_of(latent=5)]
+    frame = table(tmp_path, *make(tmp_path, specs, [10, 12, 9, 10, 110, 112, 109, 110]))
+    assert frame.loc["nll", 1, "standard+none (latent=3)"]["mean"] == pytest.approx(11)
+    assert frame.loc["nll", 1, "standard+none (latent=5)"]["mean"] == pytest.approx(111)
+    assert (frame["seeds"] == 2).all()
+
+
+def run(model, dataset="mnist", **changes):
+    base = {"model": model, "dataset": dataset, "K": 1, "latent": 3, "encoder": {"hidden": [16]}, "decoder": {"hidden": [16]}}
+    likelihood = {"mvae": {"name": "gaussian"}}.get(model, "bernoulli")
+    return parse_run({**base, "likelihood": likelihood, **changes})
+
+
+def names_of(specs):
+    names = column_names(study_of(specs), specs[0].dataset)
+    return [names[spec.id] for spec in specs]
+
+
+def test_columns_name_the_model_where_there_are_several():
+    vae, hvae = run("vae"), run("hvae", prior="vamp", flow={"name": "iaf", "hidden": [8]})
+    assert names_of([vae, run("vae", K=2), run("vae", seed=1)]) == ["standard+none"] * 3
+    assert names_of([vae, hvae, run("cpvae", K=10), run("cpvae", K=150)]) == [
+        "vae standard+none",
+        "hvae vamp+iaf",
+        "cpvae",
+        "cpvae",
+    ]
+
+
+def test_priors_of_different_sizes_are_told_apart_within_their_kind_only():
+    priors = [
+        "standard",
+        {"name": "mog", "components": 10},
+        {"name": "mog", "components": 150},
+        {"name": "vamp", "components": 10},
+    ]
+    assert names_of([run("vae", prior=prior) for prior in priors]) == [
+        "standard+none",
+        "mog(10)+none",
+        "mog(150)+none",
+        "vamp+none",
+    ]
+
+
+def test_networks_are_named_without_their_layers():
+    pixelcnn = {"encoder": "conv", "decoder": "pixelcnn"}
+    names = names_of([run("vae"), run("vae", **pixelcnn), run("vae", flow="coupling"), run("hvae", **pixelcnn)])
+    # all columns of a model say what they have, or none does
+    expected = ["vae standard+none (mlp/mlp)", "vae standard+none (conv/pixelcnn)", "vae standard+coupling (mlp/mlp)"]
+    assert names == [*expected, "hvae standard+none"]
+    layers = [[[8, 3, 2], [8, 3, 2]], [[8, 3, 2], [16, 3, 2]], [[8, 5, 2], [8, 3, 2]]]
+    names = names_of([run("vae", encoder={"name": "conv", "layers": sizes}, decoder="pixelcnn") for sizes in layers[:2]])
+    assert names == ["standard+none (encoder layers=2x8)", "standard+none (encoder layers=8-16)"]
+    # shorter is not clear enough
+    names = names_of([run("vae", encoder={"name": "conv", "layers": sizes}, decoder="pixelcnn") for sizes in layers])
+    assert names[2] == "standard+none (encoder layers=[[8,5,2],[8,3,2]])"
+
+
+def test_big_networks_with_more_samples_are_named_by_both():
+    sizes = [([300, 300], 1), ([509, 509], 2), ([300] * 5, 2)]
+    specs = [run("vae", encoder={"hidden": hidden}, training={"samples": L}) for hidden, L in sizes]
+    assert names_of(specs) == [
+        "standard+none (encoder 2x300, L=1)",
+        "standard+none (encoder 2x509, IWAE L=2)",
+        "standard+none (encoder 5x300, IWAE L=2)",
+    ]
+    both = [run("vae", encoder={"hidden": [n]}, decoder={"hidden": [n]}) for n in (300, 509)]
+    assert names_of(both) == ["standard+none (hidden 300)", "standard+none (hidden 509)"]
+
+
+def test_how_runs_were_trained_is_named_only_where_nothing_else_differs():
+    longer = {"epochs": 1000, "patience": 50, "warmup": 10}
+    specs = [run("vae"), run("vae", training=longer, evaluation={"samples": 50})]
+    assert names_of(specs) == ["standard+none (epochs=4000)", "standard+none (epochs=1000)"]
+    assert names_of([specs[0], run("vae", latent=4, training=longer)]) == [
+        "standard+none (latent=3)",
+        "standard+none (latent=4)",
+    ]
+    points = [run("vae"), run("vae", training={"points": 100}), run("vae", evaluation={"points": 100})]
+    assert len(set(names_of(points))) == 3
+
+
+def test_no_two_settings_share_a_name():
+    axes = {
+        "latent": [2, 3],
+        "likelihood": [{"name": "gaussian", "std": 0.1}, {"name": "gaussian", "std": 0.10000001}],
+        "encoder": [{"hidden": [8, 8]}, {"hidden": [8]}, "conv"],
+        "training": [{}, {"samples": 2}, {"points": 10}, {"flip": True}],
+        "flow": ["none", "iaf", {"name": "iaf", "order": "alternating"}],
+        "threads": [1, 2],
+        "prior": ["standard", {"name": "mog", "components": 3}, {"name": "mog", "components": 4}],
+    }
+    specs = [
+        run("vae", K=K, seed=seed, **dict(zip(axes, values, strict=True)))
+        for values in itertools.product(*axes.values())
+        for K, seed in ((1, 0), (2, 1))
+    ]
+    columns = {}
+    for spec, name in zip(specs, names_of(specs), strict=True):
+        columns.setdefault(name, set()).add(spec.model_copy(update={"K": 1, "seed": 0}).canonical())
+    assert len(columns) == len(specs) // 2
+    assert all(len(settings) == 1 for settings in columns.values())
+
+
+def test_every_column_has_the_control_of_its_likelihood(tmp_path):
+    specs = [small_spec("pbmc68k_reduced", K=1, likelihood=name) for name in ("zinb", "nb")]
+    gaussian, bernoulli = run("mvae", "digits"), small_spec(K=1)
+    for dataset, members, controls in (
+        ("pbmc68k_reduced", specs, {"nb": 500.0}),
+        ("digits", [gaussian, bernoulli], {"gaussian": -30.0, "bernoulli": 27.0}),
+    ):
+        study, metrics, missing = make(tmp_path, members, [1] * len(members))
+        constants = [parse_run({"model": "constant", "dataset": dataset, "likelihood": name}) for name in controls]
+        found = dict(zip(constants, ({"nll": value} for value in controls.values()), strict=True))
+        study = study_of([*members, *constants])
+        frame = tables.likelihood_table(study, pd.concat([metrics, metrics_of(found)]), tmp_path, missing, dataset)
+        [row] = rendering.text(frame, "**{}**").set_index("metric").loc[["control"]].to_dict("records")
+        names = column_names(study, dataset)
+        shown = [float(row[names[spec.id]]) for spec in members]
+        assert shown == ([500, 500] if dataset == "pbmc68k_reduced" else [-30, 27])
+        # a control that failed is a hole
+        frame = tables.likelihood_table(study, metrics, tmp_path, missing, dataset)
+        assert set(rendering.text(frame, "{}").set_index("metric").loc["control"].drop("K")) == {"missing"}
+
+
+def test_colours_are_also_in_bits_per_dimension_when_levels_are_counted(tmp_path):
+    logistics = [run("vae", "cifar10", K=K, likelihood="logistics") for K in (1, 2)]
+    study, metrics, missing = make(tmp_path, [*logistics, run("mvae", "cifar10")], [7000, 6900, 10])
+    frame = tables.likelihood_table(study, metrics, tmp_path, missing, "cifar10").set_index(["metric", "K", "column"])
+    bits = 3072 * np.log(2)
+    for block, nats in {"-elbo bpd": 6901, "nll_miselbo bpd": 6900.5, "nll_matched bpd": 6900.25}.items():
+        row = frame.loc[block, 2, "vae standard+none (logistics)"]
+        assert row["mean"] == pytest.approx(nats / bits)
+        assert row["delta"] == pytest.approx(-100 / bits)
+        assert row["delta_low"] < row["delta"] < row["delta_high"]
+        assert row["best"]
+        # a Gaussian's density counts no levels
+        assert (block, 1, "mvae (gaussian)") not in frame.index
+    assert frame.loc["-elbo", 1, "mvae (gaussian)"]["mean"] == pytest.approx(11)
+    metrics.loc[(metrics.K == 2) & (metrics.metric == "pareto_k_above_0.7"), "value"] = 0.5
+    plain = tables.likelihood_table(study, metrics, tmp_path, missing, "cifar10")
+    assert set(plain.metric[plain.unreliable]) == {"nll", "nll_miselbo", "nll_miselbo bpd"}
+    assert "nats / (D log 2)" in rendering.note(plain, "ablation")
+    assert "nll_miselbo bpd" in rendering.headline(tables.wide(plain))
+
+
+def test_runs_evaluated_on_different_numbers_of_points_are_not_paired(tmp_path):
+    specs = [small_spec(K=K) for K in (1, 2)]
+    study, metrics, missing = make(tmp_path, specs, [10, 9])
+    assert not table(tmp_path, study, metrics, missing)["delta"].isna().all()
+    path = tmp_path / specs[1].id / "pointwise.npz"
+    with np.load(path) as file:
+        short = {name: array[:30] for name, array in file.items()}
+    np.savez(path, **short)
+    assert table(tmp_path, study, metrics, missing)["delta"].isna().all()
+
+
+def test_points_of_other_data_are_not_paired(tmp_path):
+    specs = [small_spec(K=K) for K in (1, 2)]
+    study, metrics, missing = make(tmp_path, specs, [10, 9])
+    evaluated_on(tmp_path / specs[1].id, "another")
+    assert table(tmp_path, study, metrics, missing)["delta"].isna().all()
+    frame = comparisons.compare(study, metrics, tmp_path, missing, "digits")
+    assert frame.empty
+    assert "have seen other test points: standard+none, K = 2 against 1." in comparisons.markdown(frame, "digits")
+    ranked = ranking.rank(study, metrics, tmp_path, missing, "digits")
+    assert len(ranked) == 3
+    assert ranked.attrs["left_out"] == ["Not ranked, since evaluated on other test points than the rest: standard+none, K = 2."]
+
+
+COMPARISONS = (
+    "metric,column,K,against,delta,low,high,p,p_adjusted,points,seeds,seed_low,seed_high,seed_kind,unreliable,stopped_by_budget"
+)
+RANKING = "metric,rank,K,column,mean,rank_low,rank_high,probability_best,seed_rank_low,seed_rank_high,seeds,points,unreliable,stopped_by_budget"
+
+
+def test_comparisons_are_paired_and_adjusted_as_one_family(tmp_path):
+    specs = [small_spec(K=K, seed=seed, latent=latent) for latent in (3, 5) for K in (1, 2, 4) for seed in (0, 1)]
+    study, metrics, missing = make(tmp_path, specs, [10, 12, 9, 10, 10.001, 12, 20, 20, 20, 20.02, 25, 26])
+    metrics.loc[(metrics.run == specs[0].id) & (metrics.metric == "pareto_k_matched_above_0.7"), "value"] = 0.5
+    metrics.loc[(metrics.run == specs[-1].id) & (metrics.metric == "stopped_by_budget"), "value"] = 1.0
+    frame = comparisons.compare(study, metrics, tmp_path, missing, "digits")
+    assert frame.to_csv(index=False).splitlines()[0] == COMPARISONS
+    columns = ["standard+none (latent=3)", "standard+none (latent=5)"]
+    assert list(zip(frame.metric, frame.column, zip(frame.K, frame.against, strict=True), strict=True)) == list(
+        itertools.product(tables.COMPARABLE, columns, ((2, 1), (4, 1), (4, 2)))
+    )
+    rows = frame.set_index(["metric", "column", "K", "against"])
+    found = rows.loc["-elbo", columns[0], 2, 1]
+    assert (found.delta, found.seed_low, found.seed_high, found.seed_kind) == pytest.approx((-1.5, -2, -1, "min-max"))
+    assert (found.points, found.seeds) == (N, 2)
+    # 10.001 and 12 against 9 and 10
+    found = rows.loc["-elbo", columns[0], 4, 2]
+    assert (found.delta, found.seed_low, found.seed_high) == pytest.approx((1.5005, 1.001, 2))
+
+    def side(K):
+        files = [tmp_path / spec.id / "pointwise.npz" for spec in specs if spec.latent == 3 and spec.K == K]
+        return np.mean([-np.load(file)["elbo"] for file in files], axis=0)
+
+    for against in (1, 2):
+        test = stats.ttest_rel(side(4), side(against))
+        found = rows.loc["-elbo", columns[0], 4, against]
+        assert found.p == pytest.approx(test.pvalue)
+        assert (found.low, found.high) == pytest.approx(tuple(test.confidence_interval(0.95)))
+    # all eighteen p-values together, by Holm's definition
+    order = np.argsort(frame.p)
+    expected = np.minimum(1, np.maximum.accumulate(frame.p.to_numpy()[order] * np.arange(18, 0, -1)))
+    np.testing.assert_allclose(frame.p_adjusted.to_numpy()[order], expected)
+    assert (frame.p < frame.p_adjusted).any()
+    # either side's: heavy tails with K = 1, in what rests on these weights; training to the last epoch with K = 4
+    unreliable = rows.index[rows.unreliable]
+    assert list(unreliable) == [("nll_matched", columns[0], K, 1) for K in (2, 4)]
+    stopped = {(block, columns[1], 4, against) for block in tables.COMPARABLE for against in (1, 2)}
+    assert set(rows.index[rows.stopped_by_budget]) == stopped
+    # the table of likelihoods says the same of K = 1, and of no other
+    rows = rows.xs(1, level="against")
+    ablation = tables.likelihood_table(study, metrics, tmp_path, missing, "digits").set_index(["metric", "column", "K"])
+    for ours, theirs in (("delta", "delta"), ("low", "delta_low"), ("high", "delta_high")):
+        np.testing.assert_array_equal(rows[ours], ablation.loc[rows.index, theirs])
+    assert ablation.delta.notna().sum() == len(rows)
+    assert ablation.index.is_unique
+
+
+def test_comparisons_are_written_with_what_they_do_not_say(tmp_path):
+    study, metrics, missing = make(tmp_path, specs_of(), [10, 12, 9, 10])
+    frame = comparisons.compare(study, metrics, tmp_path, missing, "digits")
+    line = comparisons.text(frame).iloc[0]
+    assert (line["K"], line["against"]) == (2, 1)
+    assert (line["Δ"], line["p"], line["over seeds"]) == ("-1.500", "p < 0.001", "[-2.000, -1.000]")
+    assert line["95 % over points"] == f"[{frame.low[0]:+.3f}, {frame.high[0]:+.3f}]"
+    page, source = comparisons.markdown(frame, "digits"), comparisons.latex(frame, "digits")
+    for words in (
+        "Holm for the 3 comparisons",
+        "what training again would give",
+        "At most 2 seeds",
+        "95 % over points: t-interval",
+    ):
+        assert words in page
+        assert words in source
+    assert "p $<$ 0.001" in source
+    single = make_some(tmp_path / "single", [small_spec(K=K) for K in (1, 2)], [10, 9])
+    frame = comparisons.compare(*single, "digits")
+    assert frame[["seed_low", "seed_high", "seed_kind"]].isna().all(axis=None)
+    assert list(comparisons.text(frame)["over seeds"]) == [""] * 3
+    assert "One seed tells next to nothing of that." in comparisons.note(frame)
+    assert [comparisons.probability(p) for p in (0.00099, 0.0123, 1.0, np.nan)] == ["p < 0.001", "p = 0.012", "p = 1.000", ""]
+
+
+def make_some(folder, specs, values, missing=()):
+    """Return what the tables are made from, in the order of their arguments."""
+    folder.mkdir()
+    study, metrics, missing = make(folder, specs, values, missing)
+    return study, metrics, folder, missing
+
+
+@pytest.mark.parametrize(
+    ("specs", "gone", "reason"),
+    [
+        ([small_spec(K=1)], [], "Every run has K = 1, so there is nothing to compare."),
+        ([run("cpvae", "digits", K=10)], [], "No other K of the same column to compare with: cpvae, K = 10."),
+        ([small_spec(K=K) for K in (1, 2)], [0], "Not compared, since runs are missing"),
+        ([small_spec(K=K) for K in (1, 2)], [0, 1], "Not compared, since runs are missing"),
+    ],
+)
+def test_without_a_comparison_the_table_has_its_header_and_the_reason(tmp_path, specs, gone, reason):
+    arguments = make_some(tmp_path / "runs", specs, [10] * len(specs), [specs[number].id for number in gone])
+    frame = comparisons.compare(*arguments, "digits")
+    assert frame.to_csv(index=False) == COMPARISONS + "\n"
+    page = comparisons.markdown(frame, "digits")
+    assert reason in page
+    assert page.splitlines()[2].startswith("| metric")
+    assert r"\bottomrule" in comparisons.latex(frame, "digits")
+
+
+def test_every_column_is_compared_by_the_k_that_it_has(tmp_path):
+    """K = 1, 2, 4; 1 and 4 alone; none of 1; and K = 2 planned between 1 and 4, but lost."""
+    Ks = {"latent=3": (1, 2, 4), "latent=4": (1, 4), "latent=5": (4, 2, 8), "latent=6": (1, 2, 4), "latent=7": (8,)}
+    specs = [small_spec(K=K, latent=int(name[-1])) for name, those in Ks.items() for K in those]
+    arguments = make_some(tmp_path / "runs", specs, [10.0 + spec.K for spec in specs], [specs[9].id])
+    frame = comparisons.compare(*arguments, "digits")
+    block = frame[frame.metric == "nll_matched"]
+    found = {name: [] for name in Ks}
+    for row in block.itertuples():
+        assert row.delta == pytest.approx(row.K - row.against)
+        found[row.column.removeprefix("standard+none (").removesuffix(")")].append((row.K, row.against))
+    assert found == {
+        "latent=3": [(2, 1), (4, 1), (4, 2)],
+        "latent=4": [(4, 1)],
+        "latent=5": [(4, 2), (8, 4)],
+        # 4 against the lost 2 is no matter of 4 against 1
+        "latent=6": [(4, 1)],
+        "latent=7": [],
+    }
+    page = comparisons.markdown(frame, "digits")
+    assert "- No other K of the same column to compare with: standard+none (latent=7), K = 8.\n" in page
+    assert "- No K = 1, so that every K stands against the next smaller one alone: standard+none (latent=5).\n" in page
+    lost = "standard+none (latent=6), K = 2 against 1; standard+none (latent=6), K = 4 against 2."
+    assert f"- Not compared, since runs are missing (failures.csv) or have seen other test points: {lost}\n" in page
+
+
+def test_figures_of_comparisons_and_ranks_are_known_from_the_runs_alone(tmp_path):
+    cases = {
+        "pair": [small_spec(K=K) for K in (1, 2)],
+        "one": [small_spec(K=1)],
+        "apart": [small_spec(K=1), small_spec(K=2, latent=5)],
+        "twice": [small_spec(K=1, seed=seed) for seed in (0, 1)],
+        "categories": [run("cpvae", "digits", K=K) for K in (10, 16)],
+        "mvae": [run("mvae", "digits", K=K) for K in (1, 4)],
+    }
+    for name, specs in cases.items():
+        arguments = make_some(tmp_path / name, specs, [10] * len(specs))
+        names = outputs.figures(specs, arguments[0].datasets)
+        assert ("comparisons_digits" in names) == (len(comparisons.compare(*arguments, "digits")) > 0), name
+        cells = ranking.rank(*arguments, "digits")[["K", "column"]].drop_duplicates()
+        assert ("ranking_digits" in names) == (len(cells) > 1), name
+        assert {"comparisons_digits", "ranking_digits"} <= set(outputs.tables(specs, arguments[0].datasets))
+
+
+def test_ranking_says_who_is_best_and_how_sure_that_is(tmp_path):
+    specs = [small_spec(K=K, seed=seed) for K in (1, 2, 4, 5) for seed in (0, 1)]
+    # K = 2 and 4 change places from seed to seed, and are close together in the mean
+    arguments = make_some(tmp_path / "runs", specs, [30, 31, 10, 14, 14, 10.001, 20, 20])
+    frame = ranking.rank(*arguments, "digits")
+    assert frame[ranking.COLUMNS].to_csv(index=False).splitlines()[0] == RANKING
+    block = frame[frame.metric == "nll_matched"]
+    assert list(block["rank"]) == [1, 2, 3, 4]
+    assert list(block.K) == [2, 4, 5, 1]
+    assert list(block["mean"]) == pytest.approx([12.25, 12.2505, 20.25, 30.75])
+    assert list(block.rank_low) == [1, 1, 3, 4]
+    assert list(block.rank_high) == [2, 2, 3, 4]
+    assert list(block.seed_rank_low) == [1, 1, 3, 4]
+    assert list(block.seed_rank_high) == [2, 2, 3, 4]
+    assert block.probability_best.sum() == pytest.approx(1)
+    assert block.probability_best.iloc[2] == 0
+    assert set(block.seeds) == {2}
+    assert set(block.points) == {N}
+    line = ranking.text(frame).iloc[0]
+    assert (line["95 % over points"], line["over seeds"]) == ("1 to 2", "1 to 2")
+    assert "had all been trained again" in ranking.markdown(frame, "digits")
+    assert frame.equals(ranking.rank(*arguments, "digits"))
+
+
+def test_ranking_leaves_out_what_does_not_compare_and_says_so(tmp_path):
+    specs = [small_spec(K=K, seed=seed) for K in (1, 2, 4) for seed in (0, 1)]
+    specs += [small_spec(K=K, latent=5) for K in (1, 2)] + [run("mvae", "digits", K=K) for K in (1, 2)]
+    gone = [specs[1].id, specs[2].id, specs[3].id]
+    study, metrics, folder, missing = make_some(tmp_path / "runs", specs, [30, 31, 10, 14, 14, 10, 20, 15, -500, -400], gone)
+    path = folder / specs[7].id / "pointwise.npz"
+    with np.load(path) as file:
+        short = {name: array[:30] for name, array in file.items()}
+    np.savez(path, **short)
+    frame = ranking.rank(study, metrics, folder, missing, "digits")
+    block = frame[frame.metric == "-elbo"]
+    latent3, latent5, mvae = (
+        "vae standard+none (bernoulli, latent=3)",
+        "vae standard+none (bernoulli, latent=5)",
+        "mvae (gaussian)",
+    )
+    assert list(zip(block.column, block.K, block["rank"], strict=True)) == [
+        (latent3, 4, 1),
+        (latent5, 1, 2),
+        (latent3, 1, 3),
+        # a density of real numbers has no place among probabilities of pixels
+        (mvae, 1, 1),
+        (mvae, 2, 2),
+    ]
+    assert list(block.seeds) == [2, 1, 1, 1, 1]
+    # one seed is all that those of pixels have in common
+    assert block.seed_rank_low.isna().all()
+    page = ranking.markdown(frame, "digits")
+    assert "Likelihoods of binary pixels and of real numbers do not compare: each has its own ranks." in page
+    assert f"Not ranked, since runs are missing, see failures.csv: {latent3}, K = 2." in page
+    assert f"Not ranked, since evaluated on other test points than the rest: {latent5}, K = 2." in page
+    assert f"Ranked by fewer seeds than the rest: {latent3}, K = 1; " in page
+    assert "real numbers" in ranking.text(frame)["of"].tolist()
+
+
+def test_one_test_point_has_a_difference_and_a_rank_without_intervals(tmp_path):
+    specs = [small_spec(K=K) for K in (1, 2)]
+    study, metrics, folder, missing = make_some(tmp_path / "runs", specs, [10, 9])
+    for spec in specs:
+        path = folder / spec.id / "pointwise.npz"
+        with np.load(path) as file:
+            one = {name: array[:1] for name, array in file.items()}
+        np.savez(path, **one)
+    frame = comparisons.compare(study, metrics, folder, missing, "digits")
+    assert frame.delta.notna().all()
+    assert frame[["low", "high", "p", "p_adjusted"]].isna().all(axis=None)
+    assert "Holm for the 0 comparisons" in comparisons.note(frame)
+    ranked = ranking.rank(study, metrics, folder, missing, "digits")
+    assert set(ranked["rank"]) == {1, 2}
+    assert ranked[["rank_low", "rank_high", "probability_best"]].isna().all(axis=None)
+    for page in (comparisons.markdown(frame, "digits"), ranking.markdown(ranked, "digits")):
+        assert "nan" not in page.lower()
+    ablation = tables.likelihood_table(study, metrics, folder, missing, "digits")
+    assert "nan" not in rendering.markdown(ablation, "ablation", "digits")
+    assert "Δ" in rendering.text(ablation, "{}")["standard+none"].iloc[1]
+
+
+def test_equal_cells_share_a_rank(tmp_path):
+    specs = [small_spec(K=K) for K in (1, 2, 4)]
+    study, metrics, folder, missing = make_some(tmp_path / "runs", specs, [10, 10, 30])
+    (folder / specs[1].id / "pointwise.npz").write_bytes((folder / specs[0].id / "pointwise.npz").read_bytes())
+    block = ranking.rank(study, metrics, folder, missing, "digits").iloc[:3]
+    assert list(block["rank"]) == list(block.rank_low) == [1, 1, 3]
+    assert list(block.rank_high) == [2, 2, 3]
+    assert list(block.probability_best) == [0.5, 0.5, 0]
+    found = comparisons.compare(study, metrics, folder, missing, "digits").iloc[0]
+    assert (found.delta, found.low, found.high, found.p, found.p_adjusted) == (0, 0, 0, 1, 1)
+
+
+def test_latent_blocks_are_those_that_a_data_set_and_its_models_have():
+    vae, clustering = run("vae", K=2), run("cpvae", K=10)
+    found = {
+        vae: {"active_units": 3, "jsd": 0.5, "ari": 0.2},
+        clustering: {"active_units": 4, "jsd": 0, "cluster_accuracy": 0.9},
+    }
+    study = study_of(found)
+    frame = tables.latent_table(study, metrics_of(found), "mnist").set_index(["metric", "column"])
+    assert list(frame.index) == [
+        ("cluster_accuracy", "cpvae"),
+        ("ari", "vae standard+none"),
+        ("ari", "cpvae"),
+        ("jsd", "vae standard+none"),
+        ("active_units", "vae standard+none"),
+        ("active_units", "cpvae"),
+    ]
+    assert frame.loc["ari", "cpvae"]["unmeasured"] == "undefined"
+    unlabelled = study._replace(datasets={"mnist": catalogue()["mnist"].model_copy(update={"classes": 1})})
+    frame = tables.latent_table(unlabelled, metrics_of(found), "mnist")
+    assert list(frame.metric.unique()) == ["jsd", "active_units"]
+    # nothing is there: holes, not an empty table
+    text = rendering.text(tables.latent_table(study, metrics_of({}), "mnist"), "{}").set_index(["metric", "K"])
+    assert text.loc[("cluster_accuracy", 10), "cpvae"] == "missing (0 of 1)"
+
+
+def reconstructions():
+    single, mixture = (run("mvae", "cifar10", K=K) for K in (1, 4))
+    found = metrics_of({single: {"mse": 120.0, "rmse": 11.0}, mixture: {"mse": 100.0, "rmse": 10.0, "dhsic": 0.01561}})
+    null = metrics_of({mixture: {"dhsic_null_median": 0.01558, "dhsic_null_95": 0.0161}})
+    scores = metrics_of({key: {"inception_score": np.nan} for key in (single, mixture)}, unit="not measured: no weights")
+    other = run("vae", "cifar10", likelihood="logistics")
+    return study_of([single, mixture, other]), pd.concat([found, null, scores])
+
+
+def test_a_score_that_could_not_be_measured_says_so_and_why():
+    frame = tables.reconstruction_table(*reconstructions(), "cifar10")
+    text = rendering.text(frame, "**{}**").set_index(["metric", "K"])
+    assert list(text.columns) == ["mvae (gaussian)"]
+    assert (
+        text.loc[("inception_score", 1), "mvae (gaussian)"]
+        == text.loc[("inception_score", 4), "mvae (gaussian)"]
+        == "not measured"
+    )
+    assert text.loc[("mse", 4), "mvae (gaussian)"] == "**100.000**"
+    assert '"not measured": no weights.' in rendering.note(frame, "reconstruction")
+    csv = tables.wide(frame).set_index(["metric", "K"])
+    assert csv.loc[("inception_score", 1), "mvae (gaussian) unmeasured"] == "not measured: no weights"
+    assert np.isnan(csv.loc[("inception_score", 1), "mvae (gaussian)"])
+    assert rendering.headline(tables.wide(frame), "reconstruction").split()[-3:] == ["mse", "4", "100.000"]
+
+
+def test_dependence_stands_beside_its_null_with_enough_digits():
+    text = rendering.text(tables.reconstruction_table(*reconstructions(), "cifar10"), "{}")
+    rows = text[text.metric.str.startswith("dhsic")]
+    assert rows.values.tolist() == [
+        ["dhsic", 4, "0.01561"],
+        ["dhsic_null_median", 4, "0.01558"],
+        ["dhsic_null_95", 4, "0.01610"],
+    ]
+
+
+def test_components_stand_beside_the_mixture_and_the_single_vae():
+    specs = {latent: [run("mvae", K=K, latent=latent, seed=seed) for K in (1, 3) for seed in (0, 1)] for latent in (2, 3)}
+    found = {}
+    for latent, members in specs.items():
+        for spec in members:
+            value = latent / 10 + spec.seed / 100
+            found[spec] = {"accuracy_svm": value + (0.5 if spec.K == 3 else 0)}
+            if spec.K == 3:
+                found[spec] |= {f"accuracy_svm_component_{k}": value + k / 20 for k in (1, 2, 3)}
+    frame = tables.components_table(study_of(found), metrics_of(found), "mnist")
+    values = frame.set_index(["settings", "metric", "K", "column"])["mean"]
+    assert values["mvae (latent=2)", "accuracy_svm", 3, "mixture"] == pytest.approx(0.705)
+    assert values["mvae (latent=2)", "accuracy_svm", 3, "single VAE"] == pytest.approx(0.205)
+    assert values["mvae (latent=3)", "accuracy_svm", 3, "C2"] == pytest.approx(0.405)
+    text = rendering.text(frame, "**{}**")
+    assert list(text.columns) == ["settings", "metric", "K", "mixture", "C1", "C2", "C3", "single VAE"]
+    row = text[text.metric == "accuracy_svm"].iloc[0]
+    assert row["mixture"] == "**0.705** [0.700, 0.710]"
+    assert "**" not in row["C3"]
+    assert "single VAE low" in tables.wide(frame).columns
+
+
+def test_density_table_has_the_kl_on_the_grid_beside_its_estimate():
+    specs = [parse_run({"model": "toy", "dataset": "ring", "K": K}) for K in (1, 4)]
+    iaf = parse_run({"model": "toy", "dataset": "ring", "K": 1, "flow": "iaf"})
+    found = {spec: {"kl": 1 / spec.K, "elbo": -1.1 / spec.K, "mass": 1.0} for spec in (*specs, iaf)}
+    frame = tables.density_table(study_of(found), metrics_of(found), "ring")
+    text = rendering.text(frame, "**{}**").set_index(["metric", "K"])
+    assert list(text.columns) == ["no flow", "iaf"]
+    assert text.loc[("kl", 4), "no flow"] == "**0.250**"
+    assert text.loc[("-elbo", 4), "no flow"] == "**0.275**"
+    assert text.loc[("kl", 4), "iaf"] == ""
+    assert "control" not in text.index.get_level_values("metric")
+    assert rendering.headline(tables.wide(frame), "density").split()[-3:] == ["kl", "4", "0.250"]
+
+
+@pytest.mark.parametrize("kind", rendering.NOTES)
+def test_every_table_can_be_written(kind, tmp_path):
+    toy = parse_run({"model": "toy", "dataset": "ring", "K": 2})
+    spec = {"density": toy, "ablation": run("vae", K=2)}.get(kind, run("mvae", K=2))
+    study = study_of([spec])
+    arguments = (study, metrics_of({}), *((tmp_path, {spec.id}) if kind == "ablation" else ()), spec.dataset)
+    maker = {"ablation": "likelihood"}.get(kind, kind)
+    frame = getattr(tables, f"{maker}_table")(*arguments)
+    page, latex = rendering.markdown(frame, kind, spec.dataset), rendering.latex(frame, kind, spec.dataset)
+    assert "missing (0 of 1)" in page
+    assert "{" not in page
+    assert latex.startswith("% ")
+    assert r"\bottomrule" in latex
+    assert len(tables.wide(frame)) == frame[tables.row_keys(frame)].drop_duplicates().shape[0]
+
+
+def test_latent_table_prefers_high_scores(tmp_path):
+    study, metrics, _ = make(tmp_path, specs_of(), [10, 12, 9, 10])
+    frame = tables.latent_table(study, metrics, "digits").set_index(["metric", "K"])
+    assert frame.loc["ari", 1]["best"]
+    assert not frame.loc["ari", 2]["best"]
+
+
+def test_latex_escapes_what_it_must(tmp_path):
+    frame = tables.likelihood_table(*make_again(tmp_path, specs_of(latent=5)), "digits")
+    text = rendering.latex_table(rendering.text(frame, rendering.LATEX_BOLD), "digits: 100 % & more")
+    assert r"nll\_matched" in text
+    assert r"\$" not in text
+    assert r"100 \% \& more" in text
+
+
+def test_failures_name_the_first_missing_rule_and_the_end_of_its_log(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec = small_spec()
+    study, runs = study_of([spec]), tmp_path / "results/runs"
+    nothing = {"run": spec.id, "rule": "download", "log": "no log: the rule was not started"}
+    assert failures(study, runs).to_dict("records") == [nothing]
+    data, folder = tmp_path / "results/datasets" / spec.dataset, runs / spec.id
+    touch(data / "raw.json", data / "logs/prepare.attempts.log")
+    attempts = "--- 2026-01-01T00:00:00Z on a\nerror: something else\n--- 2026-01-02T00:00:00Z on b, SLURM job 7\nerror: no such split\n"
+    (data / "logs/prepare.attempts.log").write_text(attempts)
+    [row] = failures(study, runs).to_dict("records")
+    assert (row["rule"], row["log"]) == (
+        "prepare",
+        "attempt 2: 2026-01-02T00:00:00Z on b, SLURM job 7\nerror: no such split",
+    )
+    of_slurm = tmp_path / ".snakemake/slurm_logs/rule_prepare" / spec.dataset / "7.log"
+    touch(of_slurm)
+    of_slurm.write_text(
+        "Building DAG\nslurmstepd: error: StepId=7.0 exceeded memory limit\nWorkflowError: error: of Snakemake's\n"
+    )
+    assert failures(study, runs).log[0].endswith("split\nslurmstepd: error: StepId=7.0 exceeded memory limit")
+    touch(data / "data.npz", data / "dataset.json")
+    assert failures(study, runs).rule.tolist() == ["train"]
+    touch(*(folder / name for name in (*RUN_FILES["train"], "provenance/train.json", "logs/evaluate.attempts.log")))
+    start = "--- 2026-01-01T00:00:00Z on a\n"
+    (folder / "logs/evaluate.attempts.log").write_text(start + "\n".join(map(str, range(20))) + "\nerror: boom\n")
+    [row] = failures(study, runs).to_dict("records")
+    assert row["rule"] == "evaluate"
+    assert row["log"].splitlines()[1:] == ["16", "17", "18", "19", "error: boom"]
+    for rule in ("evaluate", "latents"):
+        touch(*(folder / name for name in (*RUN_FILES[rule], f"provenance/{rule}.json")))
+    (data / "data.npz").unlink()  # to save space; the run is complete
+    assert failures(study, runs).empty
+
+
+def touch(*files) -> None:
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("{}")
+
+
+def fabricate(root, specs):
+    """Write study.json and everything that the rules leave of every run, with numbers made up."""
+    rng = np.random.default_rng(0)
+    (root / "results/s").mkdir(parents=True)
+    datasets = {spec.dataset: catalogue()[spec.dataset].model_dump(mode="json") for spec in specs}
+    content = {
+        "study": "s",
+        "runs": {spec.id: spec.model_dump(mode="json") for spec in specs},
+        "skipped": [],
+        "datasets": datasets,
+    }
+    (root / "results/s/study.json").write_text(json.dumps(content))
+    for spec in specs:
+        folder = root / "results/runs" / spec.id
+        (folder / "provenance").mkdir(parents=True)
+        pointwise = {name: rng.normal(-80 if name == "elbo" else 80, 1, N) for name in tables.LIKELIHOODS.values()}
+        found = {name: (array.mean(), "nats") for name, array in pointwise.items()}
+        if spec.likelihood.name == "gaussian":
+            found |= {"mse": (12.0, ""), "rmse": (12**0.5, "")}
+        if spec.model == "mvae" and spec.dataset == "cifar10":
+            found["inception_score"] = (None, "not measured: no weights")
+        if spec.model == "toy":
+            found |= {"kl": (0.1, "nats"), "mass": (1.0, "")}
+        latents = {"ari": (0.5, "score"), "active_units": (3, "units"), "accuracy_svm": (0.9, "share")}
+        for name, values in (("likelihood.json", found), ("latent_metrics.json", latents)):
+            entries = {metric: {"value": value, "stderr": None, "unit": unit} for metric, (value, unit) in values.items()}
+            (folder / name).write_text(json.dumps({"metrics": entries}))
+        np.savez(folder / "pointwise.npz", **pointwise)
+        training = {"parameters": 1, "epochs": 3, "best_epoch": 2, "stopped_by": "budget"}
+        (folder / "training.json").write_text(json.dumps(training))
+        for rule in ("train", "evaluate", "latents"):
+            (folder / f"provenance/{rule}.json").write_text(
+                json.dumps({"inputs": {}, "outputs": {}, "train_seconds": 1, "peak_memory_mb": 1})
+            )
+        for name in ("model.safetensors", "latents.h5ad", "history.csv", "spec.json"):
+            (folder / name).touch()
+
+
+def test_tabulate_writes_every_table_of_a_study(workspace):
+    specs = [run("vae", K=K, seed=seed) for K in (1, 2) for seed in (0, 1)]
+    specs += [run("mvae", dataset, K=K) for dataset in ("mnist", "cifar10") for K in (1, 3)]
+    specs += [parse_run({"model": "toy", "dataset": "ring", "K": K}) for K in (1, 2)]
+    specs += [parse_run({"model": "constant", "dataset": "mnist", "likelihood": name}) for name in ("bernoulli", "gaussian")]
+    specs += [parse_run({"model": "constant", "dataset": "cifar10", "likelihood": "gaussian"})]
+    fabricate(workspace, specs)
+    (workspace / "results/runs" / specs[-4].id / "likelihood.json").unlink()
+    arguments = ("--study", "results/s/study.json", "--runs", "results/runs", "--allow-missing")
+    result = run_script("tabulate", *arguments, cwd=workspace)
+    assert result.returncode == 0, result.stderr
+    folder = workspace / "results/s/tables"
+    kinds = ("ablation", "comparisons", "ranking", "latent", "reconstruction", "components", "published")
+    stems = {f"{kind}_{dataset}" for kind in kinds for dataset in ("mnist", "cifar10")} | {"density_ring"}
+    assert {path.name for path in folder.iterdir()} == {f"{stem}.{end}" for stem in stems for end in ("csv", "md", "tex")}
+    assert "no weights" in (folder / "reconstruction_cifar10.md").read_text()
+    comparison = pd.read_csv(folder / "published_mnist.csv")
+    matched = comparison[comparison.status == "compared"]
+    assert set(matched.published) == {84.5, 84.45}
+    np.testing.assert_allclose(matched.difference, matched.ours - matched.published)
+    record = json.loads((workspace / "results/s/provenance/tabulate.json").read_text())
+    assert record["inputs"]["config/published.csv"] == sha256(workspace / "config/published.csv")
+    assert "missing (0 of 1)" in (folder / "density_ring.md").read_text()
