@@ -84,9 +84,14 @@ class DatasetInfo(Frozen):
     licence: str
     citation: str
 
+    @property
+    def is_image(self) -> bool:
+        """Whether a point is a picture of pixels."""
+        return self.kind.endswith("_image")
+
     @model_validator(mode="after")
     def _consistent(self) -> DatasetInfo:
-        if self.kind.endswith("_image") != (self.levels is not None):
+        if self.is_image != (self.levels is not None):
             raise ValueError(f"levels belongs to images, all of them and nothing else; the kind is {self.kind}")
         if self.genes is not None and (self.kind, self.shape) != ("counts", (self.genes,)):
             raise ValueError(f"genes: {self.genes} needs kind counts and shape [{self.genes}]")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -113,42 +113,88 @@ class PixelCNN(Frozen):
     channels: Count = 64
 
 
-class Bernoulli(Frozen):
+class _Likelihood(Frozen):
+    """What the rest of the library asks a likelihood's settings.
+
+    kinds: The kinds of data it is a distribution of.
+    measure: What its numbers are of; only likelihoods of the same compare.
+    binary: It is of points that were binarised.
+    discrete: It gives probabilities of levels, so bits per dimension mean something.
+    squared_errors: Its reconstructions are judged by their squared error.
+    """
+
+    kinds: ClassVar[tuple[str, ...]]
+    measure: ClassVar[str]
+    binary: ClassVar[bool] = False
+    discrete: ClassVar[bool] = False
+    squared_errors: ClassVar[bool] = False
+
+    @property
+    def of_control(self) -> _Likelihood | None:
+        """The likelihood of the constant predictor that a model with this one is held against; None where there is none."""
+        return self
+
+
+class Bernoulli(_Likelihood):
     """Binarised pixels."""
 
-    name: Literal["bernoulli"]
+    kinds, measure = ("grey_image",), "binary pixels"
+    binary = discrete = True
+
+    name: Literal["bernoulli"] = "bernoulli"
 
 
-class NegativeBinomial(Frozen):
+class NegativeBinomial(_Likelihood):
     """Counts with a dispersion per gene."""
 
-    name: Literal["nb"]
+    kinds, measure = ("counts",), "counts"
+
+    name: Literal["nb"] = "nb"
 
 
-class ZeroInflatedNegativeBinomial(Frozen):
+class ZeroInflatedNegativeBinomial(_Likelihood):
     """Counts that get lost."""
 
-    name: Literal["zinb"]
+    kinds, measure = ("counts",), "counts"
+
+    name: Literal["zinb"] = "zinb"
+
+    @property
+    def of_control(self) -> NegativeBinomial:
+        """Without inflation, since a constant has nothing to lose."""
+        return NegativeBinomial()
 
 
-class Gaussian(Frozen):
+class Gaussian(_Likelihood):
     """Real values, or grey and colour levels as numbers in [0, 1], with one fixed standard deviation."""
 
-    name: Literal["gaussian"]
+    kinds, measure = ("grey_image", "colour_image", "real"), "real numbers"
+    squared_errors = True
+
+    name: Literal["gaussian"] = "gaussian"
     std: PositiveReal = 0.1
 
 
-class Logistics(Frozen):
+class Logistics(_Likelihood):
     """8-bit colours: a discretised mixture of logistics, autoregressive over the channels (Salimans et al., 2017)."""
 
-    name: Literal["logistics"]
+    kinds, measure = ("colour_image",), "256 levels"
+    discrete = True
+
+    name: Literal["logistics"] = "logistics"
     mixtures: Count = 3
 
 
-class Density(Frozen):
+class Density(_Likelihood):
     """No data to be likely: the posterior is fitted to the density that the data set names."""
 
+    kinds, measure = ("density",), "a density"
+
     name: Literal["density"] = "density"
+
+    @property
+    def of_control(self) -> None:
+        """A density that is known needs no control."""
 
 
 class Training(Frozen):
@@ -208,13 +254,3 @@ Encoder = choice(MLP | Conv, _network)
 Decoder = choice(MLP | Deconv | PixelCNN, _network)
 Likelihood = choice(Bernoulli | NegativeBinomial | ZeroInflatedNegativeBinomial | Gaussian | Logistics)
 DenseNetwork = Annotated[MLP, BeforeValidator(named)]
-
-LIKELIHOOD_KINDS = {
-    "bernoulli": ("grey_image",),
-    "nb": ("counts",),
-    "zinb": ("counts",),
-    "gaussian": ("grey_image", "colour_image", "real"),
-    "logistics": ("colour_image",),
-    "density": ("density",),
-}
-"""The kinds of data each likelihood is a distribution of."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
@@ -16,7 +16,6 @@ from mixvae.study.catalogue import DatasetInfo
 from mixvae.study.layers import feature_shapes
 from mixvae.study.own_data import OwnData
 from mixvae.study.parts import (
-    LIKELIHOOD_KINDS,
     MLP,
     ConditionalPrior,
     Count,
@@ -36,6 +35,23 @@ from mixvae.study.parts import (
 
 
 class _Run(Frozen):
+    """What all systems share. The class attributes and methods are facts that other rooms ask for; they are no settings and in no id.
+
+    is_control: It ignores its input and has no latent variable.
+    has_codes: It encodes points.
+    has_data: It is fitted to points, and not to a known density.
+    categorises: It sorts the points into K categories.
+    components_are_models: Every component encodes and decodes alone, so that each can be looked at apart.
+    named_by_model: Its prior and flow are fixed, so that the model's name says which they are.
+    """
+
+    is_control: ClassVar[bool] = False
+    has_codes: ClassVar[bool] = True
+    has_data: ClassVar[bool] = True
+    categorises: ClassVar[bool] = False
+    components_are_models: ClassVar[bool] = False
+    named_by_model: ClassVar[bool] = False
+
     dataset: str
     data: OwnData | None = None
     likelihood: Likelihood
@@ -54,9 +70,27 @@ class _Run(Frozen):
         """Return the canonical JSON text of the spec, defaults spelt out."""
         return canonical_json(self.model_dump(mode="json"))
 
+    @property
+    def sampled_components(self) -> int:
+        """How many components draw importance samples of their own: 1 for a system that draws its component within a sample."""
+        return 1
+
+    @property
+    def latent_units(self) -> int:
+        """The dimension of E[z | x]."""
+        return 0
+
+    def judged_by(self, dataset: DatasetInfo) -> list[str]:
+        """Return the metrics that a paper would judge this system by, in the names of published.csv."""
+        if self.likelihood.squared_errors and dataset.is_image:
+            return ["rmse" if dataset.kind == "colour_image" else "mse"]
+        if dataset.kind == "counts" and dataset.classes > 1:
+            return ["ari", "nmi", "asw_true"]
+        return ["bpd" if dataset.kind == "colour_image" else "nll_miselbo"]
+
     def skip_reason(self, dataset: DatasetInfo) -> str | None:
         """Return why this combination makes no sense, or None when it does."""
-        if dataset.kind not in LIKELIHOOD_KINDS[self.likelihood.name]:
+        if dataset.kind not in self.likelihood.kinds:
             return f"likelihood {self.likelihood.name} does not fit {self.dataset}, whose kind is {dataset.kind}"
         return None
 
@@ -70,8 +104,12 @@ class _Trained(_Run):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
 
+    @property
+    def latent_units(self) -> int:
+        return self.latent
+
     def skip_reason(self, dataset: DatasetInfo) -> str | None:
-        image = dataset.kind in ("grey_image", "colour_image")
+        image = dataset.is_image
         for role in ("encoder", "lower", "decoder"):
             network = getattr(self, role, MLP())
             if network.name != "mlp" and not image:
@@ -98,6 +136,10 @@ class _Mixture(_Trained):
     flow: Flow = NoFlow()
     encoder: Encoder = MLP()
     decoder: Decoder = MLP()
+
+    @property
+    def sampled_components(self) -> int:
+        return self.K
 
     @model_validator(mode="after")
     def _flow_is_wide_enough(self) -> _Mixture:
@@ -133,6 +175,10 @@ class HierarchicalVAE(_Mixture):
     joint: Count = 300
     conditional: DenseNetwork = MLP()
 
+    @property
+    def latent_units(self) -> int:
+        return self.latent + self.latent_top
+
     @model_validator(mode="after")
     def _decoder_takes_two_codes(self) -> HierarchicalVAE:
         if self.decoder.name == "deconv":
@@ -144,6 +190,8 @@ class HierarchicalVAE(_Mixture):
 
 class _ClosedForm(_Trained):
     """What models share whose objective has KLs in closed form: no flow, and no bound of several samples."""
+
+    named_by_model = True
 
     flow: Annotated[NoFlow, BeforeValidator(named)] = NoFlow()
 
@@ -163,6 +211,8 @@ class MVAE(_ClosedForm):
     jointly or summed over all pairs.
     """
 
+    components_are_models = True
+
     model: Literal["mvae"]
     K: Annotated[int, Field(ge=1, le=100)]
     prior: Annotated[StandardPrior, BeforeValidator(named)] = StandardPrior()
@@ -173,6 +223,13 @@ class MVAE(_ClosedForm):
     a0: PositiveReal = 1.0
     beta: Annotated[Real, Field(ge=0)] = 1.0
     dependence: Literal["joint", "pairs"] = "joint"
+
+    @property
+    def latent_units(self) -> int:
+        return self.latent * self.K
+
+    def judged_by(self, dataset: DatasetInfo) -> list[str]:
+        return super().judged_by(dataset) + ["inception_score"] * (dataset.kind == "colour_image")
 
     @model_validator(mode="after")
     def _decoders_are_independent_of_x(self) -> MVAE:
@@ -187,10 +244,15 @@ class CPVAE(_ClosedForm):
     `temperature` is that of the Gumbel-softmax in training.
     """
 
+    categorises = True
+
     model: Literal["cpvae"]
     K: Count
     prior: Annotated[ConditionalPrior, BeforeValidator(named)] = ConditionalPrior()
     temperature: PositiveReal = 0.5
+
+    def judged_by(self, dataset: DatasetInfo) -> list[str]:
+        return ["-elbo"] + ["cluster_accuracy"] * (dataset.classes > 1)
 
 
 class GMVAE(_ClosedForm):
@@ -200,6 +262,8 @@ class GMVAE(_ClosedForm):
     cut-off below which the categories' KL is not pushed further.
     """
 
+    categorises = True
+
     model: Literal["gmvae"]
     K: Count
     prior: Annotated[ConditionalPrior, BeforeValidator(named)] = ConditionalPrior()
@@ -207,17 +271,27 @@ class GMVAE(_ClosedForm):
     mixture: DenseNetwork = MLP(hidden=(100,))
     free_nats: Annotated[Real, Field(ge=0)] = 0.0
 
+    def judged_by(self, dataset: DatasetInfo) -> list[str]:
+        return ["cluster_accuracy"] if dataset.classes > 1 else super().judged_by(dataset)
+
 
 class ShuGMVAE(_ClosedForm):
     """K clusters with a Gaussian each and q(y|x) q(z|x,y), the sum over y taken exactly (Shu, 2016)."""
+
+    categorises = True
 
     model: Literal["gmvae_shu"]
     K: Count
     prior: Annotated[ConditionalPrior, BeforeValidator(named)] = ConditionalPrior()
 
+    def judged_by(self, dataset: DatasetInfo) -> list[str]:
+        return ["cluster_purity"] if dataset.classes > 1 else super().judged_by(dataset)
+
 
 class Toy(_Run):
     """K Gaussians, or one under a flow, fitted to a two-dimensional density (Kviman et al., 2023)."""
+
+    has_codes = has_data = False
 
     model: Literal["toy"]
     K: Annotated[int, Field(ge=1, le=1000)]
@@ -227,9 +301,16 @@ class Toy(_Run):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
 
+    @property
+    def sampled_components(self) -> int:
+        return self.K
+
 
 class Constant(_Run):
     """The control: a predictor that ignores its input, fitted in closed form."""
+
+    is_control = True
+    has_codes = False
 
     model: Literal["constant"]
     K: Literal[1] = 1
@@ -237,17 +318,9 @@ class Constant(_Run):
     flow: Annotated[NoFlow, BeforeValidator(named)] = NoFlow()
 
 
-MODELS = {
-    "vae": MixtureVAE,
-    "hvae": HierarchicalVAE,
-    "mvae": MVAE,
-    "cpvae": CPVAE,
-    "gmvae": GMVAE,
-    "gmvae_shu": ShuGMVAE,
-    "toy": Toy,
-    "constant": Constant,
-}
 AnyRun = MixtureVAE | HierarchicalVAE | MVAE | CPVAE | GMVAE | ShuGMVAE | Toy | Constant
+MODELS = {get_args(spec.model_fields["model"].annotation)[0]: spec for spec in get_args(AnyRun)}
+"""Every system's spec by the system's name."""
 _adapter = TypeAdapter(Annotated[AnyRun, Field(discriminator="model")])
 
 
