@@ -19,9 +19,11 @@ from scipy.sparse import csc_matrix, csr_matrix
 
 from mixvae.data import load_raw
 from mixvae.data.fetch import fetch
+from mixvae.data.look import look
 from mixvae.data.prepared import Prepared, load, prepare, save
 from mixvae.errors import UserError
-from mixvae.study import DatasetInfo, catalogue
+from mixvae.study import DatasetInfo, catalogue, own_data
+from mixvae.study.catalogue import ReaderOptions
 from mixvae.study.own_data import SOURCES_VARIABLE, OwnData, is_own, resolve, source_of, with_source, without_source
 
 RNG = np.random.default_rng(0)
@@ -29,6 +31,33 @@ GREY = RNG.integers(0, 256, (40, 6, 5), dtype=np.uint8)
 COLOUR = RNG.integers(0, 256, (40, 6, 5, 3), dtype=np.uint8)
 LABELS = np.arange(40) % 4
 COUNTS = RNG.poisson(2.0, (40, 30)).astype(np.int32) + np.eye(40, 30, dtype=np.int32)
+
+
+IN_A_PROCESS = own_data._look
+
+
+@pytest.fixture(autouse=True)
+def _look_in_this_process(monkeypatch):
+    """Starting a process for every file of these tests would take minutes; one test below compares."""
+    monkeypatch.setattr(own_data, "_look", look)
+
+
+def test_a_process_of_its_own_sees_the_same_and_says_the_same(tmp_path):
+    cells = h5ad(tmp_path / "my cells.h5ad")
+    for path, label, unlabelled, genes in (
+        (cells, "type", False, 8),
+        (cells, None, True, None),
+        (npz(tmp_path / "-a.npz", x=GREY), None, False, None),
+    ):
+        options = ReaderOptions(label=label)
+        assert IN_A_PROCESS(path, options, unlabelled, genes) == look(path, options, unlabelled, genes)
+    for path, options in ((cells, ReaderOptions()), (npz(tmp_path / "b.npz", images=GREY), ReaderOptions(keys={"x": "image"}))):
+        messages = []
+        for way in (IN_A_PROCESS, look):
+            with pytest.raises(UserError) as caught:
+                way(path, options, False, None)
+            messages.append(str(caught.value))
+        assert messages[0] == messages[1]
 
 
 def h5ad(path: Path, x=COUNTS, columns: dict | None = None, **others) -> Path:

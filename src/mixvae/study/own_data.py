@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from mixvae.errors import UserError, did_you_mean
-from mixvae.files import canonical_json, sha256, write_json
+from mixvae.files import canonical_json, write_json
+from mixvae.provenance import ROOT
 from mixvae.study.base import Frozen, Sizes
 from mixvae.study.catalogue import DatasetInfo, RawFile, ReaderOptions, Splits
 from mixvae.study.explain import explain
@@ -82,7 +86,7 @@ def resolve(value: str | dict[str, Any], mirror: str | None, cache: Path) -> tup
     extension = FORMATS[path.suffix]
     options = ReaderOptions(keys=own.keys, label=own.label)
     unlabelled = isinstance(value, dict) and "label" in value and own.label is None
-    facts = _facts(path, extension, options, unlabelled, own.genes, cache)
+    facts = _facts(path, options, unlabelled, own.genes, cache)
     identity = OwnData(sha256=facts.sha256, format=extension, keys=own.keys, label=own.label, genes=own.genes)
     digest = hashlib.sha256(canonical_json(identity.model_dump(mode="json")).encode()).hexdigest()[:8]
     stem = re.sub(r"[^A-Za-z0-9_]+", "_", path.stem).strip("_")[:40] or "data"
@@ -151,7 +155,7 @@ def _find(name: str, mirror: str | None) -> Path:
     raise UserError(f"{name}: no such file, looked for {looked}{hint}")
 
 
-def _facts(path: Path, extension: str, options: ReaderOptions, unlabelled: bool, genes: int | None, cache: Path) -> Facts:
+def _facts(path: Path, options: ReaderOptions, unlabelled: bool, genes: int | None, cache: Path) -> Facts:
     """Return what is known of a file, from `cache` if it knows the file as it is now."""
     status = path.stat()
     key = canonical_json([str(path), options.model_dump(mode="json"), unlabelled, genes])
@@ -160,31 +164,24 @@ def _facts(path: Path, extension: str, options: ReaderOptions, unlabelled: bool,
     if isinstance(entry, dict) and entry.get("state") == state:
         with contextlib.suppress(ValidationError):
             return Facts.model_validate(entry.get("facts"))
-    facts = _look(path, extension, options, unlabelled, genes)
+    facts = _look(path, options, unlabelled, genes)
     # Jobs that start together each write back what they read: an entry may get lost, and is made again.
     with contextlib.suppress(OSError):
         write_json(cache, _read_cache(cache) | {key: {"state": state, "facts": facts.model_dump(mode="json")}})
     return facts
 
 
-def _look(path: Path, extension: str, options: ReaderOptions, unlabelled: bool, genes: int | None) -> Facts:
-    # The reader that the job will use, and the one import upwards: so a file that passes here can be read there. It brings
-    # numpy, or anndata, along.
-    from importlib import import_module
-
-    reader = import_module(f"mixvae.data.own_{extension}")
-    if extension == "h5ad" and options.label is None and not unlabelled:
-        raise UserError(f"{path}: which column of obs holds the labels? {reader.candidates(path)}")
-    digest, arrays = sha256(path), reader.read(path, options)
-    if genes is not None and genes > arrays.x.shape[1]:
-        raise UserError(f"{path}: genes: {genes} to keep, but the file has {arrays.x.shape[1]}; lower or remove genes")
-    return Facts(
-        sha256=digest,
-        kind="counts" if extension == "h5ad" else {1: "grey_image", 3: "colour_image"}[arrays.x.shape[1]],
-        shape=arrays.x.shape[1:],
-        classes=len(arrays.label_names),
-        splits=Splits(**{part: len(indices) for part, indices in arrays.parts.items()}),
-    )
+def _look(path: Path, options: ReaderOptions, unlabelled: bool, genes: int | None) -> Facts:
+    """Read and check a file in a process of its own: that takes numpy or anndata, and nothing in this room loads them."""
+    command = [sys.executable, ROOT / "scripts/look.py", path, f"--keys={canonical_json(options.keys)}"]
+    command += [f"--label={options.label}"] * (options.label is not None) + ["--unlabelled"] * unlabelled
+    command += [f"--genes={genes}"] * (genes is not None)
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    found = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, check=False)
+    if found.returncode == 0:
+        return Facts.model_validate_json(found.stdout)
+    last = (found.stderr.splitlines() or [f"its reader ended with exit code {found.returncode}"])[-1]
+    raise UserError(last.removeprefix("error: ") if last.startswith("error: ") else f"{path}: cannot be read: {last}")
 
 
 def _read_cache(cache: Path) -> dict[str, Any]:

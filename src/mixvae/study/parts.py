@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from mixvae.study.base import Frozen, PositiveReal, Real, Sizes, named
+from mixvae.study.layers import feature_shapes
 
 Count = Annotated[int, Field(ge=1)]
 Layers = Annotated[
@@ -17,39 +19,71 @@ Layers = Annotated[
 """Convolutions as a YAML list of [channels, kernel, stride]."""
 
 
-class StandardPrior(Frozen):
+class _Prior(Frozen):
+    """What the rest of the library asks a prior's settings.
+
+    pseudo_inputs: It is made of the posteriors of learnt inputs, which pass the encoder in every step.
+    of_model: It belongs to the model, so that the model's name says which it is.
+    """
+
+    pseudo_inputs: ClassVar[bool] = False
+    of_model: ClassVar[bool] = False
+
+
+class StandardPrior(_Prior):
     """N(0, I)."""
 
     name: Literal["standard"] = "standard"
 
 
-class MixturePrior(Frozen):
+class MixturePrior(_Prior):
     """A learnt mixture of `components` diagonal Gaussians."""
 
     name: Literal["mog"]
     components: Count = 500
 
 
-class VampPrior(Frozen):
+class VampPrior(_Prior):
     """The aggregate posterior of `components` learnt pseudo-inputs (Tomczak & Welling, 2018)."""
+
+    pseudo_inputs = True
 
     name: Literal["vamp"]
     components: Count = 500
 
 
-class ConditionalPrior(Frozen):
+class ConditionalPrior(_Prior):
     """The prior that belongs to a clustering model: one Gaussian per category."""
+
+    of_model = True
 
     name: Literal["conditional"] = "conditional"
 
 
-class NoFlow(Frozen):
+class _Flow(Frozen):
+    """What the rest of the library asks a flow's settings.
+
+    is_identity: It changes nothing.
+    one_per_component: Every component of the posterior has a flow of its own.
+    """
+
+    is_identity: ClassVar[bool] = False
+    one_per_component: ClassVar[bool] = False
+
+    def problem(self, latent: int) -> str | None:
+        """Return why these settings are wrong for codes of `latent` numbers, beginning with the key; None when they are not."""
+        return None
+
+
+class NoFlow(_Flow):
     """The posterior's components stay Gaussian."""
+
+    is_identity = True
 
     name: Literal["none"] = "none"
 
 
-class InverseAutoregressiveFlow(Frozen):
+class InverseAutoregressiveFlow(_Flow):
     """`steps` inverse autoregressive steps shared by all components (Kingma et al., 2016).
 
     The order of the dimensions is the natural one in every step, as in the Mixture-VAE paper, or turned round every other step.
@@ -62,17 +96,28 @@ class InverseAutoregressiveFlow(Frozen):
     hidden: Sizes = (320, 320)
     order: Literal["natural", "alternating"] = "natural"
 
+    def problem(self, latent: int) -> str | None:
+        """A narrow masked network (MADE) cannot tell all dimensions apart."""
+        if min(self.hidden, default=0) >= latent - 1:
+            return None
+        needed = f"a MADE needs at least {latent - 1}"
+        return f"flow.hidden: {list(self.hidden)} is too narrow for latent: {latent}; {needed}"
 
-class CouplingFlow(Frozen):
+
+class CouplingFlow(_Flow):
     """`steps` affine coupling layers, a flow of its own for every component (Dinh et al., 2017)."""
+
+    one_per_component = True
 
     name: Literal["coupling"]
     steps: Count = 4
     hidden: Sizes = (64, 64)
 
 
-class SplineFlow(Frozen):
+class SplineFlow(_Flow):
     """`steps` rational-quadratic coupling layers of `bins` bins, a flow of its own for every component (Durkan et al., 2019)."""
+
+    one_per_component = True
 
     name: Literal["spline"]
     steps: Count = 4
@@ -80,7 +125,27 @@ class SplineFlow(Frozen):
     bins: Annotated[int, Field(ge=2)] = 8
 
 
-class MLP(Frozen):
+class _Network(Frozen):
+    """What the rest of the library asks a network's settings.
+
+    for_images: It needs points with rows and columns.
+    autoregressive: It is a decoder whose output for a number of x depends on those before it, so that it draws x and has no mean.
+    cost: How much longer it takes than an MLP of the paper's size, roughly.
+    """
+
+    for_images: ClassVar[bool] = False
+    autoregressive: ClassVar[bool] = False
+    cost: ClassVar[int] = 1
+
+    def shapes(self, shape: Sequence[int]) -> list[tuple[int, int, int]]:
+        """Return (channels, height, width) of an image and of the feature maps that convolutions with strides make of it.
+
+        Raises UserError when nothing is left of the image. A network without such layers has the image alone.
+        """
+        return [tuple(shape)]
+
+
+class MLP(_Network):
     """Dense layers of the given widths."""
 
     name: Literal["mlp"] = "mlp"
@@ -89,7 +154,16 @@ class MLP(Frozen):
     dropout: Annotated[Real, Field(ge=0, lt=1)] = 0.0
 
 
-class Conv(Frozen):
+class _Strided(_Network):
+    """What `conv` and `deconv` share: layers of [channels, kernel, stride] that make an image smaller or, in reverse, larger."""
+
+    for_images, cost = True, 10
+
+    def shapes(self, shape: Sequence[int]) -> list[tuple[int, int, int]]:
+        return feature_shapes(shape, self.layers)
+
+
+class Conv(_Strided):
     """Convolutions, each [channels, kernel, stride], flattened at the end."""
 
     name: Literal["conv"]
@@ -97,7 +171,7 @@ class Conv(Frozen):
     activation: Literal["gated", "relu"] = "gated"
 
 
-class Deconv(Frozen):
+class Deconv(_Strided):
     """The mirror image of a `conv` encoder with these layers: a dense layer, then transposed convolutions from last to first."""
 
     name: Literal["deconv"]
@@ -105,8 +179,11 @@ class Deconv(Frozen):
     activation: Literal["gated", "relu"] = "relu"
 
 
-class PixelCNN(Frozen):
+class PixelCNN(_Network):
     """`layers` masked 3x3 convolutions of `channels` channels over x and one plane made from each z (van den Oord et al., 2016)."""
+
+    for_images = autoregressive = True
+    cost = 60
 
     name: Literal["pixelcnn"]
     layers: Annotated[int, Field(ge=2)] = 8
@@ -121,6 +198,7 @@ class _Likelihood(Frozen):
     binary: It is of points that were binarised.
     discrete: It gives probabilities of levels, so bits per dimension mean something.
     squared_errors: Its reconstructions are judged by their squared error.
+    has_constant: One output for all points can be fitted in closed form; of another the control counts how often a level occurs.
     """
 
     kinds: ClassVar[tuple[str, ...]]
@@ -128,6 +206,7 @@ class _Likelihood(Frozen):
     binary: ClassVar[bool] = False
     discrete: ClassVar[bool] = False
     squared_errors: ClassVar[bool] = False
+    has_constant: ClassVar[bool] = True
 
     @property
     def of_control(self) -> _Likelihood | None:
@@ -179,7 +258,7 @@ class Logistics(_Likelihood):
     """8-bit colours: a discretised mixture of logistics, autoregressive over the channels (Salimans et al., 2017)."""
 
     kinds, measure = ("colour_image",), "256 levels"
-    discrete = True
+    discrete, has_constant = True, False
 
     name: Literal["logistics"] = "logistics"
     mixtures: Count = 3

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
@@ -13,7 +14,6 @@ from mixvae.errors import UserError
 from mixvae.files import canonical_json
 from mixvae.study.base import Frozen, PositiveReal, Real, named
 from mixvae.study.catalogue import DatasetInfo
-from mixvae.study.layers import feature_shapes
 from mixvae.study.own_data import OwnData
 from mixvae.study.parts import (
     MLP,
@@ -33,9 +33,14 @@ from mixvae.study.parts import (
     Training,
 )
 
+MODELS: dict[str, type[Run]] = {}
+"""Every system's spec by the system's name; a spec class enters itself when it is defined."""
 
-class _Run(Frozen):
+
+class Run(Frozen):
     """What all systems share. The class attributes and methods are facts that other rooms ask for; they are no settings and in no id.
+
+    A system is a subclass whose `model` is the system's name, and a file of that name in room models with a class named as the spec's.
 
     is_control: It ignores its input and has no latent variable.
     has_codes: It encodes points.
@@ -51,6 +56,12 @@ class _Run(Frozen):
     categorises: ClassVar[bool] = False
     components_are_models: ClassVar[bool] = False
     named_by_model: ClassVar[bool] = False
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        if "model" in cls.model_fields:
+            (name,) = get_args(cls.model_fields["model"].annotation)
+            MODELS[name] = cls
 
     dataset: str
     data: OwnData | None = None
@@ -80,6 +91,25 @@ class _Run(Frozen):
         """The dimension of E[z | x]."""
         return 0
 
+    @property
+    def training_points(self) -> int | None:
+        """How many training points it is fitted to at most; None for all."""
+        return None
+
+    @property
+    def test_points(self) -> int | None:
+        """How many test points it is measured on at most; None for all."""
+        return None
+
+    @property
+    def importance_samples(self) -> int:
+        """How many importance samples each component and test point gets; 1 for a likelihood that is known exactly."""
+        return 1
+
+    def extra_metrics(self, kind: str) -> set[str]:
+        """Return the metrics of its likelihood.json that other systems with its likelihood do not have, on data of this kind."""
+        return set()
+
     def judged_by(self, dataset: DatasetInfo) -> list[str]:
         """Return the metrics that a paper would judge this system by, in the names of published.csv."""
         if self.likelihood.squared_errors and dataset.is_image:
@@ -95,8 +125,24 @@ class _Run(Frozen):
         return None
 
 
-class _Trained(_Run):
-    """What every model with a latent space has."""
+class _Fitted(Run):
+    """What every system has that is trained step by step and evaluated by importance sampling: `training` and `evaluation`."""
+
+    @property
+    def training_points(self) -> int | None:
+        return self.training.points
+
+    @property
+    def test_points(self) -> int | None:
+        return self.evaluation.points
+
+    @property
+    def importance_samples(self) -> int:
+        return self.evaluation.samples
+
+
+class _Trained(_Fitted):
+    """What every model of points with a latent space has."""
 
     latent: Count = 40
     encoder: DenseNetwork = MLP()
@@ -109,22 +155,20 @@ class _Trained(_Run):
         return self.latent
 
     def skip_reason(self, dataset: DatasetInfo) -> str | None:
-        image = dataset.is_image
+        holds = f"{self.dataset} holds {dataset.kind}"
         for role in ("encoder", "lower", "decoder"):
             network = getattr(self, role, MLP())
-            if network.name != "mlp" and not image:
-                return f"a {network.name} {role} needs images, and {self.dataset} holds {dataset.kind}"
-            if network.name in ("conv", "deconv"):
-                try:
-                    feature_shapes(dataset.shape, network.layers)
-                except UserError as error:
-                    return f"{role}.{error}"
-        if self.training.flip and not image:
-            return f"training.flip mirrors images, and {self.dataset} holds {dataset.kind}"
-        if self.decoder.name == "pixelcnn" and self.likelihood.name != "bernoulli":
-            return (
-                f"the pixelcnn decoder gives one logit per pixel, so it takes likelihood bernoulli, not {self.likelihood.name}"
-            )
+            if network.for_images and not dataset.is_image:
+                return f"a {network.name} {role} needs images, and {holds}"
+            try:
+                network.shapes(dataset.shape)
+            except UserError as error:
+                return f"{role}.{error}"
+        if self.training.flip and not dataset.is_image:
+            return f"training.flip mirrors images, and {holds}"
+        if self.decoder.autoregressive and not self.likelihood.binary:
+            name = self.decoder.name
+            return f"the {name} decoder gives one logit per pixel, so it takes likelihood bernoulli, not {self.likelihood.name}"
         return super().skip_reason(dataset)
 
 
@@ -143,14 +187,12 @@ class _Mixture(_Trained):
 
     @model_validator(mode="after")
     def _flow_is_wide_enough(self) -> _Mixture:
-        if self.flow.name == "iaf" and min(self.flow.hidden, default=0) < self.latent - 1:
-            raise ValueError(
-                f"flow.hidden: {list(self.flow.hidden)} is too narrow for latent: {self.latent}; a MADE needs at least {self.latent - 1}"
-            )
+        if problem := self.flow.problem(self.latent):
+            raise ValueError(problem)
         return self
 
     def skip_reason(self, dataset: DatasetInfo) -> str | None:
-        if self.flow.name != "none" and self.latent < 2:
+        if not self.flow.is_identity and self.latent < 2:
             return f"flow {self.flow.name} needs at least two latent dimensions"
         return super().skip_reason(dataset)
 
@@ -228,12 +270,16 @@ class MVAE(_ClosedForm):
     def latent_units(self) -> int:
         return self.latent * self.K
 
+    def extra_metrics(self, kind: str) -> set[str]:
+        names = {f"{name}{end}" for name in ("dhsic", "hsic_pairs") for end in ("", "_null_median", "_null_95")}
+        return (names if self.K > 1 else set()) | ({"inception_score"} if kind == "colour_image" else set())
+
     def judged_by(self, dataset: DatasetInfo) -> list[str]:
         return super().judged_by(dataset) + ["inception_score"] * (dataset.kind == "colour_image")
 
     @model_validator(mode="after")
     def _decoders_are_independent_of_x(self) -> MVAE:
-        if self.decoder.name == "pixelcnn":
+        if self.decoder.autoregressive:
             raise ValueError("decoder: pixelcnn cannot be summed over components; mvae has mlp or deconv")
         return self
 
@@ -288,7 +334,7 @@ class ShuGMVAE(_ClosedForm):
         return ["cluster_purity"] if dataset.classes > 1 else super().judged_by(dataset)
 
 
-class Toy(_Run):
+class Toy(_Fitted):
     """K Gaussians, or one under a flow, fitted to a two-dimensional density (Kviman et al., 2023)."""
 
     has_codes = has_data = False
@@ -305,8 +351,11 @@ class Toy(_Run):
     def sampled_components(self) -> int:
         return self.K
 
+    def extra_metrics(self, kind: str) -> set[str]:
+        return {"mass"}
 
-class Constant(_Run):
+
+class Constant(Run):
     """The control: a predictor that ignores its input, fitted in closed form."""
 
     is_control = True
@@ -318,20 +367,22 @@ class Constant(_Run):
     flow: Annotated[NoFlow, BeforeValidator(named)] = NoFlow()
 
 
-AnyRun = MixtureVAE | HierarchicalVAE | MVAE | CPVAE | GMVAE | ShuGMVAE | Toy | Constant
-MODELS = {get_args(spec.model_fields["model"].annotation)[0]: spec for spec in get_args(AnyRun)}
-"""Every system's spec by the system's name."""
-_adapter = TypeAdapter(Annotated[AnyRun, Field(discriminator="model")])
+AnyRun = Run
+
+
+@cache
+def _adapter(systems: tuple[type[Run], ...]) -> TypeAdapter:
+    return TypeAdapter(Annotated[Union[systems], Field(discriminator="model")])  # noqa: UP007, of a tuple
 
 
 def parse_run(value: dict[str, Any]) -> AnyRun:
     """Validate one run's mapping; raises pydantic.ValidationError."""
-    return _adapter.validate_python(value)
+    return _adapter(tuple(MODELS.values())).validate_python(value)
 
 
 def parse_run_json(text: str) -> AnyRun:
     """Validate one run's canonical JSON, as written by `canonical`; raises pydantic.ValidationError."""
-    return _adapter.validate_json(text)
+    return _adapter(tuple(MODELS.values())).validate_json(text)
 
 
 def read_spec(text: str, source: str) -> AnyRun:

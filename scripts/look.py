@@ -1,0 +1,26 @@
+"""Look at a user's own data file and print what it holds as JSON; checking a config starts it for a file that it does not know."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from mixvae import cli
+from mixvae.data.look import look
+from mixvae.study.catalogue import ReaderOptions
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", type=Path, help="an .npz or .h5ad file")
+    parser.add_argument("--keys", type=json.loads, default={}, help="of an .npz, the names of its arrays as JSON")
+    parser.add_argument("--label", help="of an .h5ad, the column of obs with the labels")
+    parser.add_argument("--unlabelled", action="store_true", help="an .h5ad has no labels")
+    parser.add_argument("--genes", type=int, help="of an .h5ad, how many genes will be kept")
+    arguments = parser.parse_args()
+    options = ReaderOptions(keys=arguments.keys, label=arguments.label)
+    print(look(arguments.path, options, arguments.unlabelled, arguments.genes).model_dump_json())
+
+
+cli.run(main)

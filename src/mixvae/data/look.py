@@ -1,0 +1,38 @@
+"""A look at a user's own file before anything runs: its checksum, shape, classes and parts, or what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mixvae.data import own_h5ad, own_npz
+from mixvae.errors import UserError
+from mixvae.files import sha256
+from mixvae.study.catalogue import ReaderOptions, Splits
+from mixvae.study.own_data import Facts
+
+READERS = {".npz": own_npz, ".h5ad": own_h5ad}
+
+
+def look(path: Path, options: ReaderOptions, unlabelled: bool, genes: int | None) -> Facts:
+    """Return what a file holds. The reader is the one that the study's job will use, so a file that passes here can be read there.
+
+    Arguments:
+        options: What the config says of reading it.
+        unlabelled: The config says that an .h5ad has no labels; otherwise it must name their column.
+        genes: How many genes of an .h5ad are to be kept, None for all.
+
+    Raises UserError with one line that names the file and what is wrong with it.
+    """
+    reader, counts = READERS[path.suffix], path.suffix == ".h5ad"
+    if counts and options.label is None and not unlabelled:
+        raise UserError(f"{path}: which column of obs holds the labels? {own_h5ad.candidates(path)}")
+    digest, arrays = sha256(path), reader.read(path, options)
+    if genes is not None and genes > arrays.x.shape[1]:
+        raise UserError(f"{path}: genes: {genes} to keep, but the file has {arrays.x.shape[1]}; lower or remove genes")
+    return Facts(
+        sha256=digest,
+        kind="counts" if counts else {1: "grey_image", 3: "colour_image"}[arrays.x.shape[1]],
+        shape=arrays.x.shape[1:],
+        classes=len(arrays.label_names),
+        splits=Splits(**{part: len(indices) for part, indices in arrays.parts.items()}),
+    )
