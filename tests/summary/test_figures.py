@@ -21,7 +21,7 @@ from mixvae.measuring import latents
 from mixvae.study import DatasetInfo, parse_run
 from mixvae.study.outputs import figures as figure_names
 from mixvae.summary import comparisons, figures, ranking
-from mixvae.summary.figures import categories, histograms, images, scatter, style
+from mixvae.summary.figures import categories, histograms, images, scatter, style, umap
 from mixvae.summary.figures.view import View
 from mixvae.summary.results import COLUMNS, StudyRuns
 from mixvae.summary.tables import LIKELIHOODS
@@ -187,7 +187,7 @@ def assert_nothing_overlaps(figure) -> None:
 @pytest.fixture
 def flat(monkeypatch):
     """UMAP takes its time: its place is taken by the first two codes."""
-    monkeypatch.setattr(scatter, "embed", lambda features: features[:, :2])
+    monkeypatch.setattr(umap, "embed", lambda features: features[:, :2])
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -298,7 +298,7 @@ def intervals_of(tmp_path, columns: int, Ks: tuple[int, ...]) -> View:
         frame["seed_rank_high"] = len(rows)
         blocks = [frame.assign(metric=block) for block in ("-elbo", "nll_miselbo", "nll_matched")]
         pd.concat(blocks)[order].to_csv(tmp_path / f"s/tables/{kind}_d.csv", index=False)
-    run = SimpleNamespace(likelihood=SimpleNamespace(name="nb"))
+    run = SimpleNamespace(likelihood=SimpleNamespace(measure="counts"))
     view = View(StudyRuns("s", dict.fromkeys(names, run), [], {}), "d", pd.DataFrame(), set(), tmp_path)
     view.__dict__["columns"] = {name: name for name in names}
     return view
@@ -407,7 +407,7 @@ def test_most_used_categories_come_first(tmp_path, monkeypatch):
 
     stub = SimpleNamespace(sample_category=sample_category, categories=lambda x: q.expand(len(x), 20))
     monkeypatch.setattr(View, "model", lambda *_: stub)
-    figure = categories.categories(view)
+    figure = categories.draw(view)
     assert asked == list(range(19, 3, -1))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()][:2] == ["19: 10 %", "18: 9 %"]
     assert "the 16 most used of 20 categories" in " ".join(figure.axes[0].get_title().split())

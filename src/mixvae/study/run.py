@@ -48,6 +48,7 @@ class Run(Frozen):
     categorises: It sorts the points into K categories.
     components_are_models: Every component encodes and decodes alone, so that each can be looked at apart.
     named_by_model: Its prior and flow are fixed, so that the model's name says which they are.
+    has_category_priors: Every category has a prior of its own, so that categories can be drawn in any proportion.
     """
 
     is_control: ClassVar[bool] = False
@@ -56,6 +57,7 @@ class Run(Frozen):
     categorises: ClassVar[bool] = False
     components_are_models: ClassVar[bool] = False
     named_by_model: ClassVar[bool] = False
+    has_category_priors: ClassVar[bool] = False
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
@@ -109,6 +111,16 @@ class Run(Frozen):
     def extra_metrics(self, kind: str) -> set[str]:
         """Return the metrics of its likelihood.json that other systems with its likelihood do not have, on data of this kind."""
         return set()
+
+    @property
+    def is_single_vae(self) -> bool:
+        """Whether it is the plain VAE: one encoder, a standard normal prior and no flow."""
+        return False
+
+    @property
+    def vamp_inputs(self) -> int:
+        """How many pseudo-inputs the VampPrior of a VAE with one encoder has; 0 for anything else."""
+        return 0
 
     def judged_by(self, dataset: DatasetInfo) -> list[str]:
         """Return the metrics that a paper would judge this system by, in the names of published.csv."""
@@ -202,6 +214,14 @@ class MixtureVAE(_Mixture):
 
     model: Literal["vae"] = "vae"
 
+    @property
+    def is_single_vae(self) -> bool:
+        return self.K == 1 and isinstance(self.prior, StandardPrior) and self.flow.is_identity
+
+    @property
+    def vamp_inputs(self) -> int:
+        return self.prior.components if self.K == 1 and self.prior.pseudo_inputs else 0
+
 
 class HierarchicalVAE(_Mixture):
     """Two stochastic layers with K encoders, the mixture being over both (Kviman et al., 2023; Tomczak & Welling, 2018).
@@ -290,7 +310,7 @@ class CPVAE(_ClosedForm):
     `temperature` is that of the Gumbel-softmax in training.
     """
 
-    categorises = True
+    categorises = has_category_priors = True
 
     model: Literal["cpvae"]
     K: Count

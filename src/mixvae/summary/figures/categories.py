@@ -1,4 +1,4 @@
-"""Draws from every category of the clustering models, beside what other systems generate (Lavda et al., Fig. 7 to 9)."""
+"""Figure categories: draws from every category of the clustering models, beside what others generate (Lavda et al., Fig. 7 to 9)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from mixvae.study.outputs import CLUSTERING
 from mixvae.summary.figures.images import as_images, show, tile
 from mixvae.summary.figures.style import bare, panels, title, wrapped
-from mixvae.summary.figures.view import View, heading
+from mixvae.summary.figures.view import View, usage
 
 CATEGORIES, DRAWS, BLOCKS = 16, 8, 12
+"""Rows of a block, images of a row, and blocks of the figure, at the most."""
+PLAIN_ROWS = 10
+"""Rows of a system without categories."""
 USAGE_POINTS = 5000
 """Training points over which the use of a category is averaged."""
 
@@ -27,24 +28,24 @@ class Block(NamedTuple):
     title: str
 
 
-def usage(model: torch.nn.Module, x: Tensor) -> Tensor:
-    """Return q(c), the mean of q(c|x) over (N, D), as (C,)."""
-    return torch.cat([model.categories(chunk) for chunk in x.split(500)]).mean(0)
+@torch.inference_mode()
+def draw(view: View) -> Figure | None:
+    """Draw a block per run: a row per category, those most used where there are many; systems without categories as they come.
 
-
-def categories(view: View) -> Figure | None:
-    """Draw a block per run: a row per category, those most used where there are many; systems without categories as they come."""
+    Where a system has a prior for every category, other priors stand beside it: VampPriors with as many pseudo-inputs, and one run
+    of every column of single-prior systems.
+    """
     runs = view.first_seeds()
-    clustering = [run for run in runs if view.spec(run).model in CLUSTERING]
+    clustering = [run for run in runs if view.spec(run).categorises]
     if not clustering:
         return None
-    counts = {view.spec(run).K for run in clustering if view.spec(run).model == "cpvae"}
-    beside = [run for run in runs if _is_vamp(view, run, counts)] if counts else []
-    plain = {view.columns[run]: run for run in reversed(runs) if run not in beside and _is_plain(view, run)} if counts else {}
-    shown = [*clustering, *beside, *reversed(plain.values())]
-    note = f"{BLOCKS} of {len(shown)} runs" if len(shown) > BLOCKS else ""
-    with torch.inference_mode():
-        blocks = [_block(view, run, run in clustering, run in beside) for run in shown[:BLOCKS]]
+    counts = {view.spec(run).K for run in clustering if view.spec(run).has_category_priors}
+    vamps = [run for run in runs if view.spec(run).vamp_inputs in counts]
+    others = [run for run in runs if counts and run not in (*clustering, *vamps) and not view.spec(run).components_are_models]
+    plain = {view.columns[run]: run for run in reversed(others)}
+    shown = dict.fromkeys(clustering, _of_categories) | dict.fromkeys(vamps, _of_pseudo_inputs)
+    shown |= dict.fromkeys(reversed(plain.values()), _of_prior)
+    blocks = [make(view, run) for run, make in list(shown.items())[:BLOCKS]]
     tallest = max(len(block.images) for block in blocks)
     figure, axes = panels(len(blocks), 3, (0.36 * DRAWS + 0.7, 0.36 * tallest + 0.6))
     for block, ax in zip(blocks, axes, strict=True):
@@ -58,35 +59,31 @@ def categories(view: View) -> Figure | None:
         ax.set_anchor("N")
         ax.set_frame_on(False)
     text = f"{DRAWS} draws from each category, beside it the category and its share q(c) of the training points"
-    title(figure, heading(view, text, note))
+    title(figure, view.heading(text, f"{BLOCKS} of {len(shown)} runs" if len(shown) > BLOCKS else ""))
     return figure
 
 
-def _is_vamp(view: View, run: str, counts: set[int]) -> bool:
-    spec = view.spec(run)
-    return spec.model == "vae" and spec.K == 1 and spec.prior.name == "vamp" and spec.prior.components in counts
+def _of_categories(view: View, run: str) -> Block:
+    share = usage(view.model(run, "categories"), view.points(run, "train")[:USAGE_POINTS])
+    chosen = list(range(len(share)))
+    if len(share) > CATEGORIES:
+        chosen = share.argsort(descending=True, stable=True)[:CATEGORIES].tolist()
+    most = f", the {CATEGORIES} most used of {len(share)} categories" if len(share) > CATEGORIES else ""
+    return _rows(view, run, {f"{c}: {100 * share[c]:.0f} %": c for c in chosen}, most)
 
 
-def _is_plain(view: View, run: str) -> bool:
-    return view.spec(run).model in ("vae", "hvae")
+def _of_pseudo_inputs(view: View, run: str) -> Block:
+    count = view.spec(run).vamp_inputs
+    shown = min(count, CATEGORIES)
+    return _rows(view, run, {f"u{c}": c for c in range(shown)}, f", {shown} of its {count} pseudo-inputs u")
 
 
-def _block(view: View, run: str, clustering: bool, vamp: bool) -> Block:
-    model, label = view.model(run, "categories"), view.label(run)
-    if not (clustering or vamp):
-        rows = min(10, CATEGORIES)
-        images = as_images(view, model.sample(rows * DRAWS))
-        return Block(images.reshape(rows, DRAWS, *images.shape[1:]), [], f"{label}: samples from the prior")
-    if clustering:
-        share = usage(model, view.points(run, "train")[:USAGE_POINTS])
-        chosen = (
-            range(len(share)) if len(share) <= CATEGORIES else share.argsort(descending=True, stable=True)[:CATEGORIES].tolist()
-        )
-        names = [f"{c}: {100 * share[c]:.0f} %" for c in chosen]
-        most = f", the {CATEGORIES} most used of {len(share)} categories" if len(share) > CATEGORIES else ""
-    else:
-        count = model.prior.components
-        chosen, names = range(min(count, CATEGORIES)), [f"u{c}" for c in range(min(count, CATEGORIES))]
-        most = f", {len(chosen)} of its {count} pseudo-inputs u"
-    images = np.stack([as_images(view, model.sample_category(c, DRAWS)) for c in chosen])
-    return Block(images, names, f"{label}{most}")
+def _rows(view: View, run: str, numbers: dict[str, int], which: str) -> Block:
+    model = view.model(run, "categories")
+    images = np.stack([as_images(view, model.sample_category(number, DRAWS)) for number in numbers.values()])
+    return Block(images, list(numbers), f"{view.label(run)}{which}")
+
+
+def _of_prior(view: View, run: str) -> Block:
+    images = as_images(view, view.model(run, "categories").sample(PLAIN_ROWS * DRAWS))
+    return Block(images.reshape(PLAIN_ROWS, DRAWS, *images.shape[1:]), [], f"{view.label(run)}: samples from the prior")

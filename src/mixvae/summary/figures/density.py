@@ -1,4 +1,4 @@
-"""Toy posteriors: the target density and the samples of every component (Kviman et al., 2023)."""
+"""Figure density: posteriors fitted to a density, and the samples of their components (Kviman et al., 2023)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from matplotlib.figure import Figure
 
 from mixvae.data.targets import TARGETS
 from mixvae.summary.figures.style import panels, title, wrapped
-from mixvae.summary.figures.view import View, heading
+from mixvae.summary.figures.view import View
 
 PANELS, SAMPLES, GRID = 24, 1500, 300
 DEPTH = 12.0
 """How far below its peak the target's log-density is shown, in nats."""
 
 
-def density(view: View) -> Figure | None:
-    """Draw samples of every run coloured by component over the contours of the target's log-density."""
+def draw(view: View) -> Figure | None:
+    """Draw a panel per run: its samples, coloured by component, over the contours of the target's log-density."""
     runs, note = view.fitting(PANELS)
     if not runs:
         return None
@@ -44,5 +44,5 @@ def density(view: View) -> Figure | None:
     figure.supxlabel("z1", fontsize=9)
     figure.supylabel("z2", fontsize=9)
     text = f"samples coloured by component over the target's log-density, contours every {DEPTH / 6:.0f} nats from its peak"
-    title(figure, heading(view, text, note))
+    title(figure, view.heading(text, note))
     return figure

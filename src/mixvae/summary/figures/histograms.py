@@ -1,4 +1,4 @@
-"""Histograms of one-dimensional data and of what every system generates (Lavda et al., Fig. 3 and 4)."""
+"""Figure histograms: one-dimensional data, and what every system generates (Lavda et al., Fig. 3 and 4)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mixvae.summary.figures.categories import usage
 from mixvae.summary.figures.style import legend_below, panels, title, wrapped
-from mixvae.summary.figures.view import View, heading
+from mixvae.summary.figures.view import View, usage
 
 PANELS, DRAWS, BINS = 24, 10_000, 60
 FROM_PRIOR, FROM_Q = "from the prior (CP-VAE: c from p(c))", "CP-VAE with c from q(c)"
 COLOURS = {FROM_PRIOR: "tab:blue", FROM_Q: "tab:orange"}
 MARGIN = 0.25
-"""Share of the data's range that is shown on either side of it."""
+"""The share of the data's range that is shown on either side of it."""
 
 
-def histograms(view: View) -> Figure | None:
+def draw(view: View) -> Figure | None:
     """Draw the test data's histogram behind each run's; those of CP-VAEs with c from q(c) and from p(c)."""
     runs, note = view.fitting(PANELS)
     if not runs:
@@ -39,21 +38,20 @@ def histograms(view: View) -> Figure | None:
     names = [name for name in COLOURS if any(name in parts for parts in drawn.values())]
     handles = [Line2D([], [], color="0.8", linewidth=6), *(Line2D([], [], color=COLOURS[name]) for name in names)]
     legend_below(figure, handles, ["test data", *names])
-    text = f"test data and {DRAWS} generations of each run, the likelihood's noise included"
-    title(figure, heading(view, text, note))
+    title(figure, view.heading(f"test data and {DRAWS} generations of each run, the likelihood's noise included", note))
     return figure
 
 
+@torch.inference_mode()
 def generate(view: View, run: str) -> dict[str, np.ndarray]:
-    """Return draws of x, (DRAWS,), by how they were made: the likelihood's noise is part of them, as it is of the data."""
+    """Return draws of x, (DRAWS,), by how they were made; they have the likelihood's noise, as the data have."""
     spec, model = view.spec(run), view.model(run, "histograms")
-    with torch.inference_mode():
-        means = {FROM_PRIOR: model.sample(DRAWS)}
-        if spec.model == "cpvae":
-            means[FROM_Q] = model.sample(DRAWS, usage(model, view.points(run, "train")))
-        return {name: (mean + spec.likelihood.std * torch.randn_like(mean))[:, 0].numpy() for name, mean in means.items()}
+    means = {FROM_PRIOR: model.sample(DRAWS)}
+    if spec.has_category_priors:
+        means[FROM_Q] = model.sample(DRAWS, usage(model, view.points(run, "train")))
+    return {name: (mean + spec.likelihood.std * torch.randn_like(mean))[:, 0].numpy() for name, mean in means.items()}
 
 
 def _density(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    # of all values, also those outside
+    # values outside of the edges count, too
     return np.histogram(values, edges)[0] / (len(values) * np.diff(edges))

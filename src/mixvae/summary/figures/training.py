@@ -1,4 +1,4 @@
-"""Training curves."""
+"""Figure training: every run's bound on the validation part against the epoch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from mixvae.summary.figures.style import legend_below, natural, panels, title, wrapped
-from mixvae.summary.figures.view import View, heading
+from mixvae.summary.figures.view import View
 
 EARLY = 0.1
 """The share of a run's epochs that lies far below everything of interest."""
@@ -17,8 +17,8 @@ SPREAD = 2.0
 """How many times the distance between the runs' best values a panel reaches below the worst of them."""
 
 
-def training(view: View) -> Figure | None:
-    """Draw every run's bound on the validation part against the epoch, one panel per column."""
+def draw(view: View) -> Figure | None:
+    """Draw a panel per column, with a line per run, coloured by K."""
     histories = {run: pd.read_csv(view.folder(run) / "history.csv") for run in view.columns}
     histories = {run: history for run, history in histories.items() if len(history)}
     if not histories:
@@ -41,7 +41,7 @@ def training(view: View) -> Figure | None:
     figure.supylabel("validation bound (nats)", fontsize=9)
     handles = [Line2D([], [], color=colours[K]) for K in Ks]
     legend_below(figure, handles, [f"K={K}" for K in Ks])
-    title(figure, heading(view, "training, a line per run, each panel with its own scale"))
+    title(figure, view.heading("training, a line per run, each panel with its own scale"))
     return figure
 
 

@@ -1,10 +1,10 @@
-"""What a figure is drawn from: the runs of a study on one data set, their metrics, files and models."""
+"""What figures are drawn from: the runs of a study on one data set, their metrics, files and models."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -56,11 +56,6 @@ class View:
         """The data set."""
         return prepared.load(self.root / "datasets" / self.dataset)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of a point."""
-        return tuple(self.data.meta["shape"])
-
     def spec(self, run: str) -> AnyRun:
         """Return a run's spec."""
         return self.study.runs[run]
@@ -78,21 +73,18 @@ class View:
         return f"{self.columns[run]}, K={self.spec(run).K}"
 
     @cached_property
-    def _models(self) -> dict[str, nn.Module]:
-        return {}
+    def _loaded(self) -> Callable[[str], nn.Module]:
+        return lru_cache(MODELS_KEPT)(lambda run: load_run(self.folder(run), self.spec(run), self.data).eval())
 
     def model(self, run: str, figure: str) -> nn.Module:
         """Return a run's model, and seed torch for what `figure` draws from it."""
-        if run not in self._models:
-            if len(self._models) == MODELS_KEPT:
-                self._models.pop(next(iter(self._models)))
-            self._models[run] = load_run(self.folder(run), self.spec(run), self.data).eval()
+        model = self._loaded(run)
         torch.manual_seed(derive(self.spec(run).seed, "figures", *figure.encode()))
-        return self._models[run]
+        return model
 
     def points(self, run: str, part: str) -> torch.Tensor:
         """Return a part of the data as the run sees it, (N, D)."""
-        return torch.from_numpy(self.data.points(part, self.spec(run).likelihood.name == "bernoulli"))
+        return torch.from_numpy(self.data.points(part, self.spec(run).likelihood.binary))
 
     def first_seeds(self, runs: Iterable[str] | None = None) -> list[str]:
         """Return of `runs`, by default all, one per column and K, the lowest seed's, in order of column and K."""
@@ -123,7 +115,11 @@ class View:
                 return chosen, note
         return last[:most], f"the largest K of the first {most} of {len(last)} columns"
 
+    def heading(self, text: str, *notes: str) -> str:
+        """Return a figure's title: the data set, what is shown, and the notes that are not empty."""
+        return "; ".join([f"{self.dataset}: {text}", *filter(None, notes)])
 
-def heading(view: View, text: str, *notes: str) -> str:
-    """Return a figure's title: data set, what is shown, and notes that are not empty."""
-    return "; ".join([f"{view.dataset}: {text}", *filter(None, notes)])
+
+def usage(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Return q(c), the mean of q(c|x) over (N, D), as (C,)."""
+    return torch.cat([model.categories(chunk) for chunk in x.split(500)]).mean(0)

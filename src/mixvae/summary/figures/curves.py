@@ -1,0 +1,111 @@
+"""Panels of a number against K, with a line for every column of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+from mixvae.summary.figures.style import CURVE, legend_below, natural, wrapped
+from mixvae.summary.statistics import BOOTSTRAP_FROM, Spread, over_seeds
+
+COLOURS, MARKERS = sns.color_palette("tab10"), "osD^vP*X<>p"
+"""Neighbouring columns differ in both, and no two of up to 110 columns have the same two."""
+CROWDED = 12
+"""A panel with this many columns or more is taller."""
+DIGIT = 0.027
+"""The width of a digit of a tick's label, as a share of the axis."""
+
+
+def against_k(data: pd.DataFrame, panels: tuple[str, ...], unit: str, circled: Collection[tuple[str, int, str]] = ()) -> Figure:
+    """Draw y against K, a line per column; with a single K, where there are no lines, draw a list of the columns with a point each.
+
+    Arguments:
+        data: The frame of panel, row, K, y and CURVE of every run; each value of `row` has a row of panels of its own.
+        panels: The names of the panels, in order.
+        unit: What y is.
+        circled: The (panel, K, column) that are marked with a circle.
+    """
+    rows, Ks, order = sorted(data.row.unique()), sorted(data.K.unique()), sorted(data[CURVE].unique(), key=natural)
+    looks = {column: _look(number) for number, column in enumerate(order)}
+    single = len(Ks) == 1
+    counts = [data[data.row == row][CURVE].nunique() for row in rows]
+    heights = [max(1.2, 0.3 * count + 0.8) if single else (2.8 if count < CROWDED else 4.5) for count in counts]
+    figure, axes = plt.subplots(
+        len(rows), len(panels), squeeze=False, sharex="row" if single else True, sharey="row", layout="constrained",
+        figsize=(3.1 * len(panels), sum(heights)), height_ratios=heights,
+    )  # fmt: skip
+    for row, line in zip(rows, axes, strict=True):
+        for panel, ax in zip(panels, line, strict=True):
+            part = data[(data.panel == panel) & (data.row == row)]
+            ax.set_title(f"{panel}, {row}" if row and len(rows) > 1 else panel, fontsize=9)
+            columns = [column for column in order if column in set(part[CURVE])]
+            for place, column in enumerate(columns):
+                spreads = {K: over_seeds(values.to_numpy()) for K, values in part[part[CURVE] == column].groupby("K")["y"]}
+                places = [place] if single else list(spreads)
+                _line(ax, places, list(spreads.values()), looks[column], along_x=single)
+                for at, (K, spread) in zip(places, spreads.items(), strict=True):
+                    if (panel, K, column) in circled:
+                        where = (spread.mean, at) if single else (at, spread.mean)
+                        ax.plot(*where, "o", markersize=9, markerfacecolor="none", markeredgecolor="black", zorder=5)
+            if single:
+                ax.set_yticks(range(len(columns)), [wrapped(name, 44, lines=2) for name in columns], fontsize=7)
+                ax.set(ylim=(len(columns) - 0.5, -0.5), xlabel=unit)
+            else:
+                ax.set_xlabel("K, components or categories" if ax in axes[-1] else "")
+                ax.set_ylabel(unit if ax is line[0] else "")
+                _ticks(ax, Ks)
+    if not single:
+        legend_below(figure, [plt.Line2D([], [], **look) for look in looks.values()], order)
+    return figure
+
+
+def seeds_averaged(data: pd.DataFrame) -> str:
+    """Return over how many seeds the points of `data` are averaged, and what their intervals are."""
+    seeds = data.groupby(["panel", CURVE, "K"]).size()
+    most, few = int(seeds.max()), ((seeds > 1) & (seeds < BOOTSTRAP_FROM)).any()
+    if most == 1:
+        return "one seed"
+    if most < BOOTSTRAP_FROM:
+        return f"mean and range over {most} seeds"
+    return f"mean and 95 % bootstrap interval over {most} seeds" + ", the range where there are fewer" * bool(few)
+
+
+def _look(number: int) -> dict:
+    colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+    return {"color": colour, "marker": marker, "markersize": 4.5, "linewidth": 1.1}
+
+
+def _line(ax: Axes, places: list[int], spreads: list[Spread], look: dict, along_x: bool) -> None:
+    """Draw the means of one column at their places, and their intervals along the x axis or the y axis."""
+    means, low, high = (np.array([getattr(spread, name) for spread in spreads]) for name in ("mean", "low", "high"))
+    if along_x:
+        ax.plot(means, places, **look)
+        ax.hlines(places, low, high, color=look["color"], linewidth=0.9)
+    else:
+        ax.plot(places, means, **look)
+        if (high > low).any():
+            ax.vlines(places, low, high, color=look["color"], linewidth=0.9, alpha=0.7)
+
+
+def _ticks(ax: Axes, Ks: list[int]) -> None:
+    """Put a tick at every K, but for those that would overlap; the axis is logarithmic where the Ks span more than a power of ten."""
+    logarithmic = Ks[-1] > 10 * Ks[0]
+    if logarithmic:
+        ax.set_xscale("log")
+    places = np.log(Ks) if logarithmic else np.array(Ks, float)
+    kept: list[int] = []
+    for number, place in enumerate(places):
+        digits = len(str(Ks[number])) + len(str(Ks[kept[-1]])) if kept else 0
+        if not kept or place - places[kept[-1]] >= DIGIT * (digits + 1) / 2 * (places[-1] - places[0]):
+            kept.append(number)
+    ax.xaxis.set_major_locator(FixedLocator([Ks[i] for i in kept]))
+    ax.xaxis.set_major_formatter(FixedFormatter([str(Ks[i]) for i in kept]))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.tick_params(labelsize=8)
