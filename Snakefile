@@ -36,16 +36,22 @@ rule all:
         files_of("figures"),
 
 
+# What follows is imported late: the Snakefile is parsed again in every job, and only the head process needs it.
 onstart:
-    take_the_lead()
+    from mixvae.cluster import head
+
+    in_one_line(head.take)
 
 
 onsuccess:
-    give_up_the_lead()
+    from mixvae.cluster import head
+
+    head.leave()
 
 
 onerror:
-    # Snakemake makes no table from missing inputs; this one shows the holes.
+    from mixvae.cluster import head, salvage
+
     if not only_looks():
-        tabulate_what_is_there()
-    give_up_the_lead()
+        salvage.tabulate_what_is_there(EXPANSION)
+    head.leave()

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from mixvae import cli
 from mixvae.study.place import find_results
-
-SHOWN = 20
-"""Failures that are printed; all are in audit.md."""
 
 
 def main() -> int:
@@ -18,21 +14,9 @@ def main() -> int:
     arguments = parser.parse_args()
     folder, expansion = find_results(arguments.study)
 
-    from mixvae.review.audit import audit
-    from mixvae.review.audit.findings import FAILURE, printable
-    from mixvae.review.audit.report import line, save, summary, table, verdict
+    from mixvae.review.commands import audit_study
 
-    findings = audit(folder, expansion)
-    failures = findings.of(FAILURE)
-    for finding in failures[:SHOWN]:
-        print(line(finding), file=sys.stderr)
-    print("\n".join(table(summary(findings))))
-    save(folder, findings)
-    print(
-        printable(f"{folder.name}: {verdict(findings)}; all findings in {folder / 'audit.md'}"),
-        file=sys.stderr if failures else sys.stdout,
-    )
-    return int(bool(failures))
+    return audit_study(folder, expansion)
 
 
 cli.run(main)

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from mixvae import cli
 from mixvae.study import find_config, load
-from mixvae.study.config import describe
-
-AXES = ("dataset", "model", "K", "prior", "flow", "likelihood", "latent", "seed")
+from mixvae.study.listing import describe, overview
 
 
 def main() -> None:
@@ -18,11 +16,7 @@ def main() -> None:
     arguments = parser.parse_args()
     path = find_config(arguments.study, Path("config"))
     expansion = load(path)
-    for run in expansion.runs:
-        print(run)
-    for combination, reason in expansion.skipped:
-        print(f"skipped: {', '.join(f'{key}={value}' for key, value in combination.items() if key in AXES)}: {reason}")
-    print(f"{path}: {describe(expansion)}")
+    print(*overview(expansion), f"{path}: {describe(expansion)}", sep="\n")
 
 
 cli.run(main)

@@ -7,10 +7,8 @@ there is none.
 from __future__ import annotations
 
 import argparse
-import sys
 
 from mixvae import cli
-from mixvae.files import atomic
 from mixvae.study.place import find_results
 
 
@@ -20,20 +18,9 @@ def main() -> None:
     arguments = parser.parse_args()
     folder, expansion = find_results(arguments.study)
 
-    from mixvae.review.audit import examine, pages
-    from mixvae.review.audit.findings import FAILURE
-    from mixvae.review.audit.report import verdict
-    from mixvae.review.report import html
+    from mixvae.review.commands import report_study
 
-    subject, audited = examine(folder, expansion)
-    pages.forget(pages.PAGES, audited)
-    with pages.making("report", subject) as path, atomic(path) as temporary:
-        temporary.write_text(html(subject, audited), encoding="utf-8", errors="replace")
-    if audited.of(FAILURE):
-        print(
-            f"warning: {folder.name}: audit {verdict(audited)}; the report says so, make audit has all of it", file=sys.stderr
-        )
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    report_study(folder, expansion)
 
 
 cli.run(main)

@@ -20,7 +20,13 @@ from mixvae.errors import UserError
 from mixvae.files import canonical_json, read_json, sha256, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("src/mixvae/**/*.py", "scripts/*.py", "workflow/rules/*.smk", "Snakefile", "config/datasets.yaml")
+ROOMS = ("study", "data", "nets", "distributions", "models", "fitting", "measuring", "summary", "review", "cluster")
+"""The rooms of the library in the order in which data flow: a room imports only from those before it."""
+ROOM_OF = {
+    "study": "study", "download": "data", "prepare": "data", "train": "fitting", "evaluate": "measuring", "latents": "measuring",
+    "tabulate": "summary", "figures": "summary", "report": "review", "export": "review",
+}  # fmt: skip
+"""The last room whose code each rule runs."""
 
 
 @contextmanager
@@ -37,7 +43,7 @@ def record(
         "spec": spec,
         "seed": spec.get("seed") if spec else None,
         "inputs": {str(file): sha256(file) for file in inputs},
-        "code_sha256": code_digest(),
+        "code_sha256": code_digest(rule),
         "git": git_state(),
         "packages": {item.metadata["Name"]: item.version for item in distributions()},
         "python": platform.python_version(),
@@ -72,10 +78,27 @@ def verify_outputs(path: Path) -> None:
             raise UserError(f"{file}: not what rule {path.stem} made, sha256 expected {expected} found {found}; {remedy}")
 
 
-def code_digest() -> str:
-    """Return one sha256 over the names and contents of all code that results depend on."""
+def other_input(facts: Mapping[str, Any], known: Mapping[str, str]) -> str | None:
+    """Return the first input of a record whose digest is not the one in `known`, or None; inputs that are not known pass."""
+    return next((name for name, digest in facts["inputs"].items() if known.get(name, digest) != digest), None)
+
+
+def code_files(rule: str) -> list[Path]:
+    """Return the code that a rule's results depend on: its script, the rooms up to its own, and what every room may use."""
+    library = ROOT / "src/mixvae"
+    files = [ROOT / f"scripts/{rule}.py", *library.glob("*.py")]
+    for room in ROOMS[: ROOMS.index(ROOM_OF[rule]) + 1]:
+        files += (library / room).rglob("*.py")
+    return sorted(file for file in files if file.is_file())
+
+
+def code_digest(rule: str) -> str:
+    """Return one sha256 over the names and contents of the code that a rule's results depend on.
+
+    Code of later rooms is not in it: mending a sentence of the report makes no training another one.
+    """
     digest = hashlib.sha256()
-    for file in sorted(file for pattern in CODE for file in ROOT.glob(pattern)):
+    for file in code_files(rule):
         digest.update(f"{file.relative_to(ROOT).as_posix()} {sha256(file)}\n".encode())
     return digest.hexdigest()
 

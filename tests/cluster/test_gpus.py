@@ -18,7 +18,7 @@ from mixvae.cluster import node
 from mixvae.errors import UserError
 from mixvae.fitting import devices, gpus
 
-CLAIM = "import sys\nfrom mixvae import gpus\nprint(gpus.claim(gpus.visible()), flush=True)\nsys.stdin.read()"
+CLAIM = "import sys\nfrom mixvae.fitting import gpus\nprint(gpus.claim(gpus.visible()), flush=True)\nsys.stdin.read()"
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from conftest import ROOT, small_spec
 
 from mixvae.data.prepared import save
 from mixvae.files import canonical_json, sha256
-from mixvae.fitting import checkpoint as checkpoints
 from mixvae.fitting.checkpoint import FOLDER, Checkpoint, State, alone
 from mixvae.fitting.runs import build_for
 from mixvae.fitting.training import train
@@ -299,7 +298,7 @@ def test_file_systems_without_locks_do_not_stop_anything(tmp_path, monkeypatch):
     def no_locks(*_):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(checkpoints.fcntl, "flock", no_locks)
+    monkeypatch.setattr("fcntl.flock", no_locks)
     with alone(tmp_path, StopRequest()) as waited:
         assert not waited
 

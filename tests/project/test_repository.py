@@ -11,6 +11,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from mixvae.provenance import ROOM_OF, ROOMS, code_files
+
 CHECKS = {
     "ruff check": ["-m", "ruff", "check", "."],
     "ruff format": ["-m", "ruff", "format", "--check", "."],
@@ -19,8 +21,8 @@ CHECKS = {
 }
 COMMON = ("errors", "files", "seeds", "progress", "interruption", "provenance", "cli")
 """What every room may use, and what uses no room."""
-ROOMS = ("study", "data", "nets", "distributions", "models", "fitting", "measuring", "summary", "review", "cluster")
-"""In the order in which data flow: a room imports from those before it."""
+THIN = 40
+"""Lines of a script: its arguments, one call, its exit code."""
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -42,6 +44,11 @@ def test_imports_point_one_way():
 
 def imported(node: ast.AST) -> set[str]:
     """Return the rooms that an import statement names, or a text that begins with the library's name, as `import_module` takes it."""
+    return {name.split(".")[1] for name in named(node)}
+
+
+def named(node: ast.AST) -> list[str]:
+    """Return what of the library an import statement or such a text names, as mixvae.room.module."""
     names = []
     if isinstance(node, ast.Import):
         names = [alias.name for alias in node.names]
@@ -50,7 +57,51 @@ def imported(node: ast.AST) -> set[str]:
         names = [f"{node.module}.{alias.name}" for alias in node.names]
     if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
         names = [node.value]
-    return {name.split(".")[1] for name in names if name.startswith("mixvae.")}
+    return [name for name in names if name.startswith("mixvae.")]
+
+
+def modules(name: str) -> list[Path]:
+    """Return the files that importing a name runs: its packages, and its module; for a name that ends with a dot, all modules there."""
+    folder, found = ROOT / "src", []
+    for part in name.split("."):
+        if not part:
+            return [*found, *folder.glob("*.py")]
+        found += [path for path in (folder / f"{part}.py", folder / part / "__init__.py") if path.is_file()]
+        folder /= part
+    return found
+
+
+@pytest.mark.parametrize("rule", ROOM_OF)
+def test_the_code_of_a_rule_is_what_its_script_imports(rule):
+    """Room by room: what is imported later, within functions, counts as well."""
+    script = ROOT / ("src/mixvae/study/rules.py" if rule == "study" else f"scripts/{rule}.py")
+    seen, waiting = set(), [script]
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            waiting += [
+                file for node in ast.walk(ast.parse(path.read_text())) for name in named(node) for file in modules(name)
+            ]
+    reached, listed = (
+        {path.relative_to(ROOT / "src/mixvae").parts[0] for path in files if path.is_relative_to(ROOT / "src")} & set(ROOMS)
+        for files in (seen, code_files(rule))
+    )
+    assert reached | ({"measuring"} & listed) == listed
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.stem)
+def test_scripts_are_arguments_and_one_call(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= THIN
+    functions = [node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    assert functions == ["main"]
+    loops = [
+        node
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.For | ast.While | ast.With | ast.Try | ast.comprehension)
+    ]
+    assert len(loops) <= (path.stem == "train"), "the signals of a training are listened to around its call"
 
 
 def test_every_module_has_its_room():

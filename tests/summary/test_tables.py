@@ -16,7 +16,8 @@ from mixvae.study import catalogue, outputs, parse_run
 from mixvae.study.steps import RUN_FILES
 from mixvae.summary import comparisons, ranking, rendering, tables
 from mixvae.summary.columns import column_names
-from mixvae.summary.results import COLUMNS, StudyRuns, failures
+from mixvae.summary.holes import failures
+from mixvae.summary.results import COLUMNS, StudyRuns
 
 N = 40
 

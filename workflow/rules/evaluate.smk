@@ -18,8 +18,8 @@ rule evaluate:
         "../../envs/environment.yaml"
     threads: threads_of
     resources:
-        mem_mb=mem_mb,
-        runtime=evaluate_minutes,
+        mem_mb=asked_for(resources.memory_mb),
+        runtime=asked_for(resources.evaluate_minutes),
         gpu=gpu,
         on_gpu=gpu,
     params:
@@ -47,7 +47,7 @@ rule latents:
         "../../envs/environment.yaml"
     threads: threads_of
     resources:
-        mem_mb=mem_mb,
+        mem_mb=asked_for(resources.memory_mb),
         runtime=60,
     params:
         data=data_folder,

@@ -10,7 +10,7 @@ rule study:
     params:
         content=listing(EXPANSION),
     run:
-        write_study(params.content)
+        list_study(Path(STUDY), params.content)
 
 
 rule tabulate:

@@ -18,8 +18,8 @@ rule train:
         "../../envs/environment.yaml"
     threads: threads_of
     resources:
-        mem_mb=mem_mb,
-        runtime=train_minutes,
+        mem_mb=asked_for(resources.memory_mb),
+        runtime=asked_for(resources.train_minutes),
         gpu=gpu,
         on_gpu=gpu,
         checkpoint_minutes=10,

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 from base64 import urlsafe_b64decode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mixvae.files import read_json, sha256
+from mixvae.provenance import other_input
 from mixvae.study.steps import Step
 
 INCOMPLETE = Path(".snakemake/incomplete")
@@ -73,11 +74,6 @@ def adopt(steps: Iterable[Step], listing: str) -> Adopted:
         adopted.steps.append(step)
         adopted.marked.extend(marked)
     return adopted
-
-
-def other_input(facts: Mapping[str, Any], known: Mapping[str, str]) -> str | None:
-    """Return the first input of a record whose digest is not the one `known`, or None; what is not known is passed over."""
-    return next((name for name, digest in facts["inputs"].items() if known.get(name, digest) != digest), None)
 
 
 def is_as_recorded(step: Step) -> bool:

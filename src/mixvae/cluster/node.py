@@ -6,13 +6,21 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mixvae.errors import UserError
 from mixvae.fitting import gpus
+from mixvae.study.place import RESULTS
 
-RESULTS = Path("results")
 FREE_GB = 5
+"""Disk space below which a warning is given."""
+
+Remark = tuple[str, str]
+"""ok, warning or error, and one line that says what was found and what to do."""
+Line = tuple[str, str, str]
+"""A remark with the heading under which it is printed, in the middle."""
 
 
 def observe(gpu: bool) -> dict[str, Any]:
@@ -43,8 +51,8 @@ def observe(gpu: bool) -> dict[str, Any]:
     return facts
 
 
-def findings(facts: dict[str, Any], path: Path, instead: str, job: bool) -> list[tuple[str, str]]:
-    """Return what the facts mean, as (ok, warning or error, one line).
+def remarks(facts: dict[str, Any], path: Path, instead: str, job: bool) -> list[Remark]:
+    """Return what the facts mean for a study.
 
     Arguments:
         path: The profile.
@@ -62,8 +70,7 @@ def findings(facts: dict[str, Any], path: Path, instead: str, job: bool) -> list
         found.append(("ok", free))
     else:
         found.append(("warning", f"only {free}; make room, or link {RESULTS}/ to where there is more"))
-    if job and facts.get("scontrol"):
-        said = facts["scontrol"]
+    if job and (said := facts.get("scontrol")):
         found.append(("warning", f"on {node} {said}; without it a training cannot requeue itself: raise its runtime in {path}"))
     elif job:
         found.append(("ok", f"scontrol answers on {node}, so a training can requeue itself before its time limit"))
@@ -74,8 +81,8 @@ def findings(facts: dict[str, Any], path: Path, instead: str, job: bool) -> list
     return [*found, _gpu(facts, path, instead, job)] if facts["gpu"] else found
 
 
-def sharing(facts: dict[str, Any], runs: int) -> list[tuple[str, str]]:
-    """Return what the facts mean for so many runs at a time, if they share GPUs, as `findings` does."""
+def sharing(facts: dict[str, Any], runs: int) -> list[Remark]:
+    """Return what the facts mean for so many runs at a time, if they share GPUs."""
     if "device" not in facts or runs <= facts["devices"]:
         return []
     gpus_here = "its GPU" if facts["devices"] == 1 else f"its {facts['devices']} GPUs"
@@ -85,25 +92,30 @@ def sharing(facts: dict[str, Any], runs: int) -> list[tuple[str, str]]:
     return [("warning", f"{runs} runs at a time take turns on {gpus_here}; {cure}")]
 
 
-def _gpu(facts: dict[str, Any], path: Path, instead: str, job: bool) -> tuple[str, str]:
+def _gpu(facts: dict[str, Any], path: Path, instead: str, job: bool) -> Remark:
     node, given = facts["node"], facts["visible"]
     if "device" in facts:
         return "ok", f"torch computes on {facts['device']} of {node}"
     if job and given is None:
-        return (
-            "error",
-            f"{node} gave no GPU (CUDA_VISIBLE_DEVICES is not set); ask for one in the cluster's own way (gres) in {path}",
-        )
+        way = f"ask for one in the cluster's own way (gres) in {path}"
+        return "error", f"{node} gave no GPU (CUDA_VISIBLE_DEVICES is not set); {way}"
     where = f"on {node}" if given is None else f"{node} {'gave' if job else 'has'} CUDA_VISIBLE_DEVICES={given}, but"
     sees = f"{where} torch {facts['torch']}"
     if facts["cuda"] is None:
-        return (
-            "error",
-            f"{sees} is a CPU build and sees no GPU; install its CUDA build into {facts['environment']}, or {instead}",
-        )
+        cure = f"install its CUDA build into {facts['environment']}"
+        return "error", f"{sees} is a CPU build and sees no GPU; {cure}, or {instead}"
     cure = "install a torch for the CUDA of the node's driver, or have the driver updated"
     return "error", f"{sees} for CUDA {facts['cuda']} cannot compute on a GPU ({facts['trouble']}); {cure}, or {instead}"
 
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def under(heading: str, remarks: Iterable[Remark]) -> Iterator[Line]:
+    """Yield remarks as lines under a heading; a UserError that ends them is an error like others."""
+    try:
+        for level, text in remarks:
+            yield level, heading, text
+    except UserError as error:
+        yield "error", heading, str(error)

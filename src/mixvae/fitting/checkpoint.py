@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -126,38 +125,38 @@ def alone(run: Path, stop: StopRequest) -> Iterator[bool]:
     Raises Interrupted when a signal comes while waiting.
     """
     folder, waited = run / FOLDER, False
-    while (lock := _lock(folder / ".lock")) is None:
+    # the kernel's own lock or none: a file that stands for a lock would outlast a process that is killed
+    lock = FileLock(folder / ".lock", fallback_to_soft=False)
+    while not _may_go_on(lock, folder):
         if not waited:
             say("another process trains this run; waiting for its end")
             waited = True
         if stop.signal is not None:
             raise Interrupted("the wait for another process", stop.signal, saved=True)
         time.sleep(1)
-    with lock:
+    try:
         for left in folder.glob(".*.safetensors"):  # by a kill in the middle of writing
             left.unlink(missing_ok=True)
         yield waited
+    finally:
+        lock.release()
 
 
-def _lock(path: Path) -> IO[str] | None:
-    """Return the file locked, or None when another process has it or has just removed it, its training being finished."""
+def _may_go_on(lock: FileLock, folder: Path) -> bool:
+    """Take the lock, and return False when another process has it or has just removed its folder, its training being finished."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("w")
-    except (FileNotFoundError, FileExistsError):
-        if path.parent.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except (Timeout, FileNotFoundError, FileExistsError):
+        if folder.is_file():
             raise
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
-            return lock
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    except OSError:
-        return lock  # no locks here
-    lock.close()
-    return None
+        return False
+    except OSError as error:
+        if (
+            error.filename is not None
+        ):  # the file could not be opened; an error without a name says that there are no locks here
+            raise
+    return True
 
 
 def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import os
 import tempfile
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 REHEARSAL = "MIXVAE_REHEARSAL"
 """When set, what asks for a GPU takes its turn as if it had one but computes on the CPU: a study's scheduling tried without GPUs."""
 
-_held: list[IO[str]] = []
+_held: list[FileLock] = []
 """Locks last as long as the process: the kernel takes them back even from one that was killed."""
 
 
@@ -46,11 +46,10 @@ def claim(names: list[str]) -> int:
     folder.mkdir(exist_ok=True)
     for place in itertools.count():
         for index, name in enumerate(names):
-            lock = (folder / f"{name.replace('/', '-')}.{place}").open("w")
+            lock = FileLock(folder / f"{name.replace('/', '-')}.{place}", fallback_to_soft=False)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.close()
+                lock.acquire(blocking=False)
+            except Timeout:
                 continue
             _held.append(lock)
             return index

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 from collections.abc import Hashable
 from pathlib import Path
@@ -16,7 +15,7 @@ from mixvae.errors import UserError, did_you_mean
 from mixvae.study.base import Frozen
 from mixvae.study.catalogue import PATH, DatasetInfo, catalogue
 from mixvae.study.explain import explain, key_path
-from mixvae.study.own_data import is_own, resolve, without_source
+from mixvae.study.own_data import is_own, resolve
 from mixvae.study.run import MODELS, AnyRun, Constant, parse_run
 
 OWN_DATA_CACHE = Path("results/datasets/.own.json")
@@ -231,25 +230,3 @@ def _parse(combination: dict[str, Any], axes: dict[str, int], source: str, numbe
             if text.startswith((f"{plain}:", f"{plain}.")):
                 text = _where(number, key, axes) + text.removeprefix(plain)
         raise UserError(f"{source}: {text}") from None
-
-
-def listing(expansion: Expansion) -> str:
-    """Return the content of results/<study>/study.json: what the study consists of, for the rules that look at it as a whole.
-
-    Where the user's own files lie is not in it: moving one makes no new tables.
-    """
-    skipped = [{"combination": json.dumps(combination), "reason": reason} for combination, reason in expansion.skipped]
-    runs = {run: spec.model_dump(mode="json") for run, spec in expansion.runs.items()}
-    datasets = {
-        name: json.loads(without_source(info)) if name in expansion.own else info.model_dump(mode="json")
-        for name, info in expansion.datasets.items()
-    }
-    return json.dumps({"study": expansion.study.study, "runs": runs, "skipped": skipped, "datasets": datasets}, indent=1)
-
-
-def describe(expansion: Expansion) -> str:
-    """Return one line that counts what a study holds."""
-    controls = sum(spec.model == "constant" for spec in expansion.runs.values())
-    models = len(expansion.runs) - controls
-    names = ", ".join(expansion.datasets)
-    return f"study {expansion.study.study}: {models} runs and {controls} controls on {names}; {len(expansion.skipped)} skipped"

@@ -131,11 +131,13 @@ class _Network(Frozen):
     for_images: It needs points with rows and columns.
     autoregressive: It is a decoder whose output for a number of x depends on those before it, so that it draws x and has no mean.
     cost: How much longer it takes than an MLP of the paper's size, roughly.
+    component_mb: Memory that each of K decoders takes for its layers, beyond that of an MLP.
     """
 
     for_images: ClassVar[bool] = False
     autoregressive: ClassVar[bool] = False
     cost: ClassVar[int] = 1
+    component_mb: ClassVar[int] = 0
 
     def shapes(self, shape: Sequence[int]) -> list[tuple[int, int, int]]:
         """Return (channels, height, width) of an image and of the feature maps that convolutions with strides make of it.
@@ -183,7 +185,7 @@ class PixelCNN(_Network):
     """`layers` masked 3x3 convolutions of `channels` channels over x and one plane made from each z (van den Oord et al., 2016)."""
 
     for_images = autoregressive = True
-    cost = 60
+    cost, component_mb = 60, 500
 
     name: Literal["pixelcnn"]
     layers: Annotated[int, Field(ge=2)] = 8

@@ -89,6 +89,11 @@ class Run(Frozen):
         return 1
 
     @property
+    def networks(self) -> tuple[Encoder | Decoder, ...]:
+        """The encoder and the decoder, of what has them."""
+        return ()
+
+    @property
     def latent_units(self) -> int:
         """The dimension of E[z | x]."""
         return 0
@@ -161,6 +166,10 @@ class _Trained(_Fitted):
     decoder: DenseNetwork = MLP()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+
+    @property
+    def networks(self) -> tuple[Encoder | Decoder, ...]:
+        return self.encoder, self.decoder
 
     @property
     def latent_units(self) -> int:

@@ -261,6 +261,6 @@ FACTS = {
     ],
 )
 def test_what_a_node_has(change, level, text):
-    found = node.findings(FACTS | change, PATH, "do without", job=True)
+    found = node.remarks(FACTS | change, PATH, "do without", job=True)
     assert [(one, line) for one, line in found if text in line and one == level]
     assert {one for one, _ in found} <= {"ok", level}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,11 +65,13 @@ def _spec(run: str, path, subject: Subject, findings: Findings) -> None:
 
 
 def _one_code(subject: Subject, findings: Findings) -> None:
-    groups = _groups({job: str(facts.get("code_sha256")) for job, facts in subject.facts.items()})
+    codes = {job: str(facts.get("code_sha256")) for job, facts in subject.facts.items()}
+    # every rule has a code of its own: its script and what it imports
+    usual = {rule: Counter(code for job, code in codes.items() if job[0] == rule).most_common(1)[0][0] for rule, _ in codes}
+    groups = _groups({job: "" if code == usual[job[0]] else code for job, code in codes.items()})
     _compare("code", {code[:12]: jobs for code, jobs in groups.items()}, subject, findings)
-    present = code_digest()
-    if groups and next(iter(groups)) != present:
-        message = f"most results were made by code {next(iter(groups))[:12]}, this checkout's is {present[:12]}"
+    if old := [rule for rule, code in usual.items() if code != code_digest(rule)]:
+        message = f"most results of rule {', '.join(old)} were made by other code than this checkout's"
         findings.warn("study", subject.study.name, subject.folder, message)
     changed = [job for job, facts in subject.facts.items() if isinstance(facts.get("git"), dict) and facts["git"].get("dirty")]
     if changed:

@@ -50,9 +50,9 @@ class Graph:
         self.crate = ROCrate(version=VERSION)
         self.crate.metadata.extra_terms |= TERMS
         self.entities: dict[Path, Entity] = {}
-        self.packages, self.code = self._packages(), code_digest()
+        self.packages = self._packages()
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-        self.version = f"{project['version']}+{self.code[:12]}"
+        self.version = f"{project['version']}+{code_digest('export')[:12]}"
         self._root()
         for item in workflow:
             self.entities[Path(item.name)] = self._workflow_file(item)
@@ -87,7 +87,8 @@ class Graph:
     @property
     def other_code(self) -> list[Job]:
         """The jobs that were done by another code than the crate's."""
-        return [job for job, facts in self.subject.facts.items() if facts.get("code_sha256") != self.code]
+        present = {rule: code_digest(rule) for rule, _ in self.subject.facts}
+        return [job for job, facts in self.subject.facts.items() if facts.get("code_sha256") != present[job[0]]]
 
     @cached_property
     def times(self) -> dict[Job, tuple[datetime, datetime]]:

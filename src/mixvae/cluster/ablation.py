@@ -1,0 +1,141 @@
+"""The command `make ablation`: a study is run through Snakemake, from the check of its config to its headline tables."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mixvae import cli
+from mixvae.cluster import head, profiles, slurm, watch
+from mixvae.cluster.adoption import adopt
+from mixvae.data.prepared import verify
+from mixvae.errors import UserError
+from mixvae.study import Expansion, find_config, load
+from mixvae.study.listing import describe, listing
+from mixvae.study.place import CONFIGS, RESULTS
+from mixvae.study.steps import steps
+from mixvae.summary.headline import show
+
+LOCKS = Path(".snakemake/locks")
+WITHOUT_JOBS = ("-n", "--dry", "--lint", "--unlock", "--summary", "--detailed-summary", "--dag", "--rulegraph", "--list")
+"""How options of Snakemake begin with which it starts no job."""
+
+
+def run_study(name: str, cores: str, profile: str, silence: float, further: Sequence[str]) -> int:
+    """Run a study and return the exit code.
+
+    Arguments:
+        name: A study in config/, or the path of a config.
+        cores: A number, or "all".
+        profile: A folder in workflow/profiles/.
+        silence: Minutes after which Snakemake is started again when it says nothing and SLURM has no job of it.
+        further: Options for Snakemake.
+
+    Raises UserError for what is wrong with the config, the profile, prepared data or the folder.
+    """
+    if cores != "all" and not (cores.isdecimal() and int(cores) > 0):
+        raise UserError(f"CORES: found {cores!r}, expected a number from 1 or all")
+    path = find_config(name, CONFIGS)
+    expansion = load(path)
+    folder = profiles.find(profile)
+    settings = profiles.read(folder / "config.yaml")
+    print(f"{path}: {describe(expansion)}", flush=True)
+    _verify_data(expansion.datasets)
+    snakemake = [sys.executable, "-m", "snakemake", "--configfile", str(path)]
+    command = [*snakemake, "--cores", cores, "--workflow-profile", str(folder), *further]
+    # a shell's background jobs ignore SIGINT, and Snakemake, which is ended by it, would inherit that
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+    if any(option.startswith(WITHOUT_JOBS) for option in further):
+        return subprocess.run(command, check=False).returncode
+    _refuse_unwritable(RESULTS)
+    lock = head.take()
+    prefix = settings.get("slurm-jobname-prefix") if settings.get("executor") == "slurm" else None
+    try:
+        if prefix:
+            _cancel_leftovers(prefix)
+        code = None
+        while code is None:
+            _clear_up(snakemake, expansion)
+            code = _run(command, lock, prefix, 60 * silence)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return cli.INTERRUPTED
+    finally:
+        head.leave()
+    if (RESULTS / expansion.study.study).is_dir():
+        show(RESULTS / expansion.study.study, expansion)
+    return code
+
+
+def _run(command: Sequence[str], lock: int | None, prefix: str | None, silence: float) -> int | None:
+    """Run Snakemake and return its exit code, or None when SLURM has forgotten its jobs, so that it has to be started again.
+
+    After an interrupt, everything that it has started on this machine has ended.
+
+    Arguments:
+        lock: The file descriptor of the head's lock, which Snakemake inherits: it keeps the lock should this process be killed.
+        prefix, silence: As in `watch.wait`.
+    """
+    # a process group of its own gets one signal, whether a terminal interrupted everything or somebody only this process
+    environment = os.environ | {head.INHERITED: str(os.getpid())}
+    inherited = [] if lock is None else [lock]
+    child = subprocess.Popen(command, start_new_session=True, pass_fds=inherited, env=environment)
+    try:
+        head.name(child.pid)
+        code = watch.wait(child, prefix, silence)
+    except KeyboardInterrupt:
+        watch.end(child)
+        raise
+    if code is None:
+        print("SLURM had forgotten jobs that Snakemake waited for: starting Snakemake again", flush=True)
+    return code
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    """Raise UserError where nothing can be written, before Snakemake removes anything to make it anew."""
+    try:
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x" * 4096)
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; nothing was started and nothing is lost") from None
+
+
+def _verify_data(names: Iterable[str]) -> None:
+    """Raise UserError when a prepared data set was changed, before Snakemake clears away results to make them anew from it."""
+    for folder in (RESULTS / "datasets" / name for name in names):
+        if (folder / "dataset.json").is_file():
+            verify(folder)
+
+
+def _cancel_leftovers(prefix: str) -> None:
+    """Cancel the jobs that a killed head has left in SLURM's queue: they would delete and make again what the new one works with."""
+    left = slurm.jobs_of(Path.cwd(), prefix)
+    if left:
+        text = f"cancelling {len(left)} jobs that an earlier Snakemake has left; training goes on from its last state"
+        print(text, flush=True)
+        slurm.cancel(left)
+
+
+def _clear_up(snakemake: Sequence[str], expansion: Expansion) -> None:
+    """Release the lock of a killed Snakemake, and bring its idea of what is finished in line with the provenance."""
+    if LOCKS.is_dir() and any(LOCKS.iterdir()):
+        print("the last run was cut off: releasing its lock", flush=True)
+        subprocess.run([*snakemake, "--unlock", "--quiet", "all"], check=True)
+    found = adopt(steps(expansion.study.study, expansion.runs, expansion.datasets, RESULTS), listing(expansion))
+    if found.steps:
+        print(f"{len(found.steps)} finished jobs taken over: their files are what their provenance says", flush=True)
+    for step in found.outdated:
+        print(f"{step.rule} of {step.name} is done again: it was made from other files than are there now", flush=True)
+    if found.marked:
+        # Snakemake removes the marks, and then complains of files that have a mark and nothing more
+        command = [*snakemake, "--cleanup-metadata", *map(str, found.marked)]
+        subprocess.run(command, capture_output=True, check=False)

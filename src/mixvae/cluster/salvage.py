@@ -1,0 +1,20 @@
+"""After a failure: tables and figures are made from what is there, and show the holes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from mixvae.provenance import ROOT
+from mixvae.study import Expansion
+from mixvae.study.listing import listing
+from mixvae.study.place import RESULTS
+from mixvae.study.rules import list_study
+
+
+def tabulate_what_is_there(expansion: Expansion) -> None:
+    """Do the rules study, tabulate and figures, which Snakemake does not start when an input is missing."""
+    folder = RESULTS / expansion.study.study
+    list_study(folder, listing(expansion))
+    for script, options in (("tabulate", ["--runs", RESULTS / "runs", "--allow-missing"]), ("figures", ["--results", RESULTS])):
+        subprocess.run([sys.executable, ROOT / f"scripts/{script}.py", "--study", folder / "study.json", *options])

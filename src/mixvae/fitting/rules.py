@@ -1,0 +1,75 @@
+"""Rule train: one run's model is trained, by one process at a time, and its files are written."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from mixvae.data import prepared
+from mixvae.errors import UserError
+from mixvae.files import read_json, sha256
+from mixvae.fitting.checkpoint import Checkpoint, alone, discard
+from mixvae.fitting.devices import device_name, torch_device
+from mixvae.fitting.runs import build_for, save_run
+from mixvae.fitting.training import Trained, train
+from mixvae.interruption import StopRequest
+from mixvae.progress import say
+from mixvae.provenance import code_digest, record, verify_outputs
+from mixvae.study import AnyRun
+from mixvae.study.steps import RUN_FILES
+
+
+def train_run(spec: AnyRun, dataset: Path, run: Path, gpu: int, checkpoint_minutes: float, stop: StopRequest) -> None:
+    """Train a run from its last saved state, or from the start, and keep the weights of its best epoch.
+
+    Arguments:
+        dataset: results/datasets/<dataset>.
+        run: The run's folder.
+        gpu: 1 to compute on a GPU.
+        checkpoint_minutes: How often the state is saved.
+        stop: Remembers a signal, which makes training save its state and raise Interrupted.
+
+    Raises UserError when the data are not as they were prepared, or training diverges.
+    """
+    device = torch_device(gpu, spec.threads)
+    data = prepared.load(dataset)
+    path = run / "provenance/train.json"
+    inputs = [dataset / "data.npz", dataset / "dataset.json"]
+    outputs = [run / name for name in RUN_FILES["train"]]
+    identity = _identity(spec, inputs, device.type)
+    with alone(run, stop) as waited:
+        if waited and _finished(path, identity):
+            say("the other process has finished this run")
+            discard(run)
+            return
+        with record("train", path, inputs=inputs, outputs=outputs, spec=spec.model_dump(mode="json")) as facts:
+            facts |= {"device": device_name(device) or facts["device"], "gpu": device.type == "cuda", "identity": identity}
+            attempt = {name: facts[name] for name in ("host", "device", "slurm_job_id", "start")}
+            checkpoint = Checkpoint(run, identity, 60 * checkpoint_minutes, stop, attempt)
+            model = build_for(spec, data)
+            if spec.is_control:
+                trained = Trained(model.state_dict(), [], 0, "closed form")
+            else:
+                trained = train(model, data, spec, device, checkpoint)
+            save_run(run, spec, model, trained)
+            facts["train_seconds"] = trained.history[-1]["seconds"] if trained.history else 0.0
+            facts["attempts"] = checkpoint.attempts
+        discard(run)
+
+
+def _identity(spec: AnyRun, inputs: list[Path], device: str) -> str:
+    """Return a digest of all that the bits of a training depend on, on one kind of machine."""
+    versions = [platform.python_version(), version("torch"), version("numpy")]
+    text = [spec.canonical(), *map(sha256, inputs), code_digest("train"), *versions, device]
+    return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
+
+
+def _finished(path: Path, identity: str) -> bool:
+    """Return whether the record at `path` is of this very training, and its files are those it made."""
+    try:
+        verify_outputs(path)
+        return read_json(path).get("identity") == identity
+    except (OSError, ValueError, UserError):
+        return False

@@ -1,0 +1,88 @@
+"""Rules evaluate and latents: a trained run is measured on the test points, and what was found is written beside its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from mixvae.data import prepared
+from mixvae.files import atomic, write_json
+from mixvae.fitting.devices import device_name, torch_device
+from mixvae.fitting.runs import load_run
+from mixvae.fitting.training import subset_indices
+from mixvae.measuring import evaluation
+from mixvae.provenance import record, verify_outputs
+from mixvae.study import AnyRun
+from mixvae.study.steps import RUN_FILES
+
+
+@contextmanager
+def _recorded(rule: str, spec: AnyRun, run: Path, dataset: Path) -> Iterator[dict[str, Any]]:
+    """Record what the rule's body reads and makes; yields the record's facts."""
+    inputs = [run / "spec.json", run / "model.safetensors", dataset / "data.npz", dataset / "dataset.json"]
+    outputs = [run / name for name in RUN_FILES[rule]]
+    described = spec.model_dump(mode="json")
+    with record(rule, run / f"provenance/{rule}.json", inputs=inputs, outputs=outputs, spec=described) as facts:
+        yield facts
+
+
+def evaluate_run(spec: AnyRun, run: Path, dataset: Path, gpu: int) -> None:
+    """Write the importance-weighted likelihoods of a run's test points: likelihood.json and pointwise.npz.
+
+    Arguments:
+        run: The run's folder.
+        dataset: results/datasets/<dataset>.
+        gpu: 1 to compute on a GPU.
+
+    Raises UserError when the weights or the data are not those on record.
+    """
+    verify_outputs(run / "provenance/train.json")
+    device = torch_device(gpu, spec.threads)
+    with _recorded("evaluate", spec, run, dataset) as facts:
+        data = prepared.load(dataset)
+        model = load_run(run, spec, data).to(device)
+        # a control draws nothing: one sample is exact, and all points are cheap
+        samples, points = (1, None) if spec.is_control else (spec.evaluation.samples, spec.evaluation.points)
+        test = data.points("test", spec.likelihood.binary)
+        chosen = subset_indices(len(test), points or len(test))
+        test = torch.from_numpy(test[chosen])
+        pointwise = evaluation.evaluate(model, test, samples, spec.seed, torch.from_numpy(chosen))
+        metrics = evaluation.metrics(pointwise, spec.likelihood.name, test.shape[1])
+        metrics |= evaluation.extra_metrics(model, spec, test, data.meta["kind"])
+        with atomic(run / "pointwise.npz") as temporary:
+            np.savez(temporary, **pointwise)
+        result = {"metrics": metrics, "points": len(test), "samples_per_component": samples, "K": spec.K}
+        write_json(run / "likelihood.json", result)
+        facts |= {"device": device_name(device) or facts["device"], "gpu": device.type == "cuda"}
+
+
+def encode_run(spec: AnyRun, run: Path, dataset: Path) -> None:
+    """Write the codes of a run's points and what they know of the labels: latents.h5ad and latent_metrics.json.
+
+    Arguments and errors are those of `evaluate_run`.
+    """
+    verify_outputs(run / "provenance/train.json")
+    torch_device(0, spec.threads)
+    with _recorded("latents", spec, run, dataset):
+        from mixvae.measuring import latents  # scikit-learn's probes, which likelihoods do not need
+
+        data = prepared.load(dataset)
+        model = load_run(run, spec, data)
+        train, test = (torch.from_numpy(data.points(part, spec.likelihood.binary)) for part in ("train", "test"))
+        chosen = subset_indices(len(train), spec.evaluation.probe_points)
+        train, y_train = train[chosen], data.arrays["y_train"][chosen]
+        chosen = subset_indices(len(test), spec.evaluation.points or len(test))
+        test, y_test = test[chosen], data.arrays["y_test"][chosen]
+        labels = data.meta["label_names"]
+        with threadpool_limits(spec.threads):
+            codes = {part: latents.codes(model, x) for part, x in (("train", train), ("test", test))}
+            metrics, clusters = latents.label_metrics(model, spec, codes, y_train, test, y_test, len(labels))
+        metrics["active_units"] = {"value": latents.active_units(model, test, spec.seed), "stderr": None, "unit": "units"}
+        write_json(run / "latent_metrics.json", {"metrics": metrics, "points": len(test), "probe_points": len(train)})
+        latents.write_h5ad(run / "latents.h5ad", codes, {"train": y_train, "test": y_test}, clusters, labels)

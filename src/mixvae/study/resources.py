@@ -1,0 +1,66 @@
+"""What a run costs, by its spec alone: the points it uses, its passes through the networks, and the memory and minutes to ask for.
+
+`make plan` refines the estimates by counted operations and by the seconds of finished runs; a scheduler is asked for more than that.
+"""
+
+from __future__ import annotations
+
+import math
+
+from mixvae.study.catalogue import DatasetInfo
+from mixvae.study.run import AnyRun
+
+PROCESS_MB = 3000
+"""Memory of a process with its libraries, and activations of an MLP."""
+COPIES = 6
+"""How many times over a job may hold its data set as float32."""
+START_MINUTES = 10
+TRAINING_PASS, SAMPLING_PASS = 5e-6, 5e-7
+"""Minutes of a point's passes through the encoder and decoder of one component, in training and for an importance sample; both generous:
+two cores take 0.14 and 0.01 ms with the paper's MLPs."""
+
+
+def points(spec: AnyRun, info: DatasetInfo, part: str) -> int:
+    """Return how many points of the part "train", "valid" or "test" a run uses."""
+    settings = spec.evaluation if part == "test" else spec.training
+    return min(getattr(info.splits, part), settings.points or math.inf)
+
+
+def data_mb(info: DatasetInfo) -> float:
+    """Return the size of a data set as float32."""
+    return 4 * sum(info.splits.model_dump().values()) * math.prod(info.shape) / 1e6
+
+
+def training_steps(spec: AnyRun, info: DatasetInfo) -> int:
+    """Return the steps of a training that uses all its epochs."""
+    return spec.training.epochs * math.ceil(points(spec, info, "train") / spec.training.batch_size)
+
+
+def importance_samples(spec: AnyRun, info: DatasetInfo) -> int:
+    """Return the importance samples of an evaluation, over all points and components."""
+    return points(spec, info, "test") * spec.evaluation.samples * spec.K
+
+
+def relative_cost(spec: AnyRun) -> int:
+    """Return how much longer a pass through a run's networks takes than one through an MLP of the paper's size, roughly."""
+    return sum(network.cost for network in spec.networks) or 1
+
+
+def memory_mb(spec: AnyRun, info: DatasetInfo) -> float:
+    """Return the memory to ask for: process, data and activations, above what `make plan` expects of every study here."""
+    return PROCESS_MB + COPIES * data_mb(info) + spec.K * sum(network.component_mb for network in spec.networks)
+
+
+def train_minutes(spec: AnyRun, info: DatasetInfo) -> float:
+    """Return the minutes to ask for to train a run."""
+    if spec.is_control:
+        return START_MINUTES
+    passes = spec.training.epochs * points(spec, info, "train") * spec.training.samples * spec.K
+    return START_MINUTES + TRAINING_PASS * passes * relative_cost(spec)
+
+
+def evaluate_minutes(spec: AnyRun, info: DatasetInfo) -> float:
+    """Return the minutes to ask for to evaluate a run."""
+    if spec.is_control:
+        return START_MINUTES
+    return START_MINUTES + SAMPLING_PASS * importance_samples(spec, info) * relative_cost(spec)

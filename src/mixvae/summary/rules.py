@@ -1,0 +1,107 @@
+"""Rules tabulate and figures: the tables and figures of a study are made from the results of its runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from mixvae.errors import UserError
+from mixvae.files import atomic, keep_only
+from mixvae.provenance import record
+from mixvae.study import outputs
+from mixvae.study.steps import RUN_FILES, rules_of, steps
+from mixvae.summary import holes, manifest, results, tabulation
+from mixvae.summary.published import PATH, read
+
+
+def tabulate_study(listed: Path, runs: Path, allow_missing: bool) -> None:
+    """Write the metrics, tables, failures and manifest of a study.
+
+    Arguments:
+        listed: results/<study>/study.json.
+        runs: The folder of all runs, results/runs.
+        allow_missing: Whether runs may be missing; the tables then have holes.
+
+    Raises UserError for a run that is missing or changed, unless that is allowed.
+    """
+    folder, study, published = listed.parent, results.read_study(listed), read(PATH)
+    failed = holes.failures(study, runs)
+    if len(failed) and not allow_missing:
+        raise UserError(
+            f"{len(failed)} of {len(study.runs)} runs are not complete, the first is {failed.run[0]}; see its logs/"
+        )
+    changed = holes.changed(study, runs, set(failed.run))
+    if len(changed) and not allow_missing:
+        raise UserError(changed.log[0])
+    failed = pd.concat([failed, changed], ignore_index=True)
+    missing = set(failed.run)
+    inputs = [listed, PATH] + [
+        runs / run / file
+        for run, spec in study.runs.items()
+        if run not in missing
+        for rule in rules_of(spec)
+        for file in (*RUN_FILES[rule], f"provenance/{rule}.json")
+        if not file.endswith(".h5ad")
+    ]
+    made = [folder / name for name in [*tabulation.names(study), manifest.NAME]]
+    with record("tabulate", folder / "provenance/tabulate.json", inputs=inputs, outputs=made):
+        keep_only(folder / "tables", outputs.tables(study.runs.values(), study.datasets))
+        for name, what in (tabulation.content(study, runs, missing, published) | {"failures.csv": failed}).items():
+            _write(what, folder / name)
+        manifest.write(folder / manifest.NAME, steps(study.name, study.runs, study.datasets, runs.parent), runs.parent)
+    if missing:
+        print(f"{len(missing)} of {len(study.runs)} runs are missing, listed in {folder / 'failures.csv'}", file=sys.stderr)
+
+
+def _write(what: pd.DataFrame | str, path: Path) -> None:
+    """Write a table's numbers, or its text, in the format that the file's name says."""
+    with atomic(path) as temporary:
+        if isinstance(what, str):
+            temporary.write_text(what, encoding="utf-8")
+        elif path.suffix == ".parquet":
+            what.to_parquet(temporary, index=False)
+        else:
+            what.to_csv(temporary, index=False)
+
+
+def draw_study(listed: Path, root: Path) -> None:
+    """Write the figures of a study from its metrics and tables, and from the models and codes of its runs.
+
+    Arguments:
+        listed: results/<study>/study.json; metrics.parquet and tables/ lie beside it.
+        root: The folder with runs/ and datasets/.
+    """
+    # late, since tables need neither torch nor matplotlib
+    from mixvae.fitting.devices import torch_device
+    from mixvae.summary import figures
+
+    torch_device(0, threads=1)
+    folder, study = listed.parent, results.read_study(listed)
+    missing = set(pd.read_csv(folder / "failures.csv").run)
+    metrics = pd.read_parquet(folder / "metrics.parquet")
+    made: list[Path] = []
+    names = outputs.figures(study.runs.values(), study.datasets)
+    shown = {run: spec for run, spec in sorted(study.runs.items()) if not spec.is_control and run not in missing}
+    inputs = [listed, *(folder / name for name in ("metrics.parquet", "failures.csv", *outputs.drawn(names)))]
+    inputs += [root / "runs" / run / name for run in shown for name in ("model.safetensors", "history.csv")]
+    inputs += [root / "runs" / run / "latents.h5ad" for run, spec in shown.items() if spec.has_codes]
+    with record("figures", folder / "provenance/figures.json", inputs=inputs, outputs=made) as facts:
+        facts["runs"] = sorted(set(study.runs) - missing)
+        view = None
+        keep_only(folder / "figures", names)
+        for name in names:
+            kind, dataset = name.split("_", 1)
+            if view is None or view.dataset != dataset:
+                # one at a time: a view keeps its data set and models
+                view = figures.View(study, dataset, metrics, missing, root)
+            figure = figures.FIGURES[kind](view)
+            files = [folder / "figures" / f"{name}{suffix}" for suffix in (".png", ".pdf")]
+            if figure is None:
+                print(f"{name}: none of the runs it shows succeeded, so it was not drawn")
+                for file in files:  # one of an earlier version must not pass for this one's
+                    file.unlink(missing_ok=True)
+                continue
+            figures.save(figure, folder / "figures" / name)
+            made.extend(files)
