@@ -169,7 +169,7 @@ def synthetic(count: int = 12) -> list[costs.Measurement]:
 def test_known_costs_are_recovered():
     np.testing.assert_allclose(costs.fit(synthetic()), (START_UP, PER_UNIT, PER_WORK), rtol=1e-6)
     new = costs.kind("evaluate", small_spec(latent=99), DIGITS, 0)
-    estimate = costs.Model(synthetic()).estimate(new, costs.Work(5e4, 2e12, 12.0, 1.0))
+    estimate = costs.Estimator(synthetic()).estimate(new, costs.Work(5e4, 2e12, 12.0, 1.0))
     assert estimate.seconds == pytest.approx(START_UP + 5e4 * PER_UNIT + 2e12 * PER_WORK, rel=1e-6)
     assert (estimate.basis, estimate.rows) == ("same model and networks", 12)
     assert estimate.spread == pytest.approx(1)
@@ -177,7 +177,7 @@ def test_known_costs_are_recovered():
 
 def test_a_single_measurement_is_scaled_by_its_work():
     rows = [measurement(small_spec(), 100.0, 1e10, seconds=12.0, start_up=2.0)]
-    estimate = costs.Model(rows).estimate(
+    estimate = costs.Estimator(rows).estimate(
         costs.kind("evaluate", small_spec(latent=9), DIGITS, 0), costs.Work(100.0, 3e10, 10.0, 1.0)
     )
     assert estimate.seconds == pytest.approx(2 + 3 * 10)
@@ -186,7 +186,7 @@ def test_a_single_measurement_is_scaled_by_its_work():
 
 def test_what_was_measured_takes_its_own_seconds():
     odd = measurement(small_spec(latent=77), 1e4, 1e10, seconds=321.0)
-    model = costs.Model([*synthetic(), odd])
+    model = costs.Estimator([*synthetic(), odd])
     kind = costs.kind("evaluate", small_spec(latent=77, seed=5), DIGITS, 0)
     estimate = model.estimate(kind, costs.Work(odd.units, odd.work, odd.array_mb, 1.0))
     assert estimate.seconds == pytest.approx(321.0)
@@ -199,7 +199,7 @@ def test_the_nearest_measurements_count():
     digits, other = small_spec(), small_spec(decoder={"name": "pixelcnn", "layers": 2, "channels": 4})
     here = measurement(digits, 1e4, 1e12, seconds=100.0)
     there = replace(measurement(other, 1e4, 1e12, seconds=500.0), source="reference")
-    model = costs.Model([here, there])
+    model = costs.Estimator([here, there])
     bases = {
         "same model and networks": small_spec(latent=9),
         "measured, reference": other,
@@ -230,8 +230,8 @@ def test_threads_and_batches_make_another_kind_but_seeds_and_epochs_do_not():
 def test_early_stopping_is_known_from_comparable_runs_only():
     rows = [measurement(small_spec(), 1e3, 1e10, stage="train", epochs=30, max_epochs=100)]
     kind, work = costs.kind("train", small_spec(latent=9), DIGITS, 0), costs.Work(1e3, 1e10, 10.0, 1.0)
-    assert costs.Model(rows).estimate(kind, work, 120).epochs_share == pytest.approx(0.3)
-    assert costs.Model(rows).estimate(kind, work, 4000).epochs_share is None
+    assert costs.Estimator(rows).estimate(kind, work, 120).epochs_share == pytest.approx(0.3)
+    assert costs.Estimator(rows).estimate(kind, work, 4000).epochs_share is None
 
 
 def test_a_table_of_costs_reads_back(tmp_path):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
+
+from mixvae.cluster import costs
 from mixvae.errors import UserError
+from mixvae.progress import Progress
 from mixvae.study import Expansion, find_config, load
 from mixvae.study.listing import describe
 from mixvae.study.place import CONFIGS, RESULTS
-from mixvae.study.steps import steps
+from mixvae.study.steps import RUN_FILES, steps
 
 HOUR = 3600.0
 THIN, FAR, MISSED = 3, 10.0, 2.0
@@ -20,9 +25,7 @@ NEGLIGIBLE = 0.005
 
 
 def record_costs(path: Path) -> None:
-    """Write results/reference/costs.csv, or a table like it."""
-    from mixvae.cluster import costs
-
+    """Write the costs of the finished runs as a table, such as results/reference/costs.csv. Raises UserError when there are none."""
     measurements, unread = costs.measure(RESULTS, costs.Counter())
     if not measurements:
         raise UserError(f"{RESULTS}/runs: no finished run to record; run a study first, e.g. make ablation")
@@ -31,62 +34,61 @@ def record_costs(path: Path) -> None:
 
 
 def print_plan(name: str, cores: int | None, jobs: int | None) -> None:
-    """Print the plan of a study for so many cores of this machine, by default all, or so many jobs at a time on a cluster."""
+    """Print the plan of a study.
+
+    Arguments:
+        name: A study in config/, or the path of a config.
+        cores: Those of this machine to plan for, None for all.
+        jobs: Jobs at a time on a cluster, instead of cores.
+
+    Raises UserError for a bad config, and when there is nothing to estimate from.
+    """
     for option, value in (("cores", cores), ("jobs", jobs)):
         if value is not None and value < 1:
             raise UserError(f"--{option}: found {value}, expected a number from 1")
     path = find_config(name, CONFIGS)
     expansion = load(path)
     print(f"{path}: {describe(expansion)}\n", flush=True)
-    total, todo = waiting(expansion)
-
-    import pandas as pd
-
     runs = pd.DataFrame([(spec.dataset, spec.model) for spec in expansion.runs.values()], columns=["dataset", "model"])
     print(pd.crosstab(runs.dataset, runs.model, margins=True, margins_name="total").to_string() + "\n", flush=True)
-    counts = pd.DataFrame(
-        [(rule, total[rule], total[rule] - len(todo[rule]), len(todo[rule])) for rule in total],
-        columns=["rule", "jobs", "finished", "to do"],
-    )
-    counts.loc[len(counts)] = ["total", *counts[["jobs", "finished", "to do"]].sum()]
+    total, waiting = jobs_of(expansion)
+    counts = pd.DataFrame([(rule, jobs, len(waiting[rule])) for rule, jobs in total.items()], columns=["rule", "jobs", "to do"])
+    counts.insert(2, "finished", counts.jobs - counts["to do"])
+    counts.loc[len(counts)] = ["total", *counts.iloc[:, 1:].sum()]
     print(counts.to_string(index=False) + "\n", flush=True)
-    if not any(todo.values()):
+    to_do = int(counts["to do"].iloc[-1])
+    if not to_do:
         print("everything is there: nothing to do")
         return
-    if not (todo["train"] or todo["evaluate"] or todo["latents"]):
-        print(f"all runs are finished; {counts['to do'].iloc[-1]} jobs to do, which take minutes")
+    if not any(waiting[rule] for rule in RUN_FILES):
+        print(f"all runs are finished; {to_do} jobs to do, which take minutes")
         return
-    table = estimates(expansion, todo)
-    print_hours(table)
-    print_bases(table)
-    print_summary(table, expansion, len(todo["train"]), int(counts["to do"].iloc[-1]), cores, jobs)
+    table = estimates(expansion, waiting)
+    _print_hours(table)
+    _print_bases(table)
+    _print_summary(table, len(expansion.runs), to_do, cores or os.cpu_count() or 1, jobs)
 
 
-def waiting(expansion: Expansion) -> tuple[dict[str, int], dict[str, list[str]]]:
-    """Return the number of jobs of every rule, and by rule what is not done: a file is not there, or a job before is not done.
+def jobs_of(expansion: Expansion) -> tuple[Counter[str], dict[str, list[str]]]:
+    """Return by rule the number of jobs, and the names of those to do: a file is not there, or a job before is to do.
 
     Snakemake also does again what was made from other inputs or parameters.
     """
-    total: dict[str, int] = {}
-    todo: dict[str, list[str]] = {}
-    made: set[Path] = set()  # by jobs that are to do
+    total: Counter[str] = Counter()
+    waiting: dict[str, list[str]] = {rule: [] for rule in RUN_FILES}
+    to_make: set[Path] = set()
     for step in steps(expansion.study.study, expansion.runs, expansion.datasets, RESULTS):
-        total[step.rule] = total.get(step.rule, 0) + 1
-        todo.setdefault(step.rule, [])
-        if not made.isdisjoint(step.inputs) or not all(file.is_file() for file in step.files):
-            todo[step.rule].append(step.name)
-            made.update(step.files)
-    total["all"], todo["all"] = 1, [expansion.study.study] * any(todo.values())
-    return total, todo
+        total[step.rule] += 1
+        waiting.setdefault(step.rule, [])
+        if not to_make.isdisjoint(step.inputs) or not all(file.is_file() for file in step.files):
+            waiting[step.rule].append(step.name)
+            to_make.update(step.files)
+    total["all"], waiting["all"] = 1, [expansion.study.study] * any(waiting.values())
+    return total, waiting
 
 
-def estimates(expansion: Expansion, todo: Mapping[str, list[str]]):
-    """Return a table with one row per job of a run that is to do."""
-    import pandas as pd
-
-    from mixvae.cluster import costs
-    from mixvae.progress import Progress
-
+def estimates(expansion: Expansion, waiting: Mapping[str, list[str]]) -> pd.DataFrame:
+    """Return a row per job of a run that is to do: run, dataset, model, threads, rule and the fields of `Estimate`."""
     counter = costs.Counter()
     reference = costs.read_table(costs.REFERENCE) if costs.REFERENCE.is_file() else []
     here, _ = costs.measure(RESULTS, counter)
@@ -95,37 +97,38 @@ def estimates(expansion: Expansion, todo: Mapping[str, list[str]]):
             f"nothing to estimate hours from: no finished run in {RESULTS}/runs and no {costs.REFERENCE}; run a study first, "
             "e.g. make ablation"
         )
-    model = costs.Model([*here, *reference])
+    estimator = costs.Estimator([*here, *reference])
     rows = []
     progress = Progress(len(expansion.runs), "run counted")
     for run, spec in expansion.runs.items():
         info = expansion.datasets[spec.dataset]
-        stages = [stage for stage in costs.STAGES if run in todo[stage]]
-        for stage, work in counter.work(spec, info).items() if stages else ():
-            if stage in stages:
-                max_epochs = spec.training.epochs if stage == "train" and not spec.is_control else 0
-                estimate = model.estimate(costs.kind(stage, spec, info, expansion.study.gpu), work, max_epochs)
-                rows.append({"run": run, "dataset": spec.dataset, "model": spec.model, "threads": spec.threads, "stage": stage}
-                            | estimate._asdict())  # fmt: skip
+        rules = [rule for rule in RUN_FILES if run in waiting[rule]]
+        work = counter.work(spec, info) if rules else {}
+        for rule in rules:
+            max_epochs = spec.training.epochs if rule == "train" and not spec.is_control else 0
+            estimate = estimator.estimate(costs.kind(rule, spec, info, expansion.study.gpu), work[rule], max_epochs)
+            about = {"run": run, "dataset": spec.dataset, "model": spec.model, "threads": spec.threads, "rule": rule}
+            rows.append(about | {"trained": bool(max_epochs)} | estimate._asdict())
         progress.step()
-    return pd.DataFrame(rows).astype({"epochs_share": float})
+    table = pd.DataFrame(rows).astype({"epochs_share": float})
+    # the share of the epochs that earlier runs have used; all where that is unknown
+    table["likely"] = table.start_up + (table.seconds - table.start_up) * table.epochs_share.fillna(1.0)
+    table["hours"] = table.seconds * table.threads / HOUR
+    return table
 
 
-def print_hours(table) -> None:
+def _print_hours(table: pd.DataFrame) -> None:
     """Print CPU-hours by data set, model and rule."""
-    hours = table.assign(hours=table.seconds * table.threads / HOUR, likely=likely_seconds(table) * table.threads / HOUR)
-    shown = hours.pivot_table("hours", ["dataset", "model"], "stage", "sum", fill_value=0.0)
-    shown = shown.reindex(columns=[stage for stage in ("train", "evaluate", "latents") if stage in shown])
+    by = ["dataset", "model"]
+    shown = table.pivot_table("hours", by, "rule", "sum", fill_value=0.0)
+    shown = shown[[rule for rule in RUN_FILES if rule in shown]]
     shown["total"] = shown.sum(axis=1)
-    groups = hours.groupby(["dataset", "model"])
-    shown["likely"] = groups.likely.sum()
-    training = hours[(hours.stage == "train") & (hours.model != "constant")].groupby(["dataset", "model"])
-    shown.insert(0, "epochs used", training.epochs_share.median().map("{:.0%}".format, na_action="ignore"))
+    shown["likely"] = (table.likely * table.threads / HOUR).groupby([table.dataset, table.model]).sum()
+    share = table[table.trained].groupby(by).epochs_share.median().map("{:.0%}".format, na_action="ignore")
+    shown.insert(0, "epochs used", share)
     shown["epochs used"] = shown["epochs used"].fillna("unknown")
-    shown["longest run"] = (
-        hours.assign(h=hours.seconds / HOUR).groupby(["dataset", "model", "run"]).h.sum().groupby(level=[0, 1]).max()
-    )
-    shown["GB per job"] = groups.memory_mb.max() / 1000
+    shown["longest run"] = table.groupby([*by, "run"]).seconds.sum().groupby(level=by).max() / HOUR
+    shown["GB per job"] = table.groupby(by).memory_mb.max() / 1000
     shown.loc[("all", ""), :] = ["", *shown.iloc[:, 1:-2].sum(), *shown.iloc[:, -2:].max()]
     print(
         "CPU-hours of what is to do, with all epochs; likely: with the share of them that earlier runs of the model used before they"
@@ -134,66 +137,54 @@ def print_hours(table) -> None:
     print(shown.reset_index().rename_axis(columns=None).to_string(index=False, float_format=_number) + "\n", flush=True)
 
 
-def likely_seconds(table):
-    """Return the jobs' seconds with the share of the epochs that earlier runs have used; with all where that is unknown."""
-    return table.start_up + (table.seconds - table.start_up) * table.epochs_share.fillna(1.0)
-
-
-def print_bases(table) -> None:
+def _print_bases(table: pd.DataFrame) -> None:
     """Print what the hours rest on, and where that is little."""
-    hours = table.assign(hours=table.seconds * table.threads / HOUR)
-    shown = hours.groupby(["stage", "basis"], sort=False).agg(
+    shown = table.groupby(["rule", "basis"], sort=False).agg(
         jobs=("run", "size"),
         hours=("hours", "sum"),
         measurements=("rows", "min"),
         spread=("spread", "max"),
         reach=("reach", "max"),
     )
-    shown.insert(2, "share", (100 * shown.hours / hours.hours.sum()).map("{:.0f} %".format))
+    everything = table.hours.sum()
+    shown.insert(2, "share", (100 * shown.hours / everything).map("{:.0f} %".format))
     print(
         "basis: the finished jobs that the estimates come from; measurements: the fewest for any job; spread: the factor by which"
     )
     print("the fit misses the worst of them; reach: floating point operations per step relative to the largest measured")
     print(shown.reset_index().to_string(index=False, float_format=_number) + "\n")
-    fitted = ~hours.basis.str.startswith("measured")
+    fitted = ~table.basis.str.startswith("measured")
     doubts = {
-        f"rest on fewer than {THIN} finished jobs": fitted & (hours.rows < THIN),
-        f"have steps over {FAR:.0f} times larger than any measured": hours.reach > FAR,
-        f"come from a fit that is off by more than {MISSED:.0f} times somewhere": fitted & (hours.spread > MISSED),
-        "come from runs of other networks": hours.basis.str.startswith(("other", "same model,", "same networks")),
-        "come from another kind of device": hours.basis.str.endswith("other device"),
-        "come from the reference table, so perhaps from another machine": hours.basis.str.contains("reference"),
+        f"rest on fewer than {THIN} finished jobs": fitted & (table.rows < THIN),
+        f"have steps over {FAR:.0f} times larger than any measured": table.reach > FAR,
+        f"come from a fit that is off by more than {MISSED:.0f} times somewhere": fitted & (table.spread > MISSED),
+        "come from runs of other networks": table.basis.str.startswith(("other", "same model,", "same networks")),
+        "come from another kind of device": table.basis.str.endswith("other device"),
+        "come from the reference table, so perhaps from another machine": table.basis.str.contains("reference"),
     }
     for text, doubtful in doubts.items():
-        share = hours.hours[doubtful].sum() / hours.hours.sum()
+        share = table.hours[doubtful].sum() / everything
         if share >= NEGLIGIBLE:
             print(f"warning: {share:.0%} of the hours ({doubtful.sum()} jobs) {text}")
     print()
 
 
-def print_summary(table, expansion: Expansion, runs: int, todo: int, cores: int | None, jobs: int | None) -> None:
+def _print_summary(table: pd.DataFrame, runs: int, to_do: int, cores: int, jobs: int | None) -> None:
     """Print the longest run, memory, disk space, and everything in one line."""
     by_run = table.groupby("run").seconds.sum()
-    longest = by_run.idxmax()
+    longest, largest = by_run.idxmax(), table.loc[table.memory_mb.idxmax()]
+    most, typical = largest.memory_mb / 1000, table.memory_mb.median() / 1000
     print(f"longest run: {longest}, up to {_hours(by_run[longest])}")
-    largest = table.loc[table.memory_mb.idxmax()]
-    print(
-        f"memory: {largest.memory_mb / 1000:.1f} GB for {largest.stage} of {largest.run}, typically {table.memory_mb.median() / 1000:.1f} GB"
-    )
+    print(f"memory: {most:.1f} GB for {largest.rule} of {largest.run}, typically {typical:.1f} GB")
     print(f"disk: about {_number(table.disk_mb.sum() / 1000)} GB for what the runs leave, raw data and figures apart\n")
-    cores = cores or os.cpu_count() or 1
-    where = f"{jobs} jobs at a time" if jobs else f"{cores} cores"
-    upper, likely = (
-        wall_seconds(table.assign(seconds=seconds), cores, jobs) for seconds in (table.seconds, likely_seconds(table))
-    )
-    cpu = (table.seconds * table.threads).sum()
+    upper, likely = (wall_seconds(table.assign(seconds=seconds), cores, jobs) for seconds in (table.seconds, table.likely))
     print(
-        f"{len(expansion.runs)} runs, {todo} jobs to do, about {_hours(likely)} on {where} (upper bound, with all epochs: "
-        f"{_hours(upper)}, {_number(cpu / HOUR)} CPU-hours), up to {largest.memory_mb / 1000:.1f} GB per job"
+        f"{runs} runs, {to_do} jobs to do, about {_hours(likely)} on {f'{jobs} jobs at a time' if jobs else f'{cores} cores'} "
+        f"(upper bound, with all epochs: {_hours(upper)}, {_number(table.hours.sum())} CPU-hours), up to {most:.1f} GB per job"
     )
 
 
-def wall_seconds(table, cores: int, jobs: int | None) -> float:
+def wall_seconds(table: pd.DataFrame, cores: int, jobs: int | None) -> float:
     """Return the time from start to end: the work shared out evenly, or the longest run where that is longer.
 
     A job takes its threads of the cores; with more threads than cores it takes all of them, for longer.

@@ -1,30 +1,30 @@
-"""Jobs estimated from measurements: the nearest that there are, and seconds = start-up + a units + b work fitted to them."""
+"""Jobs estimated from measurements: from the finished jobs most like them, by seconds = start-up + a units + b work."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from mixvae.cluster.costs.jobs import Kind, Work
 from mixvae.cluster.costs.measurements import Measurement
+from mixvae.cluster.costs.work import Kind, Work
 from mixvae.errors import UserError
+from mixvae.study.run import MODELS
 
 COMPARABLE_EPOCHS = 0.5
 """Early stopping of a run with fewer than this share of another's epochs tells nothing of when that one would stop."""
 MOST_START_UP = 0.9
 """The largest share of a job that is taken for start-up where that was not measured."""
-LEVELS = {
-    "measured": ("signature",),
-    "same model and networks": ("model", "encoder", "decoder"),
-    "same networks": ("encoder", "decoder"),
-    "same model": ("model",),
-    "other": (),
-}
-"""By name of the basis, what a finished run must have in common with the run it is used for, nearest first."""
+MEASURED = {"measured": ("signature",)}
+NETWORKS = ("encoder", "decoder")
+NEAR = MEASURED | {"same model and networks": ("model", *NETWORKS)}
+FAR = {"same networks": NETWORKS, "same model": ("model",), "other": ()}
+NEAR_FOR_LATENTS = MEASURED | {"all latents": ()}
+"""By name of the basis, what a finished job must have in common with one that is estimated from it, nearest first. Seconds per operation
+depend on the kind of layers, those of probes on no network at all."""
 
 
 class Estimate(NamedTuple):
@@ -32,8 +32,8 @@ class Estimate(NamedTuple):
 
     seconds: With all epochs that are allowed, `start_up` of them before the work begins.
     epochs_share: The share of their epochs that runs of the model have used before they stopped early; None where unknown.
-    basis: A key of LEVELS, and whether from the reference table.
-    rows: How many measurements that rests on.
+    basis: What the measurements have in common with the job, and whether they come from the reference table or another device.
+    rows: How many measurements there are.
     spread: The factor by which the fit misses the worst of them.
     reach: The work per unit, relative to the largest measured.
     """
@@ -69,7 +69,7 @@ def fit(rows: Sequence[Measurement]) -> np.ndarray:
     return np.array([float(np.median(start_up[known])) if known.any() else rest, a, b])
 
 
-class Model:
+class Estimator:
     """Estimates jobs from measurements."""
 
     def __init__(self, measurements: Sequence[Measurement]) -> None:
@@ -77,81 +77,62 @@ class Model:
         self._groups: dict[Kind, tuple[str, list[Measurement], np.ndarray]] = {}
         self._start_up: dict[str, float] = {}
         self._memory_fits: dict[str, tuple[float, float]] = {}
-        for stage in {row.stage for row in measurements}:
-            rows = [row for row in measurements if row.stage == stage]
-            self._memory_fits[stage] = _fit_memory(rows)
-            if others := [row for row in rows if row.model != "constant"]:
-                self._start_up[stage] = float(fit(others)[0])
+        for rule in {row.rule for row in measurements}:
+            rows = [row for row in measurements if row.rule == rule]
+            self._memory_fits[rule] = _fit_memory(rows)
+            if others := [row for row in rows if not _is_control(row)]:
+                self._start_up[rule] = float(fit(others)[0])
 
     def estimate(self, kind: Kind, work: Work, max_epochs: int = 0) -> Estimate:
         """Return what a job of this kind with this work will cost.
 
         Arguments:
             max_epochs: That training allows; 0 for other rules.
-        """
-        basis, rows, (start_up, a, b) = self._nearest(kind)
-        if basis.startswith("measured"):
-            seconds, spread = self._scaled(rows, work)
-            reach = 1.0
-        else:
-            seconds = start_up + a * work.units + b * work.work
-            fitted = [start_up + a * row.units + b * row.work for row in rows]
-            spread = max(_factor(value, row.seconds) for value, row in zip(fitted, rows, strict=True))
-            largest = max((row.work / row.units for row in rows if row.units), default=0.0)
-            reach = work.work / work.units / largest if work.units and largest else 1.0
-        share, memory = self._share_of_epochs(kind, max_epochs), self._memory(kind, basis, rows, work)
-        return Estimate(seconds, min(start_up, seconds), share, memory, work.disk_mb, basis, len(rows), spread, reach)
 
-    def _nearest(self, kind: Kind) -> tuple[str, list[Measurement], np.ndarray]:
-        """Return the name of the basis, the measurements it consists of, and their fit."""
+        Raises UserError when no job of the rule is finished.
+        """
         if kind not in self._groups:
-            basis, rows = self._choose(kind)
+            basis, rows = self._nearest(kind)
             rows = [self._with_start_up(row) for row in rows]
             self._groups[kind] = basis, rows, fit(rows)
-        return self._groups[kind]
+        basis, rows, (start_up, a, b) = self._groups[kind]
+        if basis.startswith("measured"):
+            seconds, spread = _scaled(rows, work)
+            reach = 1.0
+            memory = max(row.peak_memory_mb + max(0.0, work.memory_mb - row.array_mb) for row in rows)
+        else:
+            seconds = start_up + a * work.units + b * work.work
+            spread = max(_factor(start_up + a * row.units + b * row.work, row.seconds) for row in rows)
+            largest = max((row.work / row.units for row in rows if row.units), default=0.0)
+            reach = work.work / work.units / largest if work.units and largest else 1.0
+            fixed, slope = self._memory_fits[kind.rule]
+            memory = fixed + slope * work.memory_mb
+        share = self._share_of_epochs(kind, max_epochs)
+        return Estimate(seconds, min(start_up, seconds), share, memory, work.disk_mb, basis, len(rows), spread, reach)
 
-    def _choose(self, kind: Kind) -> tuple[str, list[Measurement]]:
-        control = kind.model == "constant"
-        rows = [row for row in self.measurements if row.stage == kind.stage and (row.model == "constant") == control]
-        # without measurements of the rule itself: of a control the start-up of other runs
-        rows = rows or [row for row in self.measurements if control and row.stage == kind.stage]
+    def _nearest(self, kind: Kind) -> tuple[str, list[Measurement]]:
+        """Return the finished jobs that have most in common with a job, and the name of what that is."""
+        control = _is_control(kind)
+        of_rule = [row for row in self.measurements if row.rule == kind.rule]
+        rows = [row for row in of_rule if _is_control(row) == control]
+        # without measurements of a control, the start-up of other runs
+        rows = rows or (of_rule if control else [])
         if not rows:
-            raise UserError(f"no finished {kind.stage} job to estimate one from; run one study to its end, e.g. make ablation")
+            raise UserError(f"no finished {kind.rule} job to estimate one from; run one study to its end, e.g. make ablation")
         on_device = [row for row in rows if row.gpu == kind.gpu]
-        rows = on_device or rows
-        # seconds per operation depend on the kind of layers, those of probes on no network at all
-        levels = LEVELS if kind.stage != "latents" else {"measured": LEVELS["measured"], "all latents": ()}
-        here, there = ([row for row in rows if row.source == source] for source in ("here", "reference"))
-        near = list(levels)[:2]
-        found = (
-            (name + suffix, alike)
-            for names, pool, suffix in ((near, here, ""), (near, there, ", reference"), (list(levels)[2:], rows, ""))
-            for name in names
-            if (alike := [row for row in pool if all(getattr(row, key) == getattr(kind, key) for key in levels[name])])
-        )
-        # there is one, since the last level asks for nothing in common
-        basis, alike = next(found)
+        # there is one, since the last basis asks for nothing in common
+        basis, alike = next(_candidates(kind, on_device or rows))
         same_threads = [row for row in alike if row.threads == kind.threads]
         return basis + ("" if on_device else ", other device"), same_threads or alike
-
-    @staticmethod
-    def _scaled(rows: Sequence[Measurement], work: Work) -> tuple[float, float]:
-        """Return the seconds of a job whose kind was measured, by its amount of work, and by how much repetitions differ."""
-        values = []
-        for row in rows:
-            ratio = work.work / row.work if row.work else work.units / row.units if row.units else 1.0
-            values.append(row.start_up + (row.seconds - row.start_up) * ratio)
-        middle = statistics.median(values)
-        return middle, max(_factor(value, middle) for value in values)
 
     def _with_start_up(self, row: Measurement) -> Measurement:
         """Return a measurement with the start-up that all jobs of the rule suggest, where its own was not measured.
 
         A group of a few jobs could not tell it from their work, and would stretch it with the work.
         """
-        if row.start_up or row.model == "constant":
+        if row.start_up or _is_control(row):
             return row
-        return replace(row, start_up=min(self._start_up[row.stage], MOST_START_UP * row.seconds))
+        return replace(row, start_up=min(self._start_up[row.rule], MOST_START_UP * row.seconds))
 
     def _share_of_epochs(self, kind: Kind, max_epochs: int) -> float | None:
         """Return the median share of their epochs that trained runs of this model have used; None where none is known."""
@@ -162,12 +143,29 @@ class Model:
         ]
         return statistics.median(shares) if shares else None
 
-    def _memory(self, kind: Kind, basis: str, rows: Sequence[Measurement], work: Work) -> float:
-        """Return peak memory: of a kind that was measured the largest; else a fit to all jobs of the rule that none exceeds."""
-        if basis.startswith("measured"):
-            return max(row.peak_memory_mb + max(0.0, work.memory_mb - row.array_mb) for row in rows)
-        fixed, slope = self._memory_fits[kind.stage]
-        return fixed + slope * work.memory_mb
+
+def _is_control(kind: Kind) -> bool:
+    return MODELS[kind.model].is_control
+
+
+def _candidates(kind: Kind, rows: Sequence[Measurement]) -> Iterator[tuple[str, list[Measurement]]]:
+    """Yield (name of the basis, measurements), nearest first: those made here before those of the reference table."""
+    here, there = ([row for row in rows if row.source == source] for source in ("here", "reference"))
+    near, far = (NEAR_FOR_LATENTS, {}) if kind.rule == "latents" else (NEAR, FAR)
+    for levels, pool, suffix in ((near, here, ""), (near, there, ", reference"), (far, rows, "")):
+        for name, keys in levels.items():
+            if alike := [row for row in pool if all(getattr(row, key) == getattr(kind, key) for key in keys)]:
+                yield name + suffix, alike
+
+
+def _scaled(rows: Sequence[Measurement], work: Work) -> tuple[float, float]:
+    """Return the seconds of a job whose kind was measured, by its amount of work, and by how much repetitions differ."""
+    values = []
+    for row in rows:
+        ratio = work.work / row.work if row.work else work.units / row.units if row.units else 1.0
+        values.append(row.start_up + (row.seconds - row.start_up) * ratio)
+    middle = statistics.median(values)
+    return middle, max(_factor(value, middle) for value in values)
 
 
 def _fit_memory(rows: Sequence[Measurement]) -> tuple[float, float]:

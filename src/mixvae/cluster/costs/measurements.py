@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from mixvae.cluster.costs.jobs import Counter, Kind, Work, kind
+from mixvae.cluster.costs.work import Counter, Kind, Work, kind
 from mixvae.errors import UserError
 from mixvae.files import atomic, canonical_json, read_json
 from mixvae.progress import Progress
@@ -48,10 +46,10 @@ def measure(results: Path, counter: Counter) -> tuple[list[Measurement], int]:
         try:
             spec = parse_run_json((folder / "spec.json").read_text())
             info = _info(results, spec)
-            for stage, work in counter.work(spec, info).items():
-                if (folder / "provenance" / f"{stage}.json").is_file():
-                    found.append(_measured(folder, stage, spec, info, work))
-        except (ValidationError, KeyError, ValueError, OSError):
+            for rule, work in counter.work(spec, info).items():
+                if (folder / f"provenance/{rule}.json").is_file():
+                    found.append(_measured(folder, rule, spec, info, work))
+        except (KeyError, ValueError, OSError):
             # of an earlier version, or being written
             unread += 1
         progress.step()
@@ -65,26 +63,24 @@ def _info(results: Path, spec: AnyRun) -> DatasetInfo:
     return DatasetInfo.model_validate_json(canonical_json(raw["info"]))
 
 
-def _measured(folder: Path, stage: str, spec: AnyRun, info: DatasetInfo, work: Work) -> Measurement:
-    facts = read_json(folder / "provenance" / f"{stage}.json")
+def _measured(folder: Path, rule: str, spec: AnyRun, info: DatasetInfo, work: Work) -> Measurement:
+    facts = read_json(folder / f"provenance/{rule}.json")
     # of a training that was cut off, the last process is clocked, but all of its training
-    seconds = max(_job_seconds(folder, stage, facts), facts.get("train_seconds", 0.0))
-    start_up, epochs, max_epochs = 0.0, 0, 0
-    if stage == "train" and spec.model != "constant":
+    seconds = max(_job_seconds(folder, rule, facts), facts.get("train_seconds", 0.0))
+    start_up, epochs, max_epochs, share = 0.0, 0, 0, 1.0
+    if rule == "train" and not spec.is_control:
         epochs, max_epochs = read_json(folder / "training.json")["epochs"], spec.training.epochs
-        start_up = max(0.0, seconds - facts["train_seconds"])
-        work = work._replace(units=work.units * epochs / max_epochs, work=work.work * epochs / max_epochs)
-    gpu = int(facts.get("gpu", False))
+        start_up, share = max(0.0, seconds - facts["train_seconds"]), epochs / max_epochs
     return Measurement(
-        **asdict(kind(stage, spec, info, gpu)), units=work.units, work=work.work, array_mb=work.memory_mb, seconds=seconds,
-        start_up=start_up, peak_memory_mb=facts["peak_memory_mb"], epochs=epochs, max_epochs=max_epochs,
-        device=facts["device"], date=facts["start"][:10],
+        **vars(kind(rule, spec, info, int(facts.get("gpu", False)))), units=work.units * share, work=work.work * share,
+        array_mb=work.memory_mb, seconds=seconds, start_up=start_up, peak_memory_mb=facts["peak_memory_mb"],
+        epochs=epochs, max_epochs=max_epochs, device=facts["device"], date=facts["start"][:10],
     )  # fmt: skip
 
 
-def _job_seconds(folder: Path, stage: str, facts: dict[str, Any]) -> float:
+def _job_seconds(folder: Path, rule: str, facts: dict[str, Any]) -> float:
     """Return the seconds of the whole process, which Snakemake has measured; of a script run by hand, those after its imports."""
-    benchmark = folder / "benchmarks" / f"{stage}.tsv"
+    benchmark = folder / f"benchmarks/{rule}.tsv"
     if benchmark.is_file():
         header, values, *_ = (line.split("\t") for line in benchmark.read_text().splitlines())
         return max(facts["seconds"], float(values[header.index("s")]))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mixvae.study import AnyRun, DatasetInfo
-from mixvae.study.outputs import has_codes
+from mixvae.study.resources import points
 
 SMALL = 2
 """Points, and samples, with which an evaluation is counted; it is linear in both."""
@@ -36,12 +36,6 @@ class Counts(NamedTuple):
     codes: int
 
 
-def points(spec: AnyRun, info: DatasetInfo, part: str) -> int:
-    """Return how many points of a part of the data a run uses."""
-    settings = spec.evaluation if part == "test" else spec.training
-    return min(getattr(info.splits, part), settings.points or math.inf)
-
-
 def count(spec: AnyRun, info: DatasetInfo) -> Counts:
     """Build a run's model from zeros and count its operations, on tensors without data where the model allows it."""
     import torch
@@ -49,14 +43,15 @@ def count(spec: AnyRun, info: DatasetInfo) -> Counts:
     from mixvae.models import build
 
     dimensions = math.prod(info.shape)
-    rows = min(info.splits.train, 10 * max(100, getattr(spec.prior, "components", 0)))
+    # pseudo-inputs start from training points, at most one from ten of them
+    rows = min(info.splits.train, 10 * max(100, spec.prior.components if spec.prior.pseudo_inputs else 0))
 
     def zeros():
         return build(spec, torch.zeros(rows, dimensions), tuple(info.shape))
 
     model = zeros()
     batch = min(spec.training.batch_size, points(spec, info, "train"))
-    codes = _code_numbers(model, dimensions) if has_codes(spec) else 0
+    codes = _code_numbers(model, dimensions) if spec.has_codes else 0
     try:
         step, encode, sample, kept = operations(model.to("meta"), batch, spec, dimensions)
     except RuntimeError:

@@ -1,18 +1,18 @@
-"""A job, which is one rule of one run: the work it has to do, and what it is compared with others by."""
+"""The work of a run's jobs, one for every rule that it goes through, and what makes two jobs alike."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mixvae.cluster.costs.operations import Counts, count, points
+from mixvae.cluster.costs.operations import Counts, count
 from mixvae.files import canonical_json
 from mixvae.study import AnyRun, DatasetInfo
-from mixvae.study.outputs import has_codes
+from mixvae.study.resources import data_mb, importance_samples, points, training_steps
+from mixvae.study.steps import rules_of
 
-STAGES = ("train", "evaluate", "latents")
+NO_NETWORK = "none"
 
 
 class Work(NamedTuple):
@@ -34,7 +34,7 @@ class Work(NamedTuple):
 class Kind:
     """What makes two jobs alike: `signature` is equal for those that do the same work per unit with the same threads."""
 
-    stage: str
+    rule: str
     model: str
     K: int
     prior: str
@@ -50,13 +50,12 @@ class Kind:
 
 def _train_work(spec: AnyRun, info: DatasetInfo, counts: Counts) -> Work:
     train, valid = (points(spec, info, part) for part in ("train", "valid"))
-    steps = math.ceil(train / spec.training.batch_size)
     full = train / min(spec.training.batch_size, train)
     epoch = full * counts.step + valid * (counts.encode + spec.training.samples * counts.sample)
     # weights, gradients, Adam's two averages, and the best epoch's weights
-    memory = _data_mb(info) + (counts.kept + 5 * 4 * counts.parameters) / 1e6
+    memory = data_mb(info) + (counts.kept + 5 * 4 * counts.parameters) / 1e6
     epochs = spec.training.epochs
-    return Work(epochs * steps, epochs * epoch, memory, (4 * counts.parameters + 110 * epochs) / 1e6)
+    return Work(training_steps(spec, info), epochs * epoch, memory, (4 * counts.parameters + 110 * epochs) / 1e6)
 
 
 def _evaluate_work(spec: AnyRun, info: DatasetInfo, counts: Counts) -> Work:
@@ -64,22 +63,18 @@ def _evaluate_work(spec: AnyRun, info: DatasetInfo, counts: Counts) -> Work:
 
     number, samples = points(spec, info, "test"), spec.evaluation.samples
     block = spec.K * min(samples, SAMPLE_BLOCK["cpu"]) * counts.width
-    memory = _data_mb(info) + 4 * max(block, min(number * block, ELEMENTS["cpu"])) / 1e6
+    memory = data_mb(info) + 4 * max(block, min(number * block, ELEMENTS["cpu"])) / 1e6
     disk = 8 * number * (11 + spec.K) / 1e6
-    return Work(number * samples * spec.K, number * (counts.encode + samples * counts.sample), memory, disk)
+    return Work(importance_samples(spec, info), number * (counts.encode + samples * counts.sample), memory, disk)
 
 
 def _latents_work(spec: AnyRun, info: DatasetInfo, counts: Counts) -> Work:
     train, test = min(info.splits.train, spec.evaluation.probe_points), points(spec, info, "test")
     disk = (train + test) * (4 * 1.5 * counts.codes + 20) / 1e6
-    # an M-VAE's components are probed together and alone
-    times = (info.classes > 1) * (2 if spec.model == "mvae" and spec.K > 1 else 1)
+    # components that are models are probed together and alone
+    times = (info.classes > 1) * (2 if spec.components_are_models and spec.K > 1 else 1)
     units, work = (train + test) * counts.codes * times, (train**2 + test**2) * counts.codes * times
-    return Work(units, work, _data_mb(info), disk)
-
-
-def _data_mb(info: DatasetInfo) -> float:
-    return 4 * sum(info.splits.model_dump().values()) * math.prod(info.shape) / 1e6
+    return Work(units, work, data_mb(info), disk)
 
 
 class Counter:
@@ -90,34 +85,33 @@ class Counter:
 
     def work(self, spec: AnyRun, info: DatasetInfo) -> dict[str, Work]:
         """Return the work of every rule that a run goes through; a control's is all start-up."""
-        if spec.model == "constant":
-            return {stage: Work(0, 0, _data_mb(info), 0.01) for stage in ("train", "evaluate")}
+        if spec.is_control:
+            return {rule: Work(0, 0, data_mb(info), 0.01) for rule in rules_of(spec)}
         key = _signature(spec, info)
         if key not in self._counts:
             self._counts[key] = count(spec, info)
-        counts = self._counts[key]
-        work = {"train": _train_work(spec, info, counts), "evaluate": _evaluate_work(spec, info, counts)}
-        return work | ({"latents": _latents_work(spec, info, counts)} if has_codes(spec) else {})
+        of_rule = {"train": _train_work, "evaluate": _evaluate_work, "latents": _latents_work}
+        return {rule: of_rule[rule](spec, info, self._counts[key]) for rule in rules_of(spec)}
 
 
 def _signature(spec: AnyRun, info: DatasetInfo, *more: Any) -> str:
     """Return a digest of everything that the work per unit depends on."""
     described = spec.model_dump(mode="json", exclude={"seed", "dataset", "data", "training", "evaluation"})
-    if spec.model != "constant":
+    if not spec.is_control:
         described["batch"] = [min(spec.training.batch_size, points(spec, info, "train")), spec.training.samples]
-    if spec.prior.name == "vamp":
+    if spec.prior.pseudo_inputs:
         described["pseudo_inputs"] = min(spec.prior.components, info.splits.train // 10)
         del described["prior"]
     return hashlib.sha256(canonical_json([described, list(info.shape), *more]).encode()).hexdigest()[:12]
 
 
-def kind(stage: str, spec: AnyRun, info: DatasetInfo, gpu: int) -> Kind:
+def kind(rule: str, spec: AnyRun, info: DatasetInfo, gpu: int) -> Kind:
     """Return what a job is compared with others by."""
-    trained = stage != "latents" and spec.model != "constant"
-    networks = [getattr(getattr(spec, role, None), "name", "none") for role in ("encoder", "decoder")]
+    on_gpu = gpu if rule != "latents" and not spec.is_control else 0
+    networks = [network.name for network in spec.networks] or [NO_NETWORK, NO_NETWORK]
     # probes read the labels too
-    more = (spec.dataset, spec.evaluation.probe_points, spec.evaluation.points) if stage == "latents" else ()
+    more = (spec.dataset, spec.evaluation.probe_points, spec.evaluation.points) if rule == "latents" else ()
     return Kind(
-        stage, spec.model, spec.K, spec.prior.name, spec.flow.name, *networks, spec.likelihood.name,
-        "x".join(map(str, info.shape)), spec.threads, gpu if trained else 0, _signature(spec, info, *more),
+        rule, spec.model, spec.K, spec.prior.name, spec.flow.name, *networks, spec.likelihood.name,
+        "x".join(map(str, info.shape)), spec.threads, on_gpu, _signature(spec, info, *more),
     )  # fmt: skip
