@@ -26,13 +26,13 @@ from conftest import ROOT, run_script
 from mixvae.files import read_json, sha256, write_json
 from mixvae.measuring.evaluation import metrics as metrics_of
 from mixvae.provenance import seal
-from mixvae.review.audit import audit, training
+from mixvae.review.audit import audit, trained
 from mixvae.review.audit.expected import OPTIONAL, expected_metrics
 from mixvae.review.audit.findings import FAILURE, NOTE, WARNING
 from mixvae.review.audit.pages import PAGES
 from mixvae.review.audit.reading import LARGEST_TABLE, Unreadable, parse_mapping, read_parquet
-from mixvae.review.audit.report import markdown, summary
 from mixvae.review.audit.subject import read
+from mixvae.review.audit.verdict import markdown, summary
 from mixvae.study import load
 from mixvae.study.steps import steps
 
@@ -579,7 +579,7 @@ def test_what_ended_a_training_follows_from_its_history(results, bounds, warmup,
     path = results / "runs" / run / "history.csv"
     pd.DataFrame({**columns, "valid_bound": bounds, "seconds": 1.0}).to_csv(path, index=False)
     try:
-        found = training._of_history(path, spec.model_copy(update={"training": settings}), subject)["stopped_by"]
+        found = trained._of_history(path, spec.model_copy(update={"training": settings}), subject)["stopped_by"]
     except Unreadable as reason:
         found = str(reason)
     assert found == stopped_by
@@ -845,7 +845,7 @@ def test_training_to_the_end_must_beat_the_control(results):
 
     values = {name: {"nll": {"value": 9.0}} for name in subject.study.runs}
     control = next(name for name, other in subject.study.runs.items() if other.model == "constant")
-    found = Findings([])
+    found = Findings("small")
     plausible._control(run, spec, control, values, subject, found)
     assert [f.level for f in found.all] == [WARNING]
     write_json(results / f"runs/{run}/training.json", {"stopped_by": "patience"})

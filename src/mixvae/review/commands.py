@@ -10,7 +10,7 @@ from mixvae.files import atomic
 from mixvae.review import crate
 from mixvae.review.audit import audit, examine, pages
 from mixvae.review.audit.findings import FAILURE, printable
-from mixvae.review.audit.report import line, save, summary, table, verdict
+from mixvae.review.audit.verdict import line, save, summary, table, verdict
 from mixvae.review.lineage import trace
 from mixvae.review.report import html
 from mixvae.study import Expansion

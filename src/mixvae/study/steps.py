@@ -22,6 +22,9 @@ FOR_TABLES = ("training.json", "likelihood.json", "pointwise.npz", "latent_metri
 FOR_FIGURES = ("model.safetensors", "history.csv", "latents.h5ad")
 
 
+StepKey = tuple[str, str]
+
+
 class Step(NamedTuple):
     """One job.
 
@@ -37,6 +40,11 @@ class Step(NamedTuple):
     folder: Path
     inputs: list[Path]
     files: list[Path]
+
+    @property
+    def key(self) -> StepKey:
+        """Its rule and name, which no other step of the study has both of."""
+        return self.rule, self.name
 
     @property
     def provenance(self) -> Path:

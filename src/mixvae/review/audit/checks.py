@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mixvae.review.audit import complete, consistent, intact, pages, plausible, recomputed, strays, subject, times, training
+from mixvae.review.audit import complete, consistent, intact, pages, plausible, recomputed, strays, times, trained
 from mixvae.review.audit.findings import Findings
-from mixvae.review.audit.subject import Subject
+from mixvae.review.audit.subject import Subject, read
 from mixvae.study import Expansion
 
 CHECKS = {
@@ -19,7 +19,7 @@ CHECKS = {
     "consistent": consistent.check,
     "recomputed": recomputed.check,
     "plausible": plausible.check,
-    "training": training.check,
+    "training": trained.check,
     "times": times.check,
 }
 
@@ -33,13 +33,13 @@ def examine(folder: Path, expansion: Expansion | None = None) -> tuple[Subject, 
     """Return the study in results/<study> as it was read, and what is found in it.
 
     Arguments:
-        folder: The study's; runs/ and datasets/ lie beside it.
+        folder: The study's own; runs/ and datasets/ lie beside it.
         expansion: The study's config where it is at hand, to compare the runs with.
     """
-    study, findings = subject.read(folder, expansion)
+    subject, findings = read(folder, expansion)
     for name, check in CHECKS.items():
         findings.check = name
         # numbers that are not finite are findings, not warnings of numpy
-        with findings.guarded("study", study.study.name, folder), np.errstate(all="ignore"):
-            check(study, findings)
-    return study, findings
+        with findings.guarded(folder), np.errstate(all="ignore"):
+            check(subject, findings)
+    return subject, findings

@@ -5,125 +5,99 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mixvae.provenance import code_digest
 from mixvae.review.audit.findings import Findings
-from mixvae.review.audit.reading import Unreadable, parse_mapping, read_text
-from mixvae.review.audit.subject import Job, Subject
+from mixvae.review.audit.reading import parse_mapping, read_text
+from mixvae.review.audit.subject import Subject
 from mixvae.study import parse_run_json
-from mixvae.study.steps import Step
+from mixvae.study.steps import StepKey
 
 SHOWN = 5
-"""Jobs and packages that a message names."""
+"""Steps and packages that a message names."""
 
 
 def check(subject: Subject, findings: Findings) -> None:
     """Compare the records with each other, and the places in which a run's spec stands."""
-    _one_code(subject, findings)
-    _one_environment(subject, findings)
-    _one_data(subject, findings)
+    _code(subject, findings)
+    _packages(subject, findings)
+    for dataset in subject.study.datasets:
+        _data(dataset, subject, findings)
     for run in subject.study.runs:
-        path = subject.results / "runs" / run / "spec.json"
+        path = subject.run_file(run, "spec.json")
         if subject.there(path):
-            with findings.guarded("train", run, path):
+            with findings.guarded(path):
                 _spec(run, path, subject, findings)
     for step in subject.steps:
-        _command(step, subject, findings)
-    for (rule, name), facts in subject.facts.items():
-        expected = subject.study.runs.get(name)
-        if expected is None:
-            continue
-        path = subject.results / "runs" / name / f"provenance/{rule}.json"
-        if facts.get("spec") != expected.model_dump(mode="json"):
-            findings.fail(rule, name, path, "the spec in the record is not the run's spec in study.json")
-        if facts.get("seed") != expected.seed:
-            findings.fail(rule, name, path, f"the record is of seed {facts.get('seed')!r}, expected {expected.seed}")
+        if step.key in subject.facts:
+            _record(step.key, step.provenance, subject, findings)
 
 
-def _command(step: Step, subject: Subject, findings: Findings) -> None:
-    """A job is done by its rule's script, but for rule study, which Snakemake does itself."""
-    facts = subject.facts.get((step.rule, step.name))
-    if facts is None or step.rule == "study":
-        return
-    command, script = facts.get("command"), f"{step.rule}.py"
-    if not isinstance(command, list) or len(command) < 2 or Path(str(command[1])).name != script:
-        findings.warn(step.rule, step.name, step.provenance, f"its command is not one of scripts/{script}: {command!r}")
+def _record(key: StepKey, path: Path, subject: Subject, findings: Findings) -> None:
+    """A record is of the run's spec and seed, and of the script of its rule; rule study, which Snakemake does itself, has none."""
+    facts, expected = subject.facts[key], subject.study.runs.get(key[1])
+    command, script = facts.get("command"), f"{key[0]}.py"
+    if key[0] != "study" and (not isinstance(command, list) or [Path(str(part)).name for part in command[1:2]] != [script]):
+        findings.warn(path, f"its command is not one of scripts/{script}: {command!r}")
+    if expected and facts.get("spec") != expected.model_dump(mode="json"):
+        findings.fail(path, "the spec in the record is not the run's spec in study.json")
+    if expected and facts.get("seed") != expected.seed:
+        findings.fail(path, f"the record is of seed {facts.get('seed')!r}, expected {expected.seed}")
 
 
-def _spec(run: str, path, subject: Subject, findings: Findings) -> None:
-    try:
-        text = read_text(path, subject.results)
-        content = parse_mapping(text)
-    except Unreadable as reason:
-        findings.fail("train", run, path, reason)
-        return
-    if content != subject.study.runs[run].model_dump(mode="json"):
-        findings.fail("train", run, path, "not the run's spec in study.json")
+def _spec(run: str, path: Path, subject: Subject, findings: Findings) -> None:
+    """The spec in a run's folder is that of study.json, and the folder has its name."""
+    text = read_text(path, subject.results)
+    if parse_mapping(text) != subject.study.runs[run].model_dump(mode="json"):
+        findings.fail(path, "not the run's spec in study.json")
     if (found := parse_run_json(text).id) != run:
-        findings.fail("train", run, path, f"the spec is that of run {found}")
+        findings.fail(path, f"the spec is that of run {found}")
 
 
-def _one_code(subject: Subject, findings: Findings) -> None:
-    codes = {job: str(facts.get("code_sha256")) for job, facts in subject.facts.items()}
-    # every rule has a code of its own: its script and what it imports
-    usual = {rule: Counter(code for job, code in codes.items() if job[0] == rule).most_common(1)[0][0] for rule, _ in codes}
-    groups = _groups({job: "" if code == usual[job[0]] else code for job, code in codes.items()})
-    _compare("code", {code[:12]: jobs for code, jobs in groups.items()}, subject, findings)
+def _code(subject: Subject, findings: Findings) -> None:
+    """The steps of a rule were done by one code, which is this checkout's; every rule has a code of its own."""
+    codes = {key: str(facts.get("code_sha256")) for key, facts in subject.facts.items()}
+    usual = {rule: Counter(code for key, code in codes.items() if key[0] == rule).most_common(1)[0][0] for rule, _ in codes}
+    _compare("code", {key: "" if code == usual[key[0]] else code[:12] for key, code in codes.items()}, subject, findings)
     if old := [rule for rule, code in usual.items() if code != code_digest(rule)]:
-        message = f"most results of rule {', '.join(old)} were made by other code than this checkout's"
-        findings.warn("study", subject.study.name, subject.folder, message)
-    changed = [job for job, facts in subject.facts.items() if isinstance(facts.get("git"), dict) and facts["git"].get("dirty")]
+        findings.warn(subject.folder, f"most results of rule {', '.join(old)} were made by other code than this checkout's")
+    changed = [key for key, facts in subject.facts.items() if isinstance(facts.get("git"), dict) and facts["git"].get("dirty")]
     if changed:
         message = f"{len(changed)} jobs ran from a checkout with changes that were not committed: {_named(changed)}"
-        findings.note("study", subject.study.name, subject.folder, message)
+        findings.note(subject.folder, message)
 
 
-def _one_environment(subject: Subject, findings: Findings) -> None:
+def _packages(subject: Subject, findings: Findings) -> None:
     versions = {
-        job: (*sorted(map(str, facts["packages"].items())), f"python {facts.get('python')}")
-        for job, facts in subject.facts.items()
+        key: (*sorted(map(str, facts["packages"].items())), f"python {facts.get('python')}")
+        for key, facts in subject.facts.items()
         if isinstance(facts.get("packages"), dict)
     }
-    groups = _groups(versions)
-    usual = set(next(iter(groups), ()))
-    named = {}
-    for number, (group, jobs) in enumerate(groups.items()):
-        differing = sorted(set(group) - usual)
-        named[", ".join(differing[:SHOWN]) or f"fewer of them ({number})"] = jobs
-    _compare("packages", named, subject, findings)
+    usual = Counter(versions.values()).most_common(1)[0][0] if versions else ()
+    differing = {found: sorted(set(found) - set(usual))[:SHOWN] for found in set(versions.values()) - {usual}}
+    texts = {found: ", ".join(names) or f"{len(found)} of them" for found, names in differing.items()} | {usual: "the usual"}
+    _compare("packages", {key: texts[found] for key, found in versions.items()}, subject, findings)
 
 
-def _one_data(subject: Subject, findings: Findings) -> None:
-    for dataset in subject.study.datasets:
-        path = subject.results / "datasets" / dataset / "data.npz"
-        used = {}
-        for job in subject.facts:
-            spec = subject.study.runs.get(job[1])
-            if spec and spec.dataset == dataset:
-                with findings.guarded(*job, path):
-                    used[job] = str(subject.recorded("inputs", *job).get(path))
-        _compare(f"data of {dataset}", {digest[:12]: jobs for digest, jobs in _groups(used).items()}, subject, findings)
+def _data(dataset: str, subject: Subject, findings: Findings) -> None:
+    path = subject.results / "datasets" / dataset / "data.npz"
+    used = {}
+    for key in subject.facts:
+        if (spec := subject.study.runs.get(key[1])) and spec.dataset == dataset:
+            with findings.guarded(path, about=key):
+                used[key] = str(subject.recorded("inputs", *key).get(path))[:12]
+    _compare(f"data of {dataset}", used, subject, findings)
 
 
-def _groups(values: Mapping[Job, Any]) -> dict[Any, list[Job]]:
-    """Return the jobs by value, the most frequent first."""
-    groups: dict[Any, list[Job]] = {}
-    for job, value in values.items():
-        groups.setdefault(value, []).append(job)
-    return dict(sorted(groups.items(), key=lambda group: -len(group[1])))
+def _compare(what: str, values: Mapping[StepKey, str], subject: Subject, findings: Findings) -> None:
+    """Warn of every step whose value is not the most frequent one, and once of each other value."""
+    for value, _ in Counter(values.values()).most_common()[1:]:
+        keys = [key for key, found in values.items() if found == value]
+        for key in keys:
+            findings.warn(subject.folder, f"other {what} than most of the study's jobs: {value}", about=key)
+        message = f"{what}: {len(keys)} of {len(values)} jobs differ from the rest ({value}): {_named(keys)}"
+        findings.warn(subject.folder, message)
 
 
-def _compare(what: str, groups: Mapping[str, list[Job]], subject: Subject, findings: Findings) -> None:
-    """Warn of every group but the largest."""
-    for value, jobs in list(groups.items())[1:]:
-        for rule, name in jobs:
-            message = f"other {what} than most of the study's jobs: {value}"
-            findings.warn(rule, name, subject.folder, message)
-        message = f"{what}: {len(jobs)} of {sum(map(len, groups.values()))} jobs differ from the rest ({value}): {_named(jobs)}"
-        findings.warn("study", subject.study.name, subject.folder, message)
-
-
-def _named(jobs: list[Job]) -> str:
-    shown = ", ".join(f"{rule} {name}" for rule, name in jobs[:SHOWN])
-    return shown + (f" and {len(jobs) - SHOWN} more" if len(jobs) > SHOWN else "")
+def _named(keys: list[StepKey]) -> str:
+    return ", ".join(map(" ".join, keys[:SHOWN])) + (f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else "")

@@ -1,13 +1,15 @@
-"""What an audit finds: about a job of the study, how bad it is, and in which file."""
+"""What an audit finds: how bad it is, in which file, and which step of the study it is about."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from mixvae.errors import one_line
+from mixvae.review.audit.reading import Unreadable
+from mixvae.study.steps import StepKey
 
 FAILURE, WARNING, NOTE = "failure", "warning", "note"
 LEVELS = (FAILURE, WARNING, NOTE)
@@ -19,9 +21,8 @@ class Finding(NamedTuple):
     """One thing that was found.
 
     level: One of LEVELS; a failure fails the audit.
-    check: Which of the checks found it.
-    rule: Of the job it is about.
-    run: What the job is of: a run, a data set or the study.
+    check: The check that found it.
+    rule, run: The step it is about: its rule, and the name of its run, data set or study.
     file: Where it was found, as a path.
     """
 
@@ -34,46 +35,53 @@ class Finding(NamedTuple):
 
 
 def printable(text: object) -> str:
-    """Return one line without what a terminal would obey or a file could not hold."""
+    """Return one line, without characters that a terminal would obey or a file could not hold."""
     line = one_line(" ".join(str(text).split()))
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
 
 
 class Findings:
-    """Collects findings about the jobs of a study.
+    """Collects what is found in a study.
 
-    Arguments:
-        jobs: (rule, run) of every job, in the order in which they are done.
+    A finding is about the step that owns the file, or else about the study as a whole, unless `about` says another.
+
+    steps: The keys of all steps, in the order in which they are done.
+    owners: By file and folder, the key of the step that it comes from.
+    check: The check that is at work.
     """
 
-    def __init__(self, jobs: Iterable[tuple[str, str]]) -> None:
-        self.jobs = list(jobs)
+    def __init__(self, study: str) -> None:
+        self.study = "study", study
+        self.steps: list[StepKey] = []
+        self.owners: dict[Path, StepKey] = {}
         self.all: list[Finding] = []
         self.check = "complete"
 
-    def fail(self, rule: str, run: str, file: Path | str, message: object) -> None:
+    def fail(self, file: Path, message: object, about: StepKey | None = None) -> None:
         """Add a failure."""
-        self._add(FAILURE, rule, run, file, message)
+        self._add(FAILURE, file, message, about)
 
-    def warn(self, rule: str, run: str, file: Path | str, message: object) -> None:
+    def warn(self, file: Path, message: object, about: StepKey | None = None) -> None:
         """Add a warning."""
-        self._add(WARNING, rule, run, file, message)
+        self._add(WARNING, file, message, about)
 
-    def note(self, rule: str, run: str, file: Path | str, message: object) -> None:
+    def note(self, file: Path, message: object, about: StepKey | None = None) -> None:
         """Add what is only worth knowing."""
-        self._add(NOTE, rule, run, file, message)
+        self._add(NOTE, file, message, about)
 
-    def _add(self, level: str, rule: str, run: str, file: Path | str, message: object) -> None:
-        texts = (printable(text) for text in (rule, run, file, message))
-        self.all.append(Finding(level, self.check, *texts))
+    def _add(self, level: str, file: Path, message: object, about: StepKey | None) -> None:
+        key = about or self.owners.get(file, self.study)
+        self.all.append(Finding(level, self.check, *map(printable, (*key, file, message))))
 
     @contextmanager
-    def guarded(self, rule: str, run: str, file: Path | str) -> Iterator[None]:
+    def guarded(self, file: Path, about: StepKey | None = None) -> Iterator[None]:
         """Make a failure of whatever goes wrong in the body: the files come from strangers and may hold anything."""
         try:
             yield
+        except Unreadable as reason:
+            self.fail(file, reason, about)
         except Exception as error:
-            self.fail(rule, run, file, f"cannot be checked: {type(error).__name__}: {error}")
+            self.fail(file, f"cannot be checked: {type(error).__name__}: {error}", about)
 
     def of(self, level: str) -> list[Finding]:
         """Return the findings of a level."""

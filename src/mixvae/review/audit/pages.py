@@ -16,9 +16,9 @@ from mixvae.review.audit.reading import Unreadable, locate, read_mapping
 from mixvae.review.audit.subject import Subject
 
 PAGES = {"report": "report.html", "export": "crate.zip"}
-"""By what makes it, the file in the study's folder."""
+"""By rule, the page that it makes in the study's folder."""
 MADE_OF = "results_sha256"
-"""In a page's record, what it was made of."""
+"""The name, in a page's record, of the fingerprint of what it was made of."""
 
 
 @contextmanager
@@ -34,40 +34,37 @@ def making(rule: str, subject: Subject) -> Iterator[Path]:
 
 
 def fingerprint(subject: Subject) -> str:
-    """Return one sha256 of all files that the chain covers, as they are now."""
+    """Return one sha256 of all files that the steps leave, as they are now."""
     found = {file.relative_to(subject.results).as_posix(): str(digest) for file, digest in subject.digests.items()}
     return hashlib.sha256(canonical_json(found).encode()).hexdigest()
 
 
 def forget(rules: Collection[str], findings: Findings) -> None:
     """Drop what was found of old pages that are about to be replaced, or that the new one says nothing of."""
-    findings.jobs = [job for job in findings.jobs if job[0] not in rules]
+    findings.steps = [key for key in findings.steps if key[0] not in rules]
     findings.all = [finding for finding in findings.all if finding.rule not in rules]
 
 
 def check(subject: Subject, findings: Findings) -> None:
     """Compare every page that is there with its record, and the record with the results as they are now."""
     for rule, name in PAGES.items():
-        path = subject.folder / name
+        path, noted = subject.folder / name, subject.folder / f"provenance/{rule}.json"
         if os.path.lexists(path):
-            findings.jobs.append((rule, subject.study.name))
-            with findings.guarded(rule, subject.study.name, path):
-                _page(rule, path, subject, findings)
+            findings.steps.append((rule, subject.study.name))
+            findings.owners |= dict.fromkeys((path, noted), (rule, subject.study.name))
+            with findings.guarded(path):
+                _page(path, noted, f"make {rule} again", subject, findings)
 
 
-def _page(rule: str, path: Path, subject: Subject, findings: Findings) -> None:
-    again = f"make {rule} again"
-    noted = path.parent / "provenance" / f"{rule}.json"
+def _page(path: Path, noted: Path, remedy: str, subject: Subject, findings: Findings) -> None:
     try:
         facts, found = read_mapping(noted, subject.results), sha256(locate(path, subject.results))
     except Unreadable as reason:
-        findings.fail(rule, subject.study.name, path, f"it or its record {noted.name}: {reason}; {again}")
-        return
+        raise Unreadable(f"it or its record {noted.name}: {reason}; {remedy}") from None
     made = {Path(name).name: digest for name, digest in facts["outputs"].items()}
     if facts.get("seal") != seal(facts):
-        findings.fail(rule, subject.study.name, noted, f"the record was edited: its content is not what its seal says; {again}")
+        findings.fail(noted, f"the record was edited: its content is not what its seal says; {remedy}")
     if made.get(path.name) != found:
-        message = f"changed since it was made: sha256 expected {made.get(path.name)} found {found}; {again}"
-        findings.fail(rule, subject.study.name, path, message)
+        findings.fail(path, f"changed since it was made: sha256 expected {made.get(path.name)} found {found}; {remedy}")
     if facts.get(MADE_OF) != fingerprint(subject):
-        findings.fail(rule, subject.study.name, path, f"made of other results than are there now; {again}")
+        findings.fail(path, f"made of other results than are there now; {remedy}")

@@ -1,4 +1,4 @@
-"""Reading the files of strangers: regular files within the results, JSON and plain arrays, nothing executed and nothing huge."""
+"""Reads files that strangers may have written: only regular files within the results, nothing huge, and nothing is executed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import math
 import os
 import stat
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from pyarrow.parquet import ParquetFile
+from safetensors import safe_open
 
 from mixvae.files import sha256
 
@@ -24,8 +26,6 @@ LARGEST_TEXT, LARGEST_TABLE, LARGEST_ARRAYS = 1 << 26, 1 << 28, 1 << 30
 """Bytes of a JSON or CSV, of a packed table and of the arrays of one file, as they are in memory."""
 DEEPEST = 50
 """Levels of a JSON text: more than any file has, and fewer than a parser or printer would fail at."""
-
-
 TEXT = "BYTE_ARRAY"
 PLAIN = (TEXT, "DOUBLE", "INT64", "INT32", "BOOLEAN")
 """How Parquet names the types of words and numbers."""
@@ -66,15 +66,34 @@ def digests(paths: Iterable[Path], results: Path) -> dict[Path, str | Unreadable
         return dict(zip(paths, pool.map(lambda path: digest(path, results), paths), strict=True))
 
 
-def read_text(path: Path, results: Path) -> str:
-    """Return the content of a text file. Raises Unreadable."""
-    real = locate(path, results)
-    if (size := real.stat().st_size) > LARGEST_TEXT:
-        raise Unreadable(f"{size} bytes, more than any such file has")
+@contextmanager
+def _parsing(what: str) -> Iterator[None]:
+    """Raise Unreadable instead of whatever the parser in the body raises: a broken file makes parsers raise almost anything."""
     try:
-        return real.read_bytes().decode()
+        yield
+    except Unreadable:
+        raise
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise Unreadable(f"not {what}: {kind}{error}") from None
+
+
+def read_bytes(path: Path, results: Path, largest: int = LARGEST_TEXT) -> bytes:
+    """Return the content of a file of at most `largest` bytes. Raises Unreadable."""
+    real = locate(path, results)
+    try:
+        if (size := real.stat().st_size) > largest:
+            raise Unreadable(f"{size} bytes, more than any such file has")
+        return real.read_bytes()
     except OSError as error:
         raise Unreadable(error.strerror) from None
+
+
+def read_text(path: Path, results: Path) -> str:
+    """Return the content of a text file. Raises Unreadable."""
+    content = read_bytes(path, results)
+    try:
+        return content.decode()
     except UnicodeDecodeError:
         raise Unreadable("not a text file") from None
 
@@ -86,11 +105,9 @@ def read_mapping(path: Path, results: Path) -> dict[str, Any]:
 
 def parse_mapping(text: str) -> dict[str, Any]:
     """Return the mapping that a JSON text holds. Raises Unreadable."""
-    try:
+    with _parsing("valid JSON"):
         content = json.loads(text, parse_constant=_refuse, parse_float=_finite)
         _examine(content)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"not valid JSON: {error}") from None
     if not isinstance(content, dict):
         raise Unreadable(f"not a mapping but {type(content).__name__}")
     return content
@@ -123,10 +140,8 @@ def _finite(text: str) -> float:
 def read_rows(path: Path, results: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     """Return the rows of a CSV file with these columns. Raises Unreadable."""
     reader = csv.DictReader(io.StringIO(read_text(path, results), newline=""))
-    try:
+    with _parsing("valid CSV"):
         rows = list(reader)
-    except csv.Error as error:
-        raise Unreadable(f"not valid CSV: {error}") from None
     if list(reader.fieldnames or []) != list(columns):
         raise Unreadable(f"columns {reader.fieldnames}, expected {list(columns)}")
     if any(None in row or None in row.values() for row in rows):
@@ -134,18 +149,17 @@ def read_rows(path: Path, results: Path, columns: Iterable[str]) -> list[dict[st
     return rows
 
 
-def read_frame(path: Path, results: Path) -> pd.DataFrame:
-    """Return the numbers of a CSV file. Raises Unreadable."""
-    try:
-        return pd.read_csv(io.StringIO(read_text(path, results)))
-    except ValueError as error:
-        raise Unreadable(f"not valid CSV: {error}") from None
+def read_frame(path: Path, results: Path, dtype: dict[str, type] | None = None) -> pd.DataFrame:
+    """Return the content of a CSV file, columns as `dtype` has them or else as they look. Raises Unreadable."""
+    text = read_text(path, results)
+    with _parsing("valid CSV"):
+        return pd.read_csv(io.StringIO(text), dtype=dtype)
 
 
 def read_parquet(path: Path, results: Path, rows: int) -> pd.DataFrame:
     """Return the table in a .parquet file. Raises Unreadable, also for another number of `rows`, before anything is unpacked."""
     real = locate(path, results)
-    try:
+    with _parsing("a readable table"):
         facts = ParquetFile(real).metadata
         columns = [facts.schema.column(number) for number in range(facts.num_columns)]
         if any(column.max_repetition_level or column.physical_type not in PLAIN for column in columns):
@@ -155,30 +169,30 @@ def read_parquet(path: Path, results: Path, rows: int) -> pd.DataFrame:
             raise Unreadable(f"{facts.num_rows} rows, expected {rows}, of {size} bytes unpacked")
         # a word is held once, however many rows repeat it
         return pd.read_parquet(real, read_dictionary=[column.path for column in columns if column.physical_type == TEXT])
-    except Unreadable:
-        raise
-    except Exception as error:  # pyarrow raises whatever a broken file makes of it
-        raise Unreadable(f"not a readable table: {type(error).__name__}: {error}") from None
 
 
-def read_arrays(path: Path, results: Path, largest: int = LARGEST_ARRAYS) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, results: Path, largest: int) -> dict[str, np.ndarray]:
     """Return the arrays of real numbers in an .npz file of at most `largest` bytes unpacked.
 
     Raises Unreadable; arrays of objects, which are pickled, are refused.
     """
     real = locate(path, results)
-    try:
+    with _parsing("readable arrays"):
         with zipfile.ZipFile(real) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > min(largest, LARGEST_ARRAYS):
             raise Unreadable(f"{size} bytes unpacked, more than such a file has")
         with np.load(real, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except Unreadable:
-        raise
-    except Exception as error:  # zipfile, zlib and numpy raise whatever a broken archive makes of them
-        raise Unreadable(f"not readable arrays: {type(error).__name__}: {error}") from None
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-            raise Unreadable(f"{name} is not an array of real numbers")
+        if others := [name for name, array in arrays.items() if not isinstance(array, np.ndarray) or array.dtype.kind != "f"]:
+            raise Unreadable(f"{others[0]} is not an array of real numbers")
     return arrays
+
+
+def parameters_in(path: Path, results: Path) -> int:
+    """Return how many real numbers the header of a .safetensors file has, whose length is compared with it. Raises Unreadable."""
+    real = locate(path, results)
+    with _parsing("readable weights"), safe_open(real, "np") as file:
+        tensors = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118
+        # a flow's masks are kept, too, and are no real numbers
+        return sum(math.prod(tensor.get_shape()) for tensor in tensors if "F" in tensor.get_dtype())

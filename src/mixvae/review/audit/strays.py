@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.pages import PAGES
 from mixvae.review.audit.subject import Subject
@@ -21,21 +18,11 @@ def check(subject: Subject, findings: Findings) -> None:
     folders = {file.parent for file in known}
     # some data are made and not read, so that nothing lies there
     folders |= {subject.results / "datasets" / dataset / "raw" for dataset in subject.study.datasets}
-    owners = {step.folder: step for step in subject.steps}
     for folder in sorted(folders):
-        if folder.name in OUTSIDE or folder.is_symlink():
-            continue  # a link that leads out of the results is a finding already, and what lies there no business of an audit
-        owner = owners.get(folder) or owners[folder.parent]
-        for entry in _entries(folder):
-            path = folder / entry.name
-            if path in known or path in folders or entry.name in OUTSIDE:
-                continue
-            message = "made by no rule of the study, so nothing vouches for it; left from an earlier version, or put there"
-            findings.warn(owner.rule, owner.name, path, message)
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        return sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return []  # missing files are reported as such
+        # a link is a finding already where it leads out of the results, and what lies there is no business of an audit
+        if folder.name in OUTSIDE or folder.is_symlink() or not folder.is_dir():
+            continue
+        for path in sorted(folder.iterdir()):
+            if path not in known and path not in folders and path.name not in OUTSIDE:
+                message = "made by no rule of the study, so nothing vouches for it; left from an earlier version, or put there"
+                findings.warn(path, message, about=findings.owners.get(folder) or findings.owners.get(folder.parent))

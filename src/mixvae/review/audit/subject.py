@@ -1,4 +1,4 @@
-"""The study that is audited: what it should consist of, its jobs, and their records and digests as they are found."""
+"""The study that is audited: what it should consist of, its steps, and their records and digests as they are found."""
 
 from __future__ import annotations
 
@@ -14,19 +14,15 @@ import numpy as np
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, digests, parse_mapping, read_arrays, read_mapping, read_rows, read_text
 from mixvae.study import AnyRun, DatasetInfo, Expansion, parse_run
-from mixvae.study.own_data import without_source
-from mixvae.study.steps import Step, steps
+from mixvae.study.steps import Step, StepKey, steps
 from mixvae.summary import manifest
 from mixvae.summary.results import StudyRuns
 
 FAILURES = ("run", "rule", "log")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-"""Of studies and data sets, which are folders, too."""
-
+"""Names of studies and data sets, which are folders, too."""
 MOST_ARRAYS, HEADERS = 32, 1 << 16
-"""Arrays of a number per test point that a run leaves, beside one of K, and bytes that their names and shapes take; rather more."""
-
-Job = tuple[str, str]
+"""More than the arrays of a number per test point that a run leaves, beside one of K, and the bytes of their names and shapes."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +31,10 @@ class Subject:
 
     results: The folder that the study's lies in.
     study: Its runs and data sets, from study.json as far as it can be read, else from its config.
-    steps: Its jobs.
-    missing: Runs that failures.csv lists, with what it says of them.
-    facts: By job, its record; those that cannot be read are left out.
-    edited: Jobs whose record is not laid out as rules write it.
+    steps: Its steps.
+    missing: The runs that failures.csv lists, with what it says of them.
+    facts: The records of the steps, but for those that cannot be read.
+    edited: The steps whose records are not laid out as rules write them.
     """
 
     results: Path
@@ -46,26 +42,29 @@ class Subject:
     steps: list[Step]
     missing: dict[str, dict[str, str]]
     expansion: Expansion | None = None
-    facts: dict[Job, dict[str, Any]] = field(default_factory=dict)
-    edited: set[Job] = field(default_factory=set)
-    _recorded: dict[tuple[str, str, str], dict[Path, str]] = field(default_factory=dict)
+    facts: dict[StepKey, dict[str, Any]] = field(default_factory=dict)
+    edited: set[StepKey] = field(default_factory=set)
 
     @property
     def folder(self) -> Path:
-        """The study's own."""
+        """The study's own folder."""
         return self.results / self.study.name
+
+    def run_file(self, run: str, name: str) -> Path:
+        """Return where a file of a run lies."""
+        return self.results / "runs" / run / name
 
     def raw(self, dataset: str) -> list[Path]:
         """Return the raw files of a data set."""
         return [self.results / "datasets" / dataset / "raw" / file for file in self.study.datasets[dataset].files]
 
     def made_by(self, step: Step) -> list[Path]:
-        """Return all files that a job must leave, but its record."""
+        """Return all files that a step must leave, but its record."""
         return [*step.files[:-1], *(self.raw(step.name) if step.rule == "download" else [])]
 
     @cached_property
     def digests(self) -> dict[Path, str | Unreadable]:
-        """The sha256 of every file that the chain covers, or why it has none."""
+        """The sha256 of every file that a step leaves, or why it has none."""
         files = [file for step in self.steps for file in (*self.made_by(step), step.provenance)]
         return digests([*files, self.folder / manifest.NAME], self.results)
 
@@ -75,21 +74,18 @@ class Subject:
 
     @cached_property
     def makers(self) -> dict[Path, Step]:
-        """The job that each file comes from."""
+        """The step that each file comes from."""
         return {file: step for step in self.steps for file in self.made_by(step)}
 
     def recorded(self, kind: str, rule: str, name: str) -> dict[Path, str]:
-        """Return the digests of the "inputs" or "outputs" in a job's record by where the files lie now; raises TypeError.
+        """Return the digests of the "inputs" or "outputs" in a step's record, by where the files lie now; raises TypeError.
 
         Records name files as from where Snakemake ran.
         """
-        key = (kind, rule, name)
-        if key not in self._recorded:
-            files = self.facts[rule, name].get(kind)
-            if not isinstance(files, dict):
-                raise TypeError(f"{kind} must be a mapping of file to sha256")
-            self._recorded[key] = {self._here(file): digest for file, digest in files.items()}
-        return self._recorded[key]
+        files = self.facts[rule, name].get(kind)
+        if not isinstance(files, dict):
+            raise TypeError(f"{kind} must be a mapping of file to sha256")
+        return {self._here(file): digest for file, digest in files.items()}
 
     def _here(self, name: str) -> Path:
         parts = name.split("/")
@@ -102,7 +98,7 @@ class Subject:
         """Return the values of a run's test points. Raises Unreadable, also for many more than its spec and data set can have."""
         spec = self.study.runs[run]
         largest = HEADERS + 8 * self.study.datasets[spec.dataset].splits.test * (MOST_ARRAYS + spec.K)
-        return read_arrays(self.results / "runs" / run / "pointwise.npz", self.results, largest)
+        return read_arrays(self.run_file(run, "pointwise.npz"), self.results, largest)
 
     @cached_property
     def present(self) -> dict[str, AnyRun]:
@@ -112,67 +108,55 @@ class Subject:
 
 def read(folder: Path, expansion: Expansion | None) -> tuple[Subject, Findings]:
     """Return the study in a folder and what was found while reading it."""
-    results, name = folder.parent, folder.name
-    early = Findings([])
-    study = _study(folder, expansion, early)
-    every = list(steps(name, study.runs, study.datasets, results))
-    findings = Findings((step.rule, step.name) for step in every)
-    findings.all = early.all
+    results, findings = folder.parent, Findings(folder.name)
+    study = _study(folder, expansion, findings)
+    every = list(steps(folder.name, study.runs, study.datasets, results))
     missing: dict[str, dict[str, str]] = {}
-    try:
-        missing = {row["run"]: row for row in read_rows(folder / "failures.csv", results, FAILURES)}
-    except Unreadable as reason:
-        findings.fail("tabulate", name, folder / "failures.csv", reason)
     subject = Subject(results, study, every, missing, expansion)
-    packages: dict[str, Any] = {}  # the same for most jobs, and the largest part of a record
+    for step in every:
+        findings.steps.append(step.key)
+        folders = [step.folder] if step.folder != folder else []
+        findings.owners |= dict.fromkeys([*folders, *subject.made_by(step), step.provenance], step.key)
+    with findings.guarded(folder / "failures.csv"):
+        missing |= {row["run"]: row for row in read_rows(folder / "failures.csv", results, FAILURES)}
+    packages: dict[str, Any] = {}  # the same for most steps, and the largest part of a record
     for step in every:
         try:
             text = read_text(step.provenance, results)
             facts = parse_mapping(text)
         except Unreadable:
-            continue  # the chain has a gap there, which its check reports
+            continue  # check `intact` reports it
         if text != json.dumps(facts, sort_keys=True, indent=1) + "\n":
-            subject.edited.add((step.rule, step.name))
+            subject.edited.add(step.key)
         facts["packages"] = packages.setdefault(json.dumps(facts.get("packages")), facts.get("packages"))
-        subject.facts[step.rule, step.name] = facts
+        subject.facts[step.key] = facts
     return subject, findings
 
 
 def _study(folder: Path, expansion: Expansion | None, findings: Findings) -> StudyRuns:
     path, name = folder / "study.json", folder.name
-    planned = StudyRuns(name, expansion.runs, [], expansion.datasets) if expansion else StudyRuns(name, {}, [], {})
     try:
         content = read_mapping(path, folder.parent)
         runs, infos, skipped = content["runs"].items(), content["datasets"].items(), list(content["skipped"])
-    except Unreadable as reason:
-        findings.fail("study", name, path, reason)
-        return planned
-    except (KeyError, AttributeError, TypeError):
-        findings.fail("study", name, path, "not what rule study writes")
-        return planned
+    except (Unreadable, KeyError, AttributeError, TypeError) as error:
+        findings.fail(path, error if isinstance(error, Unreadable) else "not what rule study writes")
+        return StudyRuns(name, expansion.runs, [], expansion.datasets) if expansion else StudyRuns(name, {}, [], {})
     if content.get("study") != name:
-        findings.fail("study", name, path, f"of study {content.get('study')!r}, expected {name!r}")
+        findings.fail(path, f"of study {content.get('study')!r}, expected {name!r}")
     datasets: dict[str, DatasetInfo] = {}
     for dataset, info in infos:
-        with findings.guarded("study", name, path):
+        with findings.guarded(path):
             if not NAME.fullmatch(dataset):
                 raise ValueError(f"{dataset!r} is no name of a data set")
             datasets[dataset] = DatasetInfo.model_validate(info)
     specs: dict[str, AnyRun] = {}
     for run, value in runs:
-        with findings.guarded("study", name, path):
+        with findings.guarded(path):
             spec = parse_run(value)
             if spec.id != run:
-                findings.fail("study", name, path, f"run {run} has the spec of {spec.id}")
+                findings.fail(path, f"run {run} has the spec of {spec.id}")
             if spec.dataset not in datasets:
                 raise ValueError(f"run {run}: nothing is said of its data set {spec.dataset!r}")
             if NAME.fullmatch(run):
                 specs[run] = spec
     return StudyRuns(name, specs, skipped, datasets)
-
-
-def same_data(one: DatasetInfo, other: DatasetInfo) -> bool:
-    """Return whether two entries say the same of a data set, wherever a user's own file lies."""
-    if one.reader and other.reader:
-        return without_source(one) == without_source(other)
-    return one == other

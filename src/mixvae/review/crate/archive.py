@@ -16,7 +16,7 @@ from mixvae.files import atomic
 from mixvae.progress import say
 from mixvae.review.audit.subject import Subject
 from mixvae.review.crate import contents
-from mixvae.review.crate.actions import Actions
+from mixvae.review.crate.actions import add_actions
 from mixvae.review.crate.contents import Item
 from mixvae.review.crate.graph import Graph
 
@@ -35,13 +35,13 @@ def write(path: Path, subject: Subject) -> int:
     """
     workflow, results = list(contents.workflow(subject.study)), contents.results(subject)
     graph = Graph(subject, workflow, results)
-    Actions(graph)
+    add_actions(graph)
     crate = graph.crate
     for entity in crate.get_entities():
         _compact(entity.properties())
-    if others := graph.other_code:
+    if graph.other_code:
         say(
-            f"warning: {len(others)} jobs were done by other code than this checkout's, which the crate holds; their records name it"
+            f"warning: {len(graph.other_code)} jobs were done by other code than this checkout's, which the crate holds; their records name it"
         )
     text = json.dumps(crate.metadata.generate(), indent=1, sort_keys=True)
     when = datetime.fromisoformat(crate.root_dataset["datePublished"])
@@ -54,7 +54,7 @@ def write(path: Path, subject: Subject) -> int:
 
 
 def _compact(properties: dict[str, Any]) -> None:
-    """Write lists of one as that one, as RO-Crate recommends, and lists of none not at all."""
+    """Write a list of one entry as that entry, as RO-Crate recommends, and leave out empty lists."""
     for name, value in list(properties.items()):
         if value == []:
             del properties[name]

@@ -1,4 +1,4 @@
-"""Which files a crate holds: the workflow of this checkout, and what the study's jobs have left, but for the data."""
+"""Which files a crate holds: the workflow of this checkout, and what the study's steps have left, but for the data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mixvae.errors import UserError
 from mixvae.files import sha256
 from mixvae.provenance import ROOT
-from mixvae.review.audit.reading import Unreadable, locate
+from mixvae.review.audit.reading import digests, locate
 from mixvae.review.audit.subject import Subject
 from mixvae.study import load
 from mixvae.study.config import read_yaml
@@ -81,19 +81,11 @@ def _configs(study: StudyRuns) -> set[Path]:
 def results(subject: Subject) -> dict[Path, Item]:
     """Return the files that the study's jobs have left, by where they lie; what leads out of the results is not among them."""
     files = [file for step in subject.steps for file in step.files if file.name not in NOT_COPIED]
-    found = {}
-    for file in files:
-        if subject.there(file):
-            found[file] = Item(_name(file, subject), locate(file, subject.results), str(subject.digests[file]))
-    for page in PAGES:
-        file = subject.folder / page
-        try:
-            source = locate(file, subject.results)
-        except Unreadable:
-            continue
-        found[file] = Item(_name(file, subject), source, sha256(source))
-    return found
-
-
-def _name(file: Path, subject: Subject) -> str:
-    return f"results/{file.relative_to(subject.results).as_posix()}"
+    known = {file: subject.digests[file] for file in files} | digests(
+        [subject.folder / page for page in PAGES], subject.results
+    )
+    return {
+        file: Item(f"results/{file.relative_to(subject.results).as_posix()}", locate(file, subject.results), digest)
+        for file, digest in known.items()
+        if isinstance(digest, str)
+    }

@@ -17,8 +17,8 @@ from markupsafe import Markup
 from mixvae.provenance import ROOT
 from mixvae.review.audit.findings import FAILURE, WARNING, Findings
 from mixvae.review.audit.reading import Unreadable, read_rows
-from mixvae.review.audit.report import COUNTS, summary, verdict
 from mixvae.review.audit.subject import Subject
+from mixvae.review.audit.verdict import COUNTS, summary, verdict
 from mixvae.review.lineage.cells import Values, read_values
 from mixvae.review.lineage.records import HOUR, Job, command_of, record_of
 from mixvae.review.report.cost import costs

@@ -1,17 +1,15 @@
-"""Training: what a run says of it follows from its spec, from every epoch on record and from the weights."""
+"""Training: what a run says of its training follows from its spec, from every epoch on record and from its weights."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from mixvae.fitting.training import HISTORY_COLUMNS, beta_at
 from mixvae.review.audit.findings import Findings
-from mixvae.review.audit.reading import Unreadable, locate, read_mapping, read_text
+from mixvae.review.audit.reading import Unreadable, parameters_in, read_mapping, read_text
 from mixvae.review.audit.subject import Subject
 from mixvae.study import AnyRun
 from mixvae.study.parts import Training
@@ -22,42 +20,41 @@ ROUNDING = 1e-9
 def check(subject: Subject, findings: Findings) -> None:
     """Compare every run's training.json and record with its history and weights."""
     for run, spec in subject.present.items():
-        folder = subject.results / "runs" / run
-        with findings.guarded("train", run, folder / "training.json"):
-            _training(run, spec, folder, subject, findings)
+        said, expected = _said(run, subject, findings), {}
+        for name in ("history.csv", "model.safetensors"):
+            path = subject.run_file(run, name)
+            if subject.there(path):
+                with findings.guarded(path):
+                    if name == "history.csv":
+                        expected[name] = _of_history(path, spec, subject)
+                    else:
+                        expected[name] = {"parameters": parameters_in(path, subject.results)}
+        for name, facts in expected.items():
+            for fact, value in facts.items():
+                path = subject.run_file(run, "provenance/train.json" if fact == "train_seconds" else "training.json")
+                if path in said and said[path].get(fact) != value:
+                    findings.fail(path, f"{fact} {said[path].get(fact)!r}, but {value!r} by {name}")
 
 
-def _training(run: str, spec: AnyRun, folder: Path, subject: Subject, findings: Findings) -> None:
-    facts, record = folder / "training.json", folder / "provenance/train.json"
-    found = {record: subject.facts[job]} if (job := ("train", run)) in subject.facts else {}
-    if subject.there(facts):
-        try:
-            found[facts] = read_mapping(facts, subject.results)
-        except Unreadable as reason:
-            findings.fail("train", run, facts, reason)
-    for name, follow in (("history.csv", _of_history), ("model.safetensors", _of_weights)):
-        source = folder / name
-        if subject.there(source):
-            with findings.guarded("train", run, source):
-                try:
-                    expected = follow(source, spec, subject)
-                except Unreadable as reason:
-                    findings.fail("train", run, source, reason)
-                    continue
-                for fact, value in expected.items():
-                    file = record if fact == "train_seconds" else facts
-                    if file in found and found[file].get(fact) != value:
-                        message = f"{fact} {found[file].get(fact)!r}, but {value!r} by {name}"
-                        findings.fail("train", run, file, message)
-    if facts in found and found[facts].get("stopped_by") == "budget":
-        findings.warn("train", run, facts, f"stopped by its {spec.training.epochs} epochs, while it still improved")
+def _said(run: str, subject: Subject, findings: Findings) -> dict[Path, dict[str, Any]]:
+    """Return the content of a run's training.json and of its training's record, as far as they can be read."""
+    said, path = {}, subject.run_file(run, "training.json")
+    if ("train", run) in subject.facts:
+        said[subject.run_file(run, "provenance/train.json")] = subject.facts["train", run]
+    if subject.there(path):
+        with findings.guarded(path):
+            said[path] = read_mapping(path, subject.results)
+            if said[path].get("stopped_by") == "budget":
+                epochs = subject.study.runs[run].training.epochs
+                findings.warn(path, f"stopped by its {epochs} epochs, while it still improved")
+    return said
 
 
 def _of_history(path: Path, spec: AnyRun, subject: Subject) -> dict[str, Any]:
     """Return what training.json and the record must say. Raises Unreadable for epochs that no training of the spec has."""
     column = _history(path, subject)
     epochs = len(column["epoch"])
-    if spec.model == "constant":
+    if spec.is_control:
         if epochs:
             raise Unreadable(f"{epochs} epochs of a control, which is fitted in closed form")
         return {"epochs": 0, "best_epoch": 0, "stopped_by": "closed form", "train_seconds": 0.0}
@@ -89,7 +86,7 @@ def _history(path: Path, subject: Subject) -> dict[str, np.ndarray]:
     if head != ",".join(HISTORY_COLUMNS):
         raise Unreadable(f"columns {head!r}, expected {','.join(HISTORY_COLUMNS)!r}")
     try:
-        # as exact as they were written, since the best epoch may be so by the last digit
+        # as exact as they were written, since the last digit may decide which epoch is the best
         rows = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2) if lines else np.empty((0, len(HISTORY_COLUMNS)))
         column = dict(zip(HISTORY_COLUMNS, rows.T, strict=True))
     except ValueError as error:
@@ -111,14 +108,3 @@ def _best_so_far(bound: np.ndarray) -> np.ndarray:
 def _patience_ended(best: np.ndarray, settings: Training) -> np.ndarray:
     """Return whether training must stop after every epoch, (epochs,): the rule of `mixvae.fitting.training` for all at once."""
     return np.arange(len(best)) - np.maximum(best, settings.warmup - 1) >= settings.patience
-
-
-def _of_weights(path: Path, spec: AnyRun, subject: Subject) -> dict[str, Any]:
-    """Return how many parameters the file's header has; its length is compared with it. Raises Unreadable."""
-    try:
-        with safe_open(locate(path, subject.results), "np") as file:
-            tensors = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118
-            # masks of a flow are kept, too, and are no real numbers
-            return {"parameters": sum(math.prod(tensor.get_shape()) for tensor in tensors if "F" in tensor.get_dtype())}
-    except (SafetensorError, OSError) as error:
-        raise Unreadable(f"not readable weights: {error}") from None

@@ -1,4 +1,4 @@
-"""An audit as a table of rules, and as a page to read."""
+"""The outcome of an audit: in one line, as a table of rules, and as audit.json and audit.md."""
 
 from __future__ import annotations
 
@@ -12,25 +12,21 @@ from mixvae.review.audit.findings import FAILURE, LEVELS, WARNING, Finding, Find
 COUNTS = ("checked", "passed", "warned", "failed")
 TITLES = {"failure": "Failures", "warning": "Warnings", "note": "Notes"}
 ESCAPED = {"\\": "&#92;", "`": "&#96;", "|": "&#124;", "<": "&lt;", "[": "\\[", "]": "\\]"}
-"""Letters by which a cell of a page in Markdown would be more than its text."""
+"""Letters that a cell of a table in Markdown would not show as they are, and what it shows as them."""
 SHOWN = 500
 """Findings of a level on the page; audit.json has all."""
 
 
 def summary(findings: Findings) -> dict[str, dict[str, int]]:
-    """Return by rule how many of its jobs were checked, passed, warned and failed; the worst finding of a job counts."""
-    worst = dict.fromkeys(findings.jobs, "passed")
-    for finding in findings.all:
-        job = finding.rule, finding.run
-        if finding.level == FAILURE:
-            worst[job] = "failed"
-        elif finding.level == WARNING and worst.get(job) != "failed":
-            worst[job] = "warned"
+    """Return by rule how many of its steps were checked, passed, warned and failed; the worst finding of a step counts."""
+    worst = dict.fromkeys(findings.steps, "passed")
+    worst |= {(finding.rule, finding.run): "warned" for finding in findings.of(WARNING)}
+    worst |= {(finding.rule, finding.run): "failed" for finding in findings.of(FAILURE)}
     result: dict[str, dict[str, int]] = {}
-    for (rule, _), verdict in worst.items():
+    for (rule, _), outcome in worst.items():
         counts = result.setdefault(rule, dict.fromkeys(COUNTS, 0))
         counts["checked"] += 1
-        counts[verdict] += 1
+        counts[outcome] += 1
     return result
 
 
