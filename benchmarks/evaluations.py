@@ -38,11 +38,11 @@ def measure(case: Case, device: torch.device, seconds: float) -> dict[str, Any]:
     def library_turn() -> list[float]:
         # the points are moved chunk by chunk, as they are in a study
         with quiet():
-            return [once(lambda: evaluate(model, x[:n].cpu(), samples, 0), device) / (n * samples * model.K)]
+            return [once(lambda: evaluate(model, x[:n].cpu(), samples, 0), device) / (n * samples * model.sampled_components)]
 
     sides = {"library": library_turn}
     if case.naive:
-        naive, drawn = naive_of(model), POINTS * naive_samples * model.K
+        naive, drawn = naive_of(model), POINTS * naive_samples * model.sampled_components
         sides["naive"] = lambda: [once(lambda: evaluate_naively(naive, x, naive_samples, model.noise_size), device) / drawn]
     library_turn()
     rounds = take_turns(sides, seconds)

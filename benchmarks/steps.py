@@ -115,7 +115,7 @@ def forward_and_backward(case: Case, device: torch.device) -> tuple[nn.Module, A
     model = case.model(device).train()
     x = torch.from_numpy(case.data().points("train", binary=False)).to(device)[: case.spec.training.batch_size]
     x = x.round() if case.spec.likelihood.name == "bernoulli" else x
-    noise = torch.randn(case.spec.training.samples, model.K, len(x), model.noise_size, device=device)
+    noise = torch.randn(case.spec.training.samples, model.sampled_components, len(x), model.noise_size, device=device)
 
     def step() -> Tensor:
         model.zero_grad()

@@ -92,7 +92,7 @@ class ComponentFlows(nn.Module):
 
     def __init__(self, copies: Copies, flow: library_flows.ComponentFlows) -> None:
         super().__init__()
-        self.flows = nn.ModuleList(Coupling(copies, flow, k) for k in range(flow.K))
+        self.flows = nn.ModuleList(Coupling(copies, flow, k) for k in range(flow.distinct))
 
     def push(self, k: int, z: Tensor) -> tuple[Tensor, Seen]:
         z = self.flows[k](z)

@@ -59,10 +59,10 @@ class MixtureVAE(_Naive):
 
     def __init__(self, model: LibraryMixtureVAE) -> None:
         super().__init__()
-        self.copies, self.K = Copies(), model.K
-        self.encoders = nn.ModuleList(network(self.copies, model.encoder, k) for k in range(model.K))
+        self.copies, self.K = Copies(), model.sampled_components
+        self.encoders = nn.ModuleList(network(self.copies, model.encoder, k) for k in range(model.sampled_components))
         self.decoder = decoder(self.copies, model.decoder)
-        self.flow = densities.flow(self.copies, model.flow, model.K)
+        self.flow = densities.flow(self.copies, model.flow, model.sampled_components)
         self.likelihood = densities.likelihood(self.copies, model.likelihood)
         self.prior = densities.prior(self.copies, model.prior, self.likelihood.constrain, self.flow)
 
@@ -108,16 +108,18 @@ class HierarchicalVAE(_Naive):
 
     def __init__(self, model: LibraryHierarchicalVAE) -> None:
         super().__init__()
-        self.copies, self.K = Copies(), model.K
+        self.copies, self.K = Copies(), model.sampled_components
         self.sizes = (model.latent, model.latent_top)
-        self.uppers = nn.ModuleList(network(self.copies, model.upper, k) for k in range(model.K))
-        self.lowers = nn.ModuleList(LowerEncoder(self.copies, model.lower, k) for k in range(model.K))
+        self.uppers = nn.ModuleList(network(self.copies, model.upper, k) for k in range(model.sampled_components))
+        self.lowers = nn.ModuleList(LowerEncoder(self.copies, model.lower, k) for k in range(model.sampled_components))
         self.conditional = network(self.copies, model.conditional)
         self.decoder = decoder(self.copies, model.decoder)
-        self.flow = densities.flow(self.copies, model.flow, model.K)
+        self.flow = densities.flow(self.copies, model.flow, model.sampled_components)
         self.likelihood = densities.likelihood(self.copies, model.likelihood)
         # the prior is that of z2, on which no flow acts
-        self.prior = densities.prior(self.copies, model.prior, self.likelihood.constrain, densities.NoFlow(model.K))
+        self.prior = densities.prior(
+            self.copies, model.prior, self.likelihood.constrain, densities.NoFlow(model.sampled_components)
+        )
 
     def encode(self, inputs: Tensor) -> list[Normal]:
         """Return every component's Gaussian of z2."""
@@ -170,7 +172,7 @@ def evaluate(model: _Naive, x: Tensor, samples: int, noise_size: int, batch: int
         log_weights = []
         for sample in range(samples):
             if noise is None:
-                drawn = torch.randn(1, model.K, len(points), noise_size, device=x.device, dtype=x.dtype)
+                drawn = torch.randn(1, model.sampled_components, len(points), noise_size, device=x.device, dtype=x.dtype)
             else:
                 drawn = noise[sample : sample + 1, :, start : start + batch]
             terms = model.log_terms(points, posterior, given, drawn)
@@ -178,7 +180,7 @@ def evaluate(model: _Naive, x: Tensor, samples: int, noise_size: int, batch: int
         pooled = torch.cat(log_weights)
         results.append((
             pooled.mean((0, 1)),
-            math.log(samples * model.K) - torch.logsumexp(pooled, (0, 1)),
+            math.log(samples * model.sampled_components) - torch.logsumexp(pooled, (0, 1)),
             math.log(samples) - torch.logsumexp(pooled, 0).mean(0),
         ))  # fmt: skip
     return {

@@ -14,9 +14,10 @@ from zuko.flows.coupling import GeneralCouplingTransform
 from zuko.transforms import MonotonicAffineTransform, MonotonicRQSTransform
 
 from mixvae.distributions.flows import ComponentFlows, Identity, InverseAutoregressiveFlow, build
+from mixvae.distributions.gaussians import DiagonalMixture, FlowedMixture
 from mixvae.distributions.likelihoods import Bernoulli
 from mixvae.distributions.posteriors import GaussianMixture
-from mixvae.distributions.priors import DiagonalMixture, FlowedMixture, VampPrior
+from mixvae.distributions.priors import VampPrior
 from mixvae.study.parts import CouplingFlow, NoFlow, SplineFlow
 from mixvae.study.parts import InverseAutoregressiveFlow as IAF
 
@@ -29,9 +30,9 @@ def flow_of(name, Z=4, K=K, strength=2.0):
     """A flow in float64, far from the identity for a `strength` of 2."""
     torch.manual_seed(0)
     if name == "none":
-        return Identity()
+        return Identity(1, 2)
     if name.endswith("iaf"):
-        flow = InverseAutoregressiveFlow(Z, 3, HIDDEN, "alternating" if name.startswith("alternating") else "natural")
+        flow = InverseAutoregressiveFlow(K, Z, 3, HIDDEN, "alternating" if name.startswith("alternating") else "natural")
     else:
         flow = ComponentFlows(K, Z, 3, HIDDEN, {"coupling": None, "spline": 5}[name])
     for parameter in flow.parameters():
@@ -141,11 +142,11 @@ def test_inverse_undoes_push_and_reports_the_determinant_of_the_flow(name):
 
 def test_no_flow_is_the_identity():
     z = torch.randn(2, K, B, 4)
-    pushed = Identity().push(z)
+    pushed = Identity(1, 2).push(z)
     assert torch.equal(pushed.z, z)
     assert torch.equal(pushed.base[0], z)
     assert not pushed.log_det.any()
-    assert not Identity().inverse(z[0])[1].any()
+    assert not Identity(1, 2).inverse(z[0])[1].any()
 
 
 def test_iaf_is_the_gated_update():

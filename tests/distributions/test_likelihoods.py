@@ -232,7 +232,7 @@ def inputs(kind):
     match kind:
         case "bernoulli":
             x = (counts > 0).double().view(6, 8)[:3]
-            return (lambda h: Bernoulli(8)(h, None).log_prob(x)), (h,), (lambda h: pixels_by_torch(h, x))
+            return (lambda h: Bernoulli((8,))(h, None).log_prob(x)), (h,), (lambda h: pixels_by_torch(h, x))
         case "nb":
             x = counts.view(6, 8)[:3]
             return (
@@ -303,7 +303,7 @@ def test_gradients_of_the_inflation_keep_their_digits_in_float32(pi, x):
 
 
 def test_float32_loses_no_digits_to_large_counts_and_dispersions():
-    likelihood = ZeroInflatedNegativeBinomial(64)
+    likelihood = ZeroInflatedNegativeBinomial((64,))
     torch.manual_seed(0)
     likelihood.counts.log_theta.data = torch.linspace(-4, 9, 64)
     h, x = torch.randn(3, 5, 128), torch.poisson(torch.rand(5, 64) * 400)

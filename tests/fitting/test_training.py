@@ -11,11 +11,12 @@ import torch
 from conftest import points, small_spec
 from torch import nn
 
+from mixvae.data.view import to_train_on
 from mixvae.errors import UserError
 from mixvae.fitting import training
 from mixvae.fitting.adam import Adam
 from mixvae.fitting.runs import build_for
-from mixvae.fitting.training import beta_at, train, validate
+from mixvae.fitting.training import kl_weight_at, train, validate
 
 
 def fit(data, spec):
@@ -25,10 +26,10 @@ def fit(data, spec):
 
 
 def test_warm_up_is_linear_from_zero_to_one():
-    assert [beta_at(epoch, 5) for epoch in range(7)] == [0, 0.25, 0.5, 0.75, 1, 1, 1]
-    assert beta_at(99, 100) == 1
-    assert beta_at(98, 100) < 1
-    assert beta_at(0, 0) == beta_at(0, 1) == 1
+    assert [kl_weight_at(epoch, 5) for epoch in range(7)] == [0, 0.25, 0.5, 0.75, 1, 1, 1]
+    assert kl_weight_at(99, 100) == 1
+    assert kl_weight_at(98, 100) < 1
+    assert kl_weight_at(0, 0) == kl_weight_at(0, 1) == 1
 
 
 @pytest.mark.parametrize("dataset", ["digits", "pbmc68k_reduced"])
@@ -203,8 +204,8 @@ def test_fewer_points_are_the_same_for_every_model_and_bound_the_validation_too(
         assert [len(batch) for batch in batches] == [40, 40, 10] * 2
         seen[K] = {point.numpy().tobytes() for point in torch.cat(batches)}
     assert sizes == [90] * 4
-    chosen = data.points("train", binary=False)[training.subset_indices(1297, 90)] > 0.5
-    assert seen[1] == seen[3] == {point.tobytes() for point in chosen.astype(np.float32)}
+    chosen = to_train_on(data, spec) > 0.5
+    assert seen[1] == seen[3] == {point.numpy().tobytes() for point in chosen.float()}
 
 
 def test_more_samples_train_the_iwae_bound(prepared, monkeypatch):
@@ -228,7 +229,7 @@ def test_a_model_starts_from_the_points_it_is_trained_on_and_from_no_other_data_
     data = prepared("digits")
     spec = small_spec(prior={"name": "vamp", "components": 10}, training={"epochs": 2, "warmup": 1, "points": 60})
     free = build_for(spec, data).prior.free.detach()
-    used = torch.from_numpy(training.subset(data.points("train", binary=False), 60)).clamp(0.01, 0.99)
+    used = to_train_on(data, spec).clamp(0.01, 0.99)
     assert len(free) == 6  # one per ten of 60
     assert all((used == pseudo).all(1).any() for pseudo in free)
     with pytest.raises(UserError, match="the data are of pbmc68k_reduced, but the run is on digits"):

@@ -16,7 +16,7 @@ from mixvae.errors import UserError
 from mixvae.fitting.runs import build_for
 from mixvae.measuring import evaluation
 from mixvae.measuring.evaluation import evaluate, extra_metrics, metrics, pareto_k
-from mixvae.study import parse_run
+from mixvae.study import parse_run, parts
 
 VARIANTS = [
     ("digits", {"prior": {"name": "vamp", "components": 10}, "flow": {"name": "iaf", "hidden": [8]}}),
@@ -139,13 +139,13 @@ def test_weights_that_are_not_finite_are_refused_with_the_point(prepared):
 def test_metrics_come_with_standard_errors_over_points(prepared):
     model, x = model_and_test(prepared, *VARIANTS[1])
     estimates = evaluate(model, x, 50, seed=0)
-    result = metrics(estimates, "bernoulli", 64)
+    result = metrics(estimates, parts.Bernoulli(), 64)
     assert result["nll"]["value"] == pytest.approx(estimates["nll"].mean())
     assert result["nll"]["stderr"] == pytest.approx(estimates["nll"].std(ddof=1) / np.sqrt(20))
     assert result["bpd"]["value"] == pytest.approx(result["nll"]["value"] / (64 * np.log(2)))
     components = [result[f"elbo_component_{k}"]["value"] for k in (1, 2, 3)]
     assert np.mean(components) + result["jsd"]["value"] == pytest.approx(result["elbo"]["value"], abs=1e-5)
-    for likelihood in ("zinb", "gaussian"):
+    for likelihood in (parts.ZeroInflatedNegativeBinomial(), parts.Gaussian()):
         assert "bpd" not in metrics(estimates, likelihood, 64)
 
 
@@ -217,6 +217,6 @@ def test_an_exact_likelihood_has_no_diagnostics(prepared):
     data = prepared("digits")
     spec = parse_run({"model": "constant", "dataset": "digits", "likelihood": "bernoulli"})
     estimates = evaluate(build_for(spec, data), points(data, n=9), 1, seed=0)
-    result = metrics(estimates, "bernoulli", 64)
+    result = metrics(estimates, parts.Bernoulli(), 64)
     assert result.keys() == {"elbo", "nll", "nll_miselbo", "bpd"}
     assert result["nll"]["value"] == pytest.approx(-result["elbo"]["value"])

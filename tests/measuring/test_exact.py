@@ -24,7 +24,7 @@ class LinearGaussian(nn.Module):
         self.W = nn.Parameter(torch.randn(D, Z, generator=generator))
         self.b = torch.randn(D, generator=generator)
         self.s = 0.7
-        self.K, self.noise_size, self.width = K, Z, D
+        self.sampled_components, self.noise_size, self.width = K, Z, D
         self.shift = 0.4 * torch.randn(K, 1, Z, generator=generator)
 
     def true_posterior(self, x):
@@ -34,7 +34,7 @@ class LinearGaussian(nn.Module):
 
     def posterior(self, x):
         mean, covariance = self.true_posterior(x)
-        log_var = (1.3 * covariance.diagonal()).log().expand(self.K, len(x), -1)
+        log_var = (1.3 * covariance.diagonal()).log().expand(self.sampled_components, len(x), -1)
         return GaussianMixture(mean + self.shift, log_var)
 
     def prior_distribution(self, dtype=torch.float32):

@@ -7,9 +7,9 @@ import pytest
 import torch
 from conftest import points, small_spec
 
+from mixvae.data.view import subset_indices
 from mixvae.distributions.posteriors import GaussianMixture
 from mixvae.fitting.runs import build_for
-from mixvae.fitting.training import subset_indices
 from mixvae.measuring import latents
 
 

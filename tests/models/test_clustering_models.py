@@ -11,7 +11,8 @@ import torch
 from torch.distributions import Bernoulli, Categorical, Normal, kl_divergence
 from torch.nn.functional import one_hot
 
-from mixvae.distributions.categorical import draw_categories, gaussian_kl, gaussian_kl_to_each, uniform_kl
+from mixvae.distributions.categorical import draw_categories, uniform_kl
+from mixvae.distributions.gaussians import gaussian_kl, gaussian_kl_to_each
 from mixvae.measuring.clustering import cluster_accuracy, cluster_purity
 from mixvae.measuring.evaluation import evaluate
 from mixvae.models import build

@@ -66,7 +66,7 @@ def both(request, prepared):
 @pytest.mark.parametrize("L", [1, 3])
 def test_densities_objective_and_gradients(both, L):
     model, naive, x = both
-    noise = torch.randn(L, model.K, B, model.noise_size, dtype=torch.float64)
+    noise = torch.randn(L, model.sampled_components, B, model.noise_size, dtype=torch.float64)
     terms = model.log_terms(x, model.posterior(x), model.prior_distribution(torch.float64), noise)
     expected = naive.log_terms(x, naive.posterior(x), naive.given_prior(), noise)
     for name, value in expected._asdict().items():
@@ -105,7 +105,7 @@ def test_estimators(both):
 
     def noise_of(point):
         streams = [torch.Generator().manual_seed(derive(seed, "evaluation", point, block)) for block in range(2)]
-        shapes = [(size, model.K, model.noise_size) for size in sizes]
+        shapes = [(size, model.sampled_components, model.noise_size) for size in sizes]
         return torch.cat([torch.randn(shape, generator=stream) for shape, stream in zip(shapes, streams, strict=True)])
 
     noise = torch.stack([noise_of(point) for point in range(B)], dim=2).double()
@@ -117,7 +117,7 @@ def test_estimators(both):
         terms = naive.log_terms(x, naive.posterior(x), naive.given_prior(), noise)
     likelihood, prior, mixture, component = (term.numpy() for term in terms)
     weights = likelihood + prior - mixture
-    pooled, matched = weights.reshape(-1, B), weights[: L // model.K].reshape(-1, B)
+    pooled, matched = weights.reshape(-1, B), weights[: L // model.sampled_components].reshape(-1, B)
     expected = {
         "reconstruction": -likelihood.mean((0, 1)),
         "kl": (mixture - prior).mean((0, 1)),

@@ -16,11 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mixvae.data.prepared import Prepared
 from mixvae.data.targets import TARGETS
+from mixvae.data.view import to_measure_on
 from mixvae.distributions.flows import ComponentFlows
 from mixvae.errors import UserError
 from mixvae.fitting.adam import Adam
 from mixvae.fitting.runs import build_for, load_run, save_run
-from mixvae.fitting.training import Trained, subset, train, validate
+from mixvae.fitting.training import Trained, train, validate
 from mixvae.measuring.evaluation import evaluate
 from mixvae.study import AnyRun, parse_run, parse_run_json
 
@@ -125,8 +126,8 @@ def fit(spec: AnyRun, data: Prepared) -> tuple[torch.nn.Module, Trained]:
 def system(request, prepared) -> System:
     spec = spec_of(SYSTEMS[request.param])
     data = prepared(spec.dataset)
-    held_out = subset(data.points("valid", spec.likelihood.name == "bernoulli"), spec.training.points)
-    initial = validate(build_for(spec, data), torch.from_numpy(held_out), spec.training.samples, spec.seed)
+    held_out = to_measure_on(data, spec, "valid", spec.training.points).x
+    initial = validate(build_for(spec, data), held_out, spec.training.samples, spec.seed)
     model, trained = fit(spec, data)
     model.load_state_dict(trained.weights)
     return System(spec, data, model.eval(), trained, initial)
@@ -137,7 +138,7 @@ def terms_of(model, x, noise, dtype=torch.float32):
 
 
 def noise_for(model, x, L=2):
-    return torch.randn(L, model.K, len(x), model.noise_size, dtype=x.dtype)
+    return torch.randn(L, model.sampled_components, len(x), model.noise_size, dtype=x.dtype)
 
 
 def test_gradients_reach_every_parameter(system):
@@ -176,10 +177,10 @@ def shapes_of(spec: AnyRun) -> tuple[int, int, int, int]:
 def test_every_method_has_the_shape_it_promises(system):
     spec, model, x = system.spec, system.model, system.x
     B, D = x.shape
-    assert (spec.K if spec.model in ("vae", "hvae", "toy") else 1) == model.K
+    assert (spec.K if spec.model in ("vae", "hvae", "toy") else 1) == model.sampled_components
     for L in (1, 2):
         noise = noise_for(model, x, L)
-        assert [term.shape for term in terms_of(model, x, noise)] == [(L, model.K, B)] * 4
+        assert [term.shape for term in terms_of(model, x, noise)] == [(L, model.sampled_components, B)] * 4
         assert [part.shape for part in model.objective(x, 1.0, noise)] == [(B,)] * 3
     if spec.model == "toy":
         assert model.draws(5).shape == (spec.K, 5, 2)
@@ -256,7 +257,7 @@ def test_evaluation_is_ordered_and_a_point_does_not_depend_on_its_batch(system):
     together = evaluate(model, x, 40, seed=0)
     assert np.all(together["nll"] <= together["nll_miselbo"] + 1e-10)
     assert np.all(together["nll_miselbo"] <= -together["elbo"] + 1e-10)
-    assert model.K == 1 or np.all(together["jsd"] <= np.log(model.K) + 1e-5)
+    assert model.sampled_components == 1 or np.all(together["jsd"] <= np.log(model.sampled_components) + 1e-5)
     alone = evaluate(model, x[4:5], 40, seed=0, indices=torch.tensor([4]))
     others = torch.cat([system.inputs("valid", 4), x[4:]])
     among_others = evaluate(model, others, 40, seed=0)
@@ -451,7 +452,7 @@ def test_a_training_step_waits_for_no_number(system, monkeypatch):
     model = copy.deepcopy(system.model).to("meta").train()
     optimiser = Adam(model.parameters(), 1e-3)
     x = system.x.to("meta")
-    noise = torch.empty(system.spec.training.samples, model.K, len(x), model.noise_size, device="meta")
+    noise = torch.empty(system.spec.training.samples, model.sampled_components, len(x), model.noise_size, device="meta")
     beta = torch.empty((), device="meta", dtype=torch.float64)
     # nor may numbers be sent there, which has to be waited for, too
     for name in ("tensor", "as_tensor", "from_numpy"):

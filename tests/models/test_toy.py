@@ -66,7 +66,7 @@ def test_a_mixture_equal_to_the_target_has_no_divergence():
     model = toy(K=5)
     model.mean.copy_(torch.tensor([[-1.0, -1.0]] + 4 * [[1.0, 1.0]]))
     model.log_var.fill_(math.log(0.25))
-    result = values(model.grid_kl())
+    result = values(model.extra_metrics(None))
     assert result["kl"] == pytest.approx(0, abs=1e-6)
     assert result["mass"] == pytest.approx(1, abs=1e-7)
     x = torch.zeros(30, 2)
@@ -91,7 +91,7 @@ def test_grid_divergence_of_one_gaussian_is_the_closed_form():
     expected, _ = integrate.dblquad(cross, 0.9 - 8 * s, 0.9 + 8 * s, -8 * t, 8 * t, epsabs=1e-7)
     radius = integrate.quad(lambda r: 2 * math.pi * r * math.exp(-((r - 0.9) ** 2) / 0.001), 0.5, 1.3)[0]
     entropy = 1 + math.log(2 * math.pi * s * t)
-    result = values(model.grid_kl())
+    result = values(model.extra_metrics(None))
     assert result["kl"] == pytest.approx(expected + math.log(radius) - entropy, abs=1e-5)
     assert result["mass"] == pytest.approx(1, abs=1e-8)
 
@@ -107,7 +107,7 @@ def test_grid_divergence_agrees_with_monte_carlo(flow):
     n = 20_000
     x = torch.zeros(n, 2)
     terms = model.log_terms(x, model.posterior(x), None, torch.randn(1, 2, n, 2))
-    result, sampled = values(model.grid_kl()), -terms.log_weights().mean(1).squeeze()
+    result, sampled = values(model.extra_metrics(None)), -terms.log_weights().mean(1).squeeze()
     assert result["mass"] == pytest.approx(1, abs=1e-3)
     assert result["kl"] == pytest.approx(sampled.mean().item(), abs=5 * sampled.std().item() / n**0.5 + 0.002)
     assert result["kl"] > 0
@@ -146,7 +146,7 @@ def fit(dataset, K, steps, flow="none", seed=0):
         optimiser.zero_grad()
         (-model.objective(x, 1.0, torch.randn(1, K, 64, 2)).value.mean()).backward()
         optimiser.step()
-    return values(model.grid_kl())["kl"]
+    return values(model.extra_metrics(None))["kl"]
 
 
 @pytest.mark.usefixtures("coarse_grid")

@@ -170,7 +170,7 @@ def test_generated_images_are_means_of_factorised_decoders():
     network = decoder(MLP(hidden=(5,)), (2,), (1, 2, 2), 4)
     code = torch.randn(2, 3, 2)
     np.testing.assert_allclose(
-        generate(network, Bernoulli(4), [code]).detach(), network([code], None).sigmoid().detach(), rtol=1e-6
+        generate(network, Bernoulli((4,)), [code]).detach(), network([code], None).sigmoid().detach(), rtol=1e-6
     )
 
 
@@ -244,7 +244,7 @@ def test_probabilities_of_all_images_add_up_to_one():
     network = pixelcnn((1, 3, 3))
     images = torch.tensor(list(itertools.product((0.0, 1.0), repeat=9)), dtype=torch.float64)
     codes = [code.expand(512, -1) for code in codes_of(1)]
-    log_prob = Bernoulli(9)(network(codes, images), images).log_prob(images)
+    log_prob = Bernoulli((9,))(network(codes, images), images).log_prob(images)
     np.testing.assert_allclose(log_prob.exp().sum(), 1, rtol=1e-10)
     assert log_prob.std() > 0.5
 
@@ -252,13 +252,13 @@ def test_probabilities_of_all_images_add_up_to_one():
 @torch.no_grad()
 def test_likelihood_of_an_image_does_not_depend_on_its_batch():
     network, codes, x = pixelcnn((1, 5, 5)).train(), codes_of(4), binary(4, 25)
-    together = Bernoulli(25)(network(codes, x), x).log_prob(x)
+    together = Bernoulli((25,))(network(codes, x), x).log_prob(x)
     others = x.clone()
     others[1:] = 1 - others[1:]
-    beside_others = Bernoulli(25)(network(codes, others), others).log_prob(others)
+    beside_others = Bernoulli((25,))(network(codes, others), others).log_prob(others)
     assert torch.equal(together[0], beside_others[0])
     assert not torch.equal(together[1:], beside_others[1:])
-    alone = Bernoulli(25)(network([code[:1] for code in codes], x[:1]), x[:1]).log_prob(x[:1])
+    alone = Bernoulli((25,))(network([code[:1] for code in codes], x[:1]), x[:1]).log_prob(x[:1])
     np.testing.assert_allclose(alone[0], together[0], rtol=1e-12)
 
 
@@ -283,13 +283,13 @@ def test_sampled_images_have_the_models_probabilities():
     network = pixelcnn((1, 2, 2))
     images = torch.tensor(list(itertools.product((0.0, 1.0), repeat=4)), dtype=torch.float64)
     codes = codes_of(1)
-    p = Bernoulli(4)(network([code.expand(16, -1) for code in codes], images), images).log_prob(images).exp()
+    p = Bernoulli((4,))(network([code.expand(16, -1) for code in codes], images), images).log_prob(images).exp()
     samples = network.sample([code.expand(20_000, -1) for code in codes])
     frequency = torch.bincount((samples @ torch.tensor([8.0, 4, 2, 1], dtype=torch.float64)).long(), minlength=16) / 20_000
     np.testing.assert_allclose(frequency, p, atol=5 * 0.5 / math.sqrt(20_000))
 
 
 def test_generated_images_of_a_pixelcnn_are_samples():
-    images = generate(pixelcnn((1, 3, 4)), Bernoulli(12), codes_of(2, 5))
+    images = generate(pixelcnn((1, 3, 4)), Bernoulli((12,)), codes_of(2, 5))
     assert images.shape == (2, 5, 12)
     assert set(images.unique().tolist()) == {0.0, 1.0}

@@ -11,14 +11,14 @@ from mixvae.data.splits import consecutive
 
 SEED = 777
 SIZES = (10_000, 1_000, 1_000)
-MEANS = np.array([-1.0, 1.0])
-WEIGHT = 0.8
+MEANS, WEIGHTS = (-1.0, 1.0), (0.2, 0.8)
+"""Of either component: its mean in both coordinates and its weight."""
 STD = 0.5
 
 
 def load(raw: Path) -> Arrays:
     """Draw the points; the label is the component they come from. There are no raw files."""
     stream, n = np.random.RandomState(SEED), sum(SIZES)  # unlike numpy's newer generators its stream is frozen for ever
-    y = stream.binomial(1, WEIGHT, n).astype(np.int64)
-    x = MEANS[y][:, None] + STD * stream.standard_normal((n, 2))
+    y = stream.binomial(1, WEIGHTS[1], n).astype(np.int64)
+    x = np.array(MEANS)[y][:, None] + STD * stream.standard_normal((n, 2))
     return Arrays(x.astype(np.float32), y, ["mean (-1, -1)", "mean (1, 1)"], parts=consecutive(*SIZES))

@@ -8,10 +8,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-RADIUS, SHARPNESS = 0.9, 0.001
-COMPONENTS = ((0.2, -1.0), (0.8, 1.0))
-"""Weight, and mean of both coordinates."""
-STD = 0.5
+from mixvae.data.bivariate import MEANS, STD, WEIGHTS
+from mixvae.data.ring import RADIUS, VARIANCE
+
+SHARPNESS = 2 * VARIANCE
 
 
 def ring(z: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def _ring_log_normaliser() -> float:
 
 def bivariate(z: Tensor) -> Tensor:
     """Return the log-density of 0.2 N((-1, -1), 0.5^2 I) + 0.8 N((1, 1), 0.5^2 I) at (..., 2) as (...)."""
-    parts = [math.log(weight) - (z - mean).square().sum(-1) / (2 * STD**2) for weight, mean in COMPONENTS]
+    parts = [math.log(weight) - (z - mean).square().sum(-1) / (2 * STD**2) for weight, mean in zip(WEIGHTS, MEANS, strict=True)]
     return torch.logaddexp(*parts) - math.log(2 * math.pi * STD**2)
 
 

@@ -1,4 +1,4 @@
-"""What the clustering models share: draws of a category that are functions of normal noise, and closed-form KLs."""
+"""Categories of the clustering models: draws that are functions of normal noise, and the divergence from the uniform prior."""
 
 from __future__ import annotations
 
@@ -28,24 +28,3 @@ def draw_categories(log_probabilities: Tensor, noise: Tensor) -> Tensor:
 def uniform_kl(log_probabilities: Tensor) -> Tensor:
     """Return KL(q(c) || 1/C) of (..., C) as (...)."""
     return (log_probabilities.exp() * log_probabilities).sum(-1) + math.log(log_probabilities.shape[-1])
-
-
-def gaussian_kl(mean: Tensor, log_var: Tensor, prior_mean: Tensor, prior_log_var: Tensor) -> Tensor:
-    """Return KL(N(mean, exp log_var) || N(prior_mean, exp prior_log_var)), summed over the last axis; shapes broadcast."""
-    log_ratio = log_var - prior_log_var
-    return 0.5 * (log_ratio.exp() + (mean - prior_mean).square() * (-prior_log_var).exp() - log_ratio - 1).sum(-1)
-
-
-def gaussian_kl_to_each(mean: Tensor, log_var: Tensor, prior_mean: Tensor, prior_log_var: Tensor) -> Tensor:
-    """Return `gaussian_kl` from each of B Gaussians (B, Z) to each of C priors (C, Z) as (B, C).
-
-    By one matrix product instead of a (B, C, Z) array, coordinates centred first, which makes a training step with 500
-    categories several times faster. Where both are narrow and near each other it cancels, to some 1e-3 in float32: good
-    for training only.
-    """
-    centre = prior_mean.detach().mean(0)
-    mean, prior_mean, precision = mean - centre, prior_mean - centre, (-prior_log_var).exp()
-    features = torch.cat((log_var.exp() + mean.square(), mean), dim=-1)
-    weights = torch.cat((precision, -2 * precision * prior_mean), dim=-1)
-    constant = (prior_mean.square() * precision + prior_log_var).sum(-1)
-    return 0.5 * (torch.addmm(constant, features, weights.T) - log_var.sum(-1, keepdim=True) - mean.shape[-1])

@@ -1,7 +1,8 @@
 """Normalising flows z_0 -> z_T: one shared by all components of a mixture, or one of its own for every component.
 
-Every flow answers two questions about K components. `push` maps samples of each through its flow and says where every
-component j finds each sample among its own base variables; `inverse` does the latter for given points.
+Every flow answers three questions about K components. `push` maps samples of each through its flow and says where every
+component j finds each sample among its own base variables; `inverse` does the latter for given points; `aggregate` says what prior the
+posteriors of a few points make.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import AffineTransform, Transform
+from torch.distributions import AffineTransform, Distribution, Transform
 from torch.nn.functional import logsigmoid
 from zuko.nn import MaskedMLP
 from zuko.transforms import (
@@ -24,7 +25,9 @@ from zuko.transforms import (
     MonotonicRQSTransform,
 )
 
+from mixvae.distributions.gaussians import DiagonalMixture, FlowedMixture
 from mixvae.nets import BatchedLinear, mlp
+from mixvae.study import parts
 
 OPEN_GATE = 2.0
 """Where the gates' logits start (Kingma et al., 2016, advise 1 to 2)."""
@@ -43,8 +46,32 @@ class Pushed(NamedTuple):
     log_det: Tensor
 
 
-class Identity(nn.Module):
+class _Shared(nn.Module):
+    """A flow that all components of a mixture share.
+
+    distinct: How many flows there are: 1, or K where every component has its own.
+    is_identity: It changes nothing.
+    """
+
+    distinct, is_identity = 1, False
+
+    def __init__(self, K: int, latent: int) -> None:
+        super().__init__()
+        self.latent = latent
+
+    def aggregate(self, mean: Tensor, log_var: Tensor, dtype: torch.dtype) -> Distribution:
+        """Return the aggregate posterior of M points under K components, (K, M, Z) each, that serves as a prior of z_T.
+
+        It consists of the *base* Gaussians: were they flowed, the flow's determinant would cancel against the posterior's,
+        which leaves the model without a flow.
+        """
+        return DiagonalMixture(mean.flatten(0, 1), log_var.flatten(0, 1), dtype)
+
+
+class Identity(_Shared):
     """No flow: z_T = z_0."""
+
+    is_identity = True
 
     def push(self, z: Tensor) -> Pushed:
         """Map (L, K, B, Z) to itself."""
@@ -67,7 +94,7 @@ class _Gate(AffineTransform):
         return logsigmoid(self.logit).sum(-1)
 
 
-class InverseAutoregressiveFlow(nn.Module):
+class InverseAutoregressiveFlow(_Shared):
     r"""Inverse autoregressive flow (Kingma et al., 2016), z <- sigmoid(s) z + (1 - sigmoid(s)) m with (s, m) = MADE(z).
 
     Each of the T steps is a MADE, so that log|det| is the sum of log sigmoid(s). One flow serves all components of a
@@ -77,21 +104,21 @@ class InverseAutoregressiveFlow(nn.Module):
     gates start open, or a long flow would start as a point.
 
     Arguments:
+        K: The number of components, which does not matter.
         latent: The dimension Z.
         steps: T, how many steps are composed.
         hidden: Widths of each MADE's hidden layers.
         order: "natural", or "alternating" between steps.
     """
 
-    def __init__(self, latent: int, steps: int, hidden: Sequence[int], order: str = "natural") -> None:
-        super().__init__()
+    def __init__(self, K: int, latent: int, steps: int, hidden: Sequence[int], order: str = "natural") -> None:
+        super().__init__(K, latent)
         # row i of s and of m may read z_1 .. z_{i-1}, or z_{i+1} .. z_Z
         reads = torch.ones(latent, latent, dtype=torch.bool).tril(-1)
         orders = [reads.T if order == "alternating" and step % 2 else reads for step in range(steps)]
         self.mades = nn.ModuleList(MaskedMLP(rows.repeat(2, 1), hidden, activation=nn.ELU) for rows in orders)
         for made in self.mades:
             nn.init.constant_(made[-1].bias[:latent], OPEN_GATE)
-        self.latent = latent
 
     def push(self, z: Tensor) -> Pushed:
         """Map (L, K, B, Z); every component finds z_T at the same z_0."""
@@ -142,9 +169,11 @@ class ComponentFlows(nn.Module):
         bins: Bins of a rational-quadratic spline on [-5, 5]; None for an affine map.
     """
 
-    def __init__(self, K: int, latent: int, steps: int, hidden: Sequence[int], bins: int | None) -> None:
+    is_identity = False
+
+    def __init__(self, K: int, latent: int, steps: int, hidden: Sequence[int], bins: int | None = None) -> None:
         super().__init__()
-        self.K, self.latent = K, latent
+        self.distinct, self.latent = K, latent
         self.sizes = (1, 1) if bins is None else (bins, bins, bins - 1)
         self.univariate = _affine if bins is None else _spline
         self.starts = [step % 2 for step in range(steps)]
@@ -165,6 +194,13 @@ class ComponentFlows(nn.Module):
         """Return what each flow j maps to z[j], for (K, N, Z), and log|det| of the flow there, (K, N)."""
         base, log_det = self._transform().inv.call_and_ladj(self._precise(z))
         return base, -log_det
+
+    def aggregate(self, mean: Tensor, log_var: Tensor, dtype: torch.dtype) -> Distribution:
+        """Return the aggregate posterior of M points under K components, (K, M, Z) each, that serves as a prior of z_T.
+
+        Its Gaussians are behind their components' flows, since between different flows no determinant cancels.
+        """
+        return FlowedMixture(mean, log_var, self, dtype)
 
     def _precise(self, z: Tensor) -> Tensor:
         return z if self.training else z.double()
@@ -189,14 +225,15 @@ def _spline(widths: Tensor, heights: Tensor, derivatives: Tensor) -> Transform:
     return MonotonicRQSTransform(widths, heights, derivatives)
 
 
-def build(settings, K: int, latent: int) -> nn.Module:
+FLOWS = {
+    parts.NoFlow: Identity,
+    parts.InverseAutoregressiveFlow: InverseAutoregressiveFlow,
+    parts.CouplingFlow: ComponentFlows,
+    parts.SplineFlow: ComponentFlows,
+}
+"""Every flow by the class of its settings."""
+
+
+def build(settings: parts.Flow, K: int, latent: int) -> nn.Module:
     """Return the flow that a run's `flow` describes, for K components of dimension `latent`."""
-    match settings.name:
-        case "none":
-            return Identity()
-        case "iaf":
-            return InverseAutoregressiveFlow(latent, settings.steps, settings.hidden, settings.order)
-        case "coupling":
-            return ComponentFlows(K, latent, settings.steps, settings.hidden, None)
-        case "spline":
-            return ComponentFlows(K, latent, settings.steps, settings.hidden, settings.bins)
+    return FLOWS[type(settings)](K, latent, **settings.arguments())

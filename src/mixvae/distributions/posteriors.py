@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn.functional import hardtanh
 
 from mixvae.distributions.flows import Identity
+from mixvae.distributions.gaussians import gaussian_log_prob, log_mixture
 
-LOG_2PI = math.log(2 * math.pi)
 LOG_VAR_RANGE = (-6, 2)
 """Encoders' log-variances are clipped to it, as in the paper."""
 
@@ -41,24 +40,9 @@ class Draw(NamedTuple):
         return own_component(self.log_components)
 
 
-def log_mixture(log_components: Tensor) -> Tensor:
-    """Return log 1/K sum_j q_j of (K, ...) as (...)."""
-    return log_components.logsumexp(0) - math.log(len(log_components))
-
-
 def own_component(log_components: Tensor) -> Tensor:
     """Return entries (k, l, k, b) of (K, L, K, B) as (L, K, B)."""
     return log_components.diagonal(dim1=0, dim2=2).movedim(-1, 1)
-
-
-def gaussian_log_prob(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
-    """Return the log-density of diagonal Gaussians, summed over the last axis; shapes broadcast.
-
-    The squared distances are taken as they stand, not expanded into a matrix product: variances reach down to exp(-6),
-    where the expansion would cancel in float32.
-    """
-    standardised = (z - mean) * (-0.5 * log_var).exp()
-    return -0.5 * (standardised.square().sum(-1) + log_var.sum(-1) + z.shape[-1] * LOG_2PI)
 
 
 class GaussianMixture:
@@ -74,7 +58,7 @@ class GaussianMixture:
         self.mean = mean
         self.log_var = log_var
         self.std = (0.5 * log_var).exp()
-        self.flow = Identity() if flow is None else flow
+        self.flow = Identity(len(mean), mean.shape[-1]) if flow is None else flow
 
     def draw(self, noise: Tensor) -> Draw:
         """Turn standard normal noise (L, K, B, Z) into samples of every component with their densities."""
@@ -83,4 +67,4 @@ class GaussianMixture:
 
     def expectation(self, noise: Tensor) -> Tensor:
         """Return E_q[z | x] as (B, Z): exactly without a flow, else by Monte Carlo from noise (L, K, B, Z)."""
-        return self.mean.mean(0) if isinstance(self.flow, Identity) else self.draw(noise).z.mean((0, 1))
+        return self.mean.mean(0) if self.flow.is_identity else self.draw(noise).z.mean((0, 1))

@@ -2,90 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from mixvae.distributions.flows import ComponentFlows
-from mixvae.distributions.posteriors import LOG_2PI, GaussianMixture, clip, log_mixture
+from mixvae.distributions.gaussians import LOG_2PI, DiagonalMixture
+from mixvae.distributions.posteriors import GaussianMixture, clip
+from mixvae.study import parts
 
 Encoder = Callable[[Tensor], GaussianMixture]
-
-
-def _mixture_log_prob(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
-    """Return log 1/C sum_c N(z; mu_c, s_c^2) for J mixtures at once: (J, N) from z (J, N, Z), mean and log_var (J, C, Z).
-
-    The squared distances to all C components come from one matrix product, of [z^2, z] with [1/s^2, -2 mu/s^2]:
-    (N, 2Z) x (2Z, C) instead of an (N, C, Z) array. Coordinates are centred first.
-    """
-    centre = mean.detach().mean(1, keepdim=True)
-    z, mean, precision = z - centre, mean - centre, (-log_var).exp()
-    constant = (mean.square() * precision + log_var).sum(-1) + z.shape[-1] * LOG_2PI
-    features = torch.cat((z.square(), z), dim=-1)
-    weights = torch.cat((precision, -2 * precision * mean), dim=-1)
-    log_components = -0.5 * torch.baddbmm(constant[:, None], features, weights.mT)
-    return log_components.logsumexp(-1) - math.log(mean.shape[1])
-
-
-class DiagonalMixture(Distribution):
-    """The equally weighted mixture of C diagonal Gaussians with one density for all points.
-
-    The density is computed in `dtype`: float32 is enough for a gradient, while an evaluation asks for float64, where the
-    cancellation of the matrix product in it is far below its standard error.
-
-    Arguments:
-        mean: (C, Z).
-        log_var: (C, Z).
-        dtype: The precision of the density; float64 for anything that is reported.
-    """
-
-    def __init__(self, mean: Tensor, log_var: Tensor, dtype: torch.dtype) -> None:
-        self.loc = mean.to(dtype)
-        self.log_var = log_var.to(dtype)
-        super().__init__(event_shape=mean.shape[-1:], validate_args=False)
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Return log p(z) of (..., Z) as (...)."""
-        flat = z.to(self.loc.dtype).reshape(1, -1, z.shape[-1])
-        return _mixture_log_prob(flat, self.loc[None], self.log_var[None]).view(z.shape[:-1])
-
-    def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
-        """Draw (*sample_shape, Z)."""
-        chosen = torch.randint(len(self.loc), sample_shape, device=self.loc.device)
-        return self.loc[chosen] + (0.5 * self.log_var[chosen]).exp() * torch.randn_like(self.loc[chosen])
-
-
-class FlowedMixture(Distribution):
-    """1/K sum_k of the mixture of M Gaussians of component k behind the component's own flow.
-
-    Arguments:
-        mean, log_var: (K, M, Z), of z_0.
-        flows: K flows with an inverse each.
-        dtype: The precision of the Gaussians' density.
-    """
-
-    def __init__(self, mean: Tensor, log_var: Tensor, flows: ComponentFlows, dtype: torch.dtype) -> None:
-        self.loc, self.log_var, self.flows, self.dtype = mean, log_var, flows, dtype
-        super().__init__(event_shape=mean.shape[-1:], validate_args=False)
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Return log p(z) of (..., Z) as (...)."""
-        K, _, Z = self.loc.shape
-        base, log_det = self.flows.inverse(z.reshape(1, -1, Z).expand(K, -1, -1))
-        log_base = _mixture_log_prob(base.to(self.dtype), self.loc.to(self.dtype), self.log_var.to(self.dtype))
-        return log_mixture(log_base - log_det).view(z.shape[:-1])
-
-    def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
-        """Draw (*sample_shape, Z): a Gaussian of every component through its flow, and one of the K per sample."""
-        K, M, Z = self.loc.shape
-        n = math.prod(sample_shape)
-        chosen = torch.randint(M, (n,), device=self.loc.device)
-        base = self.loc[:, chosen] + (0.5 * self.log_var[:, chosen]).exp() * torch.randn_like(self.loc[:, chosen])
-        z = self.flows.push(base[None]).z[0].to(self.loc.dtype)
-        return z[torch.randint(K, (n,), device=z.device), torch.arange(n, device=z.device)].view(*sample_shape, Z)
 
 
 class StandardNormal(Independent):
@@ -111,8 +38,11 @@ class StandardPrior(nn.Module):
 
     def __init__(self, latent: int) -> None:
         super().__init__()
-        self.components = 1
         self.register_buffer("zeros", torch.zeros(latent), persistent=False)
+
+    def gaussians(self, K: int) -> int:
+        """Return how many Gaussians it consists of for K encoders."""
+        return 1
 
     def forward(self, encoder: Encoder, dtype: torch.dtype) -> Distribution:
         """Return p(z) over (Z,)."""
@@ -134,18 +64,23 @@ class MixturePrior(nn.Module):
         self.mean = nn.Parameter(spread * torch.randn(components, latent))
         self.log_var = nn.Parameter(torch.zeros(components, latent))
 
-    def forward(self, encoder: Encoder, dtype: torch.dtype) -> Distribution:
-        """Return p(z) over (Z,)."""
+    def gaussians(self, K: int) -> int:
+        """Return how many Gaussians it consists of for K encoders: M."""
+        return self.components
+
+    def forward(self, encoder: Encoder | None, dtype: torch.dtype) -> DiagonalMixture:
+        """Return p(z) over (Z,); the encoder is not needed."""
         return DiagonalMixture(self.mean, clip(self.log_var), dtype)
+
+    def sample_component(self, encoder: Encoder | None, number: int, n: int) -> Tensor:
+        """Draw n samples of one component, (n, Z)."""
+        return self(None, torch.float32).sample_components(torch.full((n,), number, device=self.mean.device))
 
 
 class VampPrior(nn.Module):
     r"""The aggregate posterior of M learnt pseudo-inputs (Tomczak & Welling, 2018), through all K encoders.
 
-    p(z) = 1/(M K) sum_m sum_k q_k(z | u_m). Under a flow that the components share, the prior's components stay the
-    *base* Gaussians, evaluated at z_T: a prior made of flowed pseudo-posteriors would have the flow's determinant
-    cancel against the posterior's, which leaves the plain VampPrior model without a flow. Under a flow per component
-    nothing cancels between different components, and the pseudo-posteriors are the flowed ones.
+    p(z) = 1/(M K) sum_m sum_k q_k(z | u_m). The posterior's flow says how the pseudo-posteriors are aggregated.
 
     Arguments:
         inputs: (M, D) training points in the encoder's input space, from which the pseudo-inputs start.
@@ -159,19 +94,28 @@ class VampPrior(nn.Module):
         self.free = nn.Parameter(unconstrain(inputs))
         self.constrain = constrain
 
+    def gaussians(self, K: int) -> int:
+        """Return how many Gaussians it consists of for K encoders: M K."""
+        return self.components * K
+
     def forward(self, encoder: Encoder, dtype: torch.dtype) -> Distribution:
         """Return p(z) over (Z,)."""
-        return self.of(encoder(self.constrain(self.free)), dtype)
+        return self._aggregate(encoder, self.free, dtype)
 
-    @staticmethod
-    def of(q: GaussianMixture, dtype: torch.dtype) -> Distribution:
-        """Return the aggregate of the posteriors q of pseudo-inputs, over (Z,)."""
-        if isinstance(q.flow, ComponentFlows):
-            return FlowedMixture(q.mean, q.log_var, q.flow, dtype)
-        return DiagonalMixture(q.mean.flatten(0, 1), q.log_var.flatten(0, 1), dtype)
+    def sample_component(self, encoder: Encoder, number: int, n: int) -> Tensor:
+        """Draw n samples of one pseudo-input's posterior, as it enters the prior, (n, Z)."""
+        return self._aggregate(encoder, self.free[number : number + 1], torch.float32).sample((n,))
+
+    def _aggregate(self, encoder: Encoder, free: Tensor, dtype: torch.dtype) -> Distribution:
+        q = encoder(self.constrain(free))
+        return q.flow.aggregate(q.mean, q.log_var, dtype)
 
 
-def build(settings, latent: int, inputs: Callable[[int], Tensor], likelihood: nn.Module) -> nn.Module:
+PRIORS = {parts.StandardPrior: StandardPrior, parts.MixturePrior: MixturePrior, parts.VampPrior: VampPrior}
+"""Every prior by the class of its settings."""
+
+
+def build(settings: parts.Prior, latent: int, inputs: Callable[[int], Tensor], likelihood: nn.Module) -> nn.Module:
     """Return the prior that a run's `prior` describes.
 
     Arguments:
@@ -179,10 +123,7 @@ def build(settings, latent: int, inputs: Callable[[int], Tensor], likelihood: nn
         inputs: Gives at most so many training points, (M, D) in the encoder's input space.
         likelihood: Knows the encoder's input space.
     """
-    match settings.name:
-        case "standard":
-            return StandardPrior(latent)
-        case "mog":
-            return MixturePrior(latent, settings.components)
-        case "vamp":
-            return VampPrior(inputs(settings.components), likelihood.constrain, likelihood.unconstrain)
+    prior = PRIORS[type(settings)]
+    if settings.pseudo_inputs:
+        return prior(inputs(settings.components), likelihood.constrain, likelihood.unconstrain)
+    return prior(latent, **settings.arguments())

@@ -5,20 +5,19 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import nn
 
 from mixvae.data.prepared import Prepared
+from mixvae.data.view import to_train_on
 from mixvae.errors import UserError
 from mixvae.files import atomic, write_json
-from mixvae.fitting.training import HISTORY_COLUMNS, Trained, subset
-from mixvae.models import build
+from mixvae.fitting.training import HISTORY_COLUMNS, Trained
+from mixvae.models import Model, build
 from mixvae.study import AnyRun
 
 
-def save_run(folder: Path, spec: AnyRun, model: nn.Module, trained: Trained) -> None:
+def save_run(folder: Path, spec: AnyRun, model: Model, trained: Trained) -> None:
     """Write spec.json, model.safetensors, history.csv and training.json into a run's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.cpu().contiguous() for name, tensor in trained.weights.items()}
@@ -38,7 +37,7 @@ def save_run(folder: Path, spec: AnyRun, model: nn.Module, trained: Trained) -> 
     write_json(folder / "spec.json", spec.model_dump(mode="json"))
 
 
-def build_for(spec: AnyRun, data: Prepared) -> nn.Module:
+def build_for(spec: AnyRun, data: Prepared) -> Model:
     """Return the model of `spec` for its data set, with its initial weights.
 
     It starts from the points that it is trained on, and no others. Raises UserError when the data are of another data set.
@@ -47,12 +46,10 @@ def build_for(spec: AnyRun, data: Prepared) -> nn.Module:
         raise UserError(
             f"the data are of {data.meta['name']}, but the run is on {spec.dataset}; give results/datasets/{spec.dataset}"
         )
-    x = data.points("train", binary=False)
-    points = None if spec.model == "constant" else spec.training.points
-    return build(spec, torch.from_numpy(subset(x, points)), tuple(data.meta["shape"]))
+    return build(spec, to_train_on(data, spec), tuple(data.meta["shape"]))
 
 
-def load_run(folder: Path, spec: AnyRun, data: Prepared) -> nn.Module:
+def load_run(folder: Path, spec: AnyRun, data: Prepared) -> Model:
     """Return a run's trained model on the CPU; raises UserError when its weights cannot be read.
 
     Arguments:

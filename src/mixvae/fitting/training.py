@@ -1,4 +1,4 @@
-"""The training loop: KL warm-up, validation at beta = 1, early stopping, best weights kept."""
+"""The training loop: KL warm-up, validation with the whole KL, early stopping, best weights kept."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mixvae.data.prepared import Prepared
+from mixvae.data.view import to_measure_on, to_train_on
 from mixvae.errors import UserError
 from mixvae.fitting.adam import Adam
 from mixvae.fitting.checkpoint import Checkpoint, State
 from mixvae.fitting.graphs import Replayed
+from mixvae.models import Model
 from mixvae.models.objectives import bound
 from mixvae.progress import Progress, say
 from mixvae.seeds import derive
@@ -24,8 +25,6 @@ from mixvae.study.parts import Training
 
 VALIDATION_ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 25}
 """Numbers in the widest array of one validation chunk."""
-SUBSET_SEED = 777
-"""Of the training points that are used when not all are."""
 
 HISTORY_COLUMNS = ("epoch", "beta", "train_objective", "train_reconstruction", "train_kl", "valid_bound", "seconds")
 DIVERGED = "training diverged, lower training.learning_rate"
@@ -57,7 +56,7 @@ class Loop:
 
     FACTS = ("epoch", "batch", "history", "best", "best_epoch", "seconds")
 
-    def __init__(self, model: nn.Module, optimiser: Adam, order: torch.Generator) -> None:
+    def __init__(self, model: Model, optimiser: Adam, order: torch.Generator) -> None:
         self.model, self.optimiser, self.order = model, optimiser, order
         self.epoch = self.batch = 0
         self.permutation, self.terms = torch.empty(0), torch.empty(0)
@@ -114,14 +113,12 @@ class Loop:
             torch.cuda.set_rng_state(parts["random"]["cuda"], device)
 
 
-def beta_at(epoch: int, warmup: int) -> float:
+def kl_weight_at(epoch: int, warmup: int) -> float:
     """Return the KL's weight: linear from 0 at epoch 0 to 1 at epoch warmup - 1, then 1."""
     return 1.0 if warmup <= 1 else min(1.0, epoch / (warmup - 1))
 
 
-def train(
-    model: nn.Module, data: Prepared, spec: AnyRun, device: torch.device, checkpoint: Checkpoint | None = None
-) -> Trained:
+def train(model: Model, data: Prepared, spec: AnyRun, device: torch.device, checkpoint: Checkpoint | None = None) -> Trained:
     """Fit `model` to the training part and choose the epoch by the validation part.
 
     Grey images are binarised anew for every batch under a Bernoulli likelihood. With a `checkpoint`, training goes on from its
@@ -130,25 +127,24 @@ def train(
     """
     settings, seed = spec.training, spec.seed
     model.to(device)
-    binary = spec.likelihood.name == "bernoulli"
-    x = torch.from_numpy(subset(data.points("train", binary=False), settings.points)).to(device)
-    valid = torch.from_numpy(subset(data.points("valid", binary), settings.points)).to(device)
+    x = to_train_on(data, spec).to(device)
+    valid = to_measure_on(data, spec, "valid", spec.training_points).x.to(device)
     flipped = _columns_flipped(data.meta["shape"]).to(device) if settings.flip else None
     order = torch.Generator(device).manual_seed(derive(seed, "data"))
     torch.manual_seed(derive(seed, "sampling"))
     optimiser = Adam(model.parameters(), settings.learning_rate)
-    beta = torch.empty((), device=device, dtype=torch.float64)
+    kl_weight = torch.empty((), device=device, dtype=torch.float64)
 
     def one_step(indices: Tensor) -> Tensor:
         """Train on a batch; returns its objective, reconstruction and KL, summed over its points, (3,)."""
         batch = x[indices]
-        if binary:
+        if spec.likelihood.binary:
             batch = (torch.rand(batch.shape, generator=order, device=device) < batch).float()
         if flipped is not None:
             turn = torch.rand(len(batch), 1, generator=order, device=device) < 0.5
             batch = torch.where(turn, batch[:, flipped], batch)
-        noise = torch.randn(settings.samples, model.K, len(batch), model.noise_size, device=device)
-        objective = model.objective(batch, beta, noise)
+        noise = torch.randn(settings.samples, model.sampled_components, len(batch), model.noise_size, device=device)
+        objective = model.objective(batch, kl_weight, noise)
         optimiser.zero_grad()
         (-objective.value.mean()).backward()
         optimiser.step()
@@ -163,7 +159,7 @@ def train(
     progress = Progress(settings.epochs, "epoch", done=loop.epoch)
     while loop.epoch < settings.epochs and not loop.patience_ended(settings):
         epoch = loop.epoch
-        beta.fill_(beta_at(epoch, settings.warmup))
+        kl_weight.fill_(kl_weight_at(epoch, settings.warmup))
         model.train()
         if loop.batch == 0:
             loop.permutation = torch.randperm(len(x), generator=order, device=device)
@@ -183,22 +179,12 @@ def train(
         held_out = validate(model, valid, settings.samples, seed)
         if not math.isfinite(held_out):
             raise UserError(f"epoch {epoch}: valid_bound is {held_out}; {DIVERGED}")
-        values = (epoch, beta.item(), objective, reconstruction, kl, held_out, time.monotonic() - start)
+        values = (epoch, kl_weight.item(), objective, reconstruction, kl, held_out, time.monotonic() - start)
         loop.end_epoch(dict(zip(HISTORY_COLUMNS, values, strict=True)))
         progress.step(f"objective {objective:.4f}, valid bound {held_out:.4f}, best {loop.best:.4f} at epoch {loop.best_epoch}")
     stopped_by = "patience" if loop.patience_ended(settings) else "budget"
     progress.close(f"stopped by {stopped_by}, best valid bound {loop.best:.4f} at epoch {loop.best_epoch}")
     return Trained(loop.weights, loop.history, loop.best_epoch, stopped_by)
-
-
-def subset(points: np.ndarray, most: int | None) -> np.ndarray:
-    """Return at most so many rows of (N, ...), the same for every model; all for None."""
-    return points if most is None else points[subset_indices(len(points), most)]
-
-
-def subset_indices(n: int, most: int) -> np.ndarray:
-    """Return at most `most` of the indices 0 .. n - 1 in order, chosen by a fixed seed."""
-    return np.sort(np.random.default_rng(SUBSET_SEED).permutation(n)[:most])
 
 
 def _columns_flipped(shape: Sequence[int]) -> Tensor:
@@ -207,8 +193,8 @@ def _columns_flipped(shape: Sequence[int]) -> Tensor:
 
 
 @torch.no_grad()
-def validate(model: nn.Module, x: Tensor, samples: int, seed: int) -> float:
-    """Return the mean bound at beta = 1 of (N, D) in evaluation mode, with the same noise whenever it is called.
+def validate(model: Model, x: Tensor, samples: int, seed: int) -> float:
+    """Return the mean bound, with the whole KL, of (N, D) in evaluation mode, with the same noise whenever it is called.
 
     It is the bound that evaluation reports, whatever a model trains: an M-VAE's dHSIC, a CP-VAE's relaxed categories and a
     GMVAE's cut-off are not in it.
@@ -217,8 +203,10 @@ def validate(model: nn.Module, x: Tensor, samples: int, seed: int) -> float:
     generator = torch.Generator(x.device).manual_seed(derive(seed, "validation"))
     prior = model.prior_distribution(torch.float64)
     total = torch.zeros((), device=x.device, dtype=torch.float64)
-    for chunk in x.split(max(1, VALIDATION_ELEMENTS[x.device.type] // (samples * model.K * model.width))):
-        noise = torch.randn(samples, model.K, len(chunk), model.noise_size, generator=generator, device=x.device)
+    for chunk in x.split(max(1, VALIDATION_ELEMENTS[x.device.type] // (samples * model.sampled_components * model.width))):
+        noise = torch.randn(
+            samples, model.sampled_components, len(chunk), model.noise_size, generator=generator, device=x.device
+        )
         total += bound(model.log_terms(chunk, model.posterior(chunk), prior, noise)).value.sum()
     return (total / len(x)).item()
 

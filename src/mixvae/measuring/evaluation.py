@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mixvae.errors import UserError
+from mixvae.models import Model
 from mixvae.models.objectives import LogTerms, component_elbos, effective_sample_size, jensen_shannon, miselbo, nll, nll_miselbo
 from mixvae.progress import Progress
 from mixvae.seeds import derive
 from mixvae.study import AnyRun
+from mixvae.study.parts import Likelihood
 
 SAMPLE_BLOCK = {"cpu": 64, "cuda": 512}
 """Samples per component that are decoded at once. The noise is seeded per block: changing this changes every estimate."""
@@ -24,13 +26,13 @@ PARETO_K_LIMIT = 0.7
 """Above it an importance-weighted estimate is unreliable (Vehtari et al., 2024)."""
 PARETO_SAMPLES = 25
 """Fewer weights have no tail to fit a Pareto distribution to."""
-CHUNK, INDEPENDENCE_POINTS, INCEPTION_IMAGES = 500, 500, 10_000
-"""Points per chunk of a reconstruction, points whose codes are tested for dependence, images that are scored."""
+CHUNK, INCEPTION_IMAGES = 500, 10_000
+"""Points per chunk of a reconstruction, and images that are scored."""
 TAIL, UNDERFLOW, EQUAL = 5, 700.0, 1e-9
 """The rank of a weight that must not vanish, the log-ratio at which one does, and the one below which weights are equal."""
 
 
-def evaluate(model: nn.Module, x: Tensor, samples: int, seed: int, indices: Tensor | None = None) -> dict[str, np.ndarray]:
+def evaluate(model: Model, x: Tensor, samples: int, seed: int, indices: Tensor | None = None) -> dict[str, np.ndarray]:
     """Return the estimates of every point of (N, D) as arrays of (N,), and `elbo_components` as (N, K).
 
     Chunks run over points and samples, so memory does not grow with N nor, but for the log-weights of one chunk of
@@ -43,7 +45,7 @@ def evaluate(model: nn.Module, x: Tensor, samples: int, seed: int, indices: Tens
     """
     device = next(model.parameters()).device
     indices = torch.arange(len(x)) if indices is None else indices
-    per_point = model.K * max(min(samples, SAMPLE_BLOCK[device.type]) * model.width, 2 * samples)
+    per_point = model.sampled_components * max(min(samples, SAMPLE_BLOCK[device.type]) * model.width, 2 * samples)
     points = max(1, ELEMENTS[device.type] // per_point)
     chunks = list(zip(x.split(points), indices.split(points), strict=True))
     progress = Progress(len(chunks), "evaluation chunk")
@@ -57,18 +59,18 @@ def evaluate(model: nn.Module, x: Tensor, samples: int, seed: int, indices: Tens
             _refuse_nonfinite(terms, which)
             results.append(summarise(terms))
             progress.step()
-    progress.close(f"{len(x)} points, {samples} x {model.K} samples each")
+    progress.close(f"{len(x)} points, {samples} x {model.sampled_components} samples each")
     return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
 
 
-def _terms(model: nn.Module, x: Tensor, prior: Any, samples: int, seed: int, which: list[int]) -> LogTerms:
+def _terms(model: Model, x: Tensor, prior: Any, samples: int, seed: int, which: list[int]) -> LogTerms:
     """Return the log-densities at L samples of a chunk of points, (L, K, B) in float64, computed block by block."""
     posterior = model.posterior(x)
     # allocated first: small results kept between large temporaries would leave holes that no later temporary fits into
-    result = torch.empty(len(LogTerms._fields), samples, model.K, len(x), dtype=torch.float64, device=x.device)
+    result = torch.empty(len(LogTerms._fields), samples, model.sampled_components, len(x), dtype=torch.float64, device=x.device)
     size = SAMPLE_BLOCK[x.device.type]
     for block, start in enumerate(range(0, samples, size)):
-        shape = (min(size, samples - start), model.K, model.noise_size)
+        shape = (min(size, samples - start), model.sampled_components, model.noise_size)
         noise = torch.stack([_noise(shape, derive(seed, "evaluation", point, block), x.device) for point in which], dim=2)
         for kept, term in zip(result, model.log_terms(x, posterior, prior, noise), strict=True):
             kept[start : start + len(term)] = term
@@ -135,86 +137,78 @@ def pareto_k(log_weights: np.ndarray) -> np.ndarray:
     return result
 
 
-def metrics(pointwise: dict[str, np.ndarray], likelihood: str, dimensions: int) -> dict[str, dict[str, Any]]:
+def metrics(pointwise: dict[str, np.ndarray], likelihood: Likelihood, dimensions: int) -> dict[str, dict[str, Any]]:
     """Return the metrics of a run, {name: {value, stderr, unit}}; standard errors are over test points.
 
     Arguments:
         pointwise: From `evaluate`.
-        likelihood: Its name; those of discrete pixels also give bits per dimension, which densities do not have.
+        likelihood: The run's settings; discrete ones also give bits per dimension, which densities do not have.
         dimensions: D, numbers per point.
     """
     exact = "pareto_k" not in pointwise
-    names = (
-        ("elbo", "nll", "nll_miselbo")
-        if exact
-        else ("elbo", "nll", "nll_miselbo", "nll_matched", "reconstruction", "kl", "jsd")
-    )
+    names = ["elbo", "nll", "nll_miselbo"] + ["nll_matched", "reconstruction", "kl", "jsd"] * (not exact)
     result = {name: _mean(pointwise[name], "nats") for name in names}
-    if likelihood in ("bernoulli", "logistics"):
+    if likelihood.discrete:
         result["bpd"] = _mean(pointwise["nll"] / (dimensions * np.log(2)), "bits/dim")
     if not exact:
         result["ess"] = _mean(pointwise["ess"], "samples")
         for name in ("pareto_k", "pareto_k_matched"):
             k = pointwise[name]
             median = float(np.median(k))
-            result[name] = {"value": median if np.isfinite(median) else None, "stderr": None, "unit": "shape"}
+            result[name] = _value(median if np.isfinite(median) else None, "shape")
             result[f"{name}_above_0.7"] = _mean((k > PARETO_K_LIMIT).astype(float), "share of test points")
         for number, elbo in enumerate(pointwise["elbo_components"].T, start=1):
             result[f"elbo_component_{number}"] = _mean(elbo, "nats")
     return result
 
 
-def extra_metrics(model: nn.Module, spec: AnyRun, x: Tensor, kind: str) -> dict[str, dict[str, Any]]:
-    """Return what one kind of system or likelihood is measured by beside its likelihood, {name: {value, stderr, unit}}.
+def extra_metrics(model: Model, spec: AnyRun, x: Tensor, kind: str) -> dict[str, dict[str, Any]]:
+    """Return what a run is measured by beside its likelihood, {name: {value, stderr, unit}}.
 
-    Squared errors under a Gaussian likelihood, dHSIC beside its null and the Inception Score of an M-VAE, and the KL to the
-    truth of a toy posterior.
+    Squared errors where the likelihood is judged by them, what the model measures itself, and the Inception Score where the system
+    is measured by it.
 
     Arguments:
         x: (N, D) test points.
         kind: The data's kind.
     """
-    if spec.model == "constant":
+    if spec.is_control:
         return {}
     torch.manual_seed(derive(spec.seed, "extra metrics"))
     result: dict[str, dict[str, Any]] = {}
     with torch.inference_mode():
         model.eval()
-        if spec.likelihood.name == "gaussian":
+        if spec.likelihood.squared_errors:
             result |= _errors(model, x)
-        if spec.model == "toy":
-            result |= {name: {"value": value, "stderr": None, "unit": unit} for name, (value, unit) in model.grid_kl().items()}
-        if spec.model == "mvae" and spec.K > 1:
-            values = model.independence(x[:INDEPENDENCE_POINTS].to(next(model.parameters()).device))
-            result |= {name: {"value": value, "stderr": None, "unit": "dHSIC"} for name, value in values.items()}
-        if spec.model == "mvae" and kind == "colour_image":
+        if hasattr(model, "extra_metrics"):
+            result |= {name: _value(*found) for name, found in model.extra_metrics(x).items()}
+        if "inception_score" in spec.extra_metrics(kind):
             result["inception_score"] = _inception(model, x.shape[1])
     return result
 
 
-def _errors(model: nn.Module, x: Tensor) -> dict[str, dict[str, Any]]:
+def _errors(model: Model, x: Tensor) -> dict[str, dict[str, Any]]:
     device = next(model.parameters()).device
     errors = [(model.reconstruct(chunk.to(device)).cpu() - chunk).square().sum(-1).mean(0) for chunk in x.split(CHUNK)]
     mse = _mean(torch.cat(errors).double().numpy(), "squared error")
     rmse = mse["value"] ** 0.5
-    stderr = mse["stderr"] and mse["stderr"] / (2 * rmse)
-    return {"mse": mse, "rmse": {"value": rmse, "stderr": stderr, "unit": "root squared error"}}
+    return {"mse": mse, "rmse": _value(rmse, "root squared error", mse["stderr"] and mse["stderr"] / (2 * rmse))}
 
 
-def _inception(model: nn.Module, dimensions: int) -> dict[str, Any]:
+def _inception(model: Model, dimensions: int) -> dict[str, Any]:
     from mixvae.measuring.inception import classifier, inception_score
 
     classify = classifier()
     if isinstance(classify, str):
-        return {"value": None, "stderr": None, "unit": f"not measured: {classify}"}
+        return _value(None, f"not measured: {classify}")
     images = torch.cat([model.sample(CHUNK).cpu() for _ in range(INCEPTION_IMAGES // CHUNK)])
-    return {
-        "value": inception_score(classify(images.view(-1, 3, *[math.isqrt(dimensions // 3)] * 2))),
-        "stderr": None,
-        "unit": "score",
-    }
+    return _value(inception_score(classify(images.view(-1, 3, *[math.isqrt(dimensions // 3)] * 2))), "score")
+
+
+def _value(value: float | None, unit: str, stderr: float | None = None) -> dict[str, Any]:
+    return {"value": value, "stderr": stderr, "unit": unit}
 
 
 def _mean(values: np.ndarray, unit: str) -> dict[str, Any]:
     stderr = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-    return {"value": float(values.mean()), "stderr": stderr, "unit": unit}
+    return _value(float(values.mean()), unit, stderr)

@@ -14,10 +14,11 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
-from torch import Tensor, nn
+from torch import Tensor
 
 from mixvae.files import atomic
 from mixvae.measuring.clustering import cluster_accuracy, cluster_purity
+from mixvae.models import Model
 from mixvae.seeds import derive
 from mixvae.study import AnyRun
 from mixvae.study.outputs import POINTS_PER_CLASS
@@ -29,7 +30,7 @@ CHUNK = 1024
 
 
 @torch.inference_mode()
-def codes(model: nn.Module, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def codes(model: Model, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Return means and standard deviations of every component's base Gaussian for (N, D), (K, N, Z) each."""
     model.eval()
     device = next(model.parameters()).device
@@ -44,15 +45,15 @@ def features(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def active_units(model: nn.Module, x: Tensor, seed: int) -> int:
+def active_units(model: Model, x: Tensor, seed: int) -> int:
     """Count latent units with Var_x(E_q[z | x]) > 0.01 over (N, D) (Burda et al., 2016)."""
     model.eval()
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(derive(seed, "active units"))
-    draws = -(-EXPECTATION_DRAWS // model.K)
+    draws = -(-EXPECTATION_DRAWS // model.sampled_components)
     # a flow's expectation takes draws, so chunks are small
     # the same draws for every point, so that their error is no variance between points
-    noise = torch.randn(draws, model.K, 1, model.noise_size, generator=generator, device=device)
+    noise = torch.randn(draws, model.sampled_components, 1, model.noise_size, generator=generator, device=device)
     means = [model.expectation(chunk, noise.expand(-1, -1, len(chunk), -1)) for chunk in x.to(device).split(64)]
     return int((torch.cat(means).var(0) > ACTIVE_VARIANCE).sum())
 
@@ -94,7 +95,7 @@ def probe_components(
 
 
 @torch.inference_mode()
-def assign(model: nn.Module, x: Tensor) -> np.ndarray:
+def assign(model: Model, x: Tensor) -> np.ndarray:
     """Return the most probable category of every point of (N, D) under a clustering model, (N,)."""
     model.eval()
     device = next(model.parameters()).device
@@ -129,7 +130,7 @@ def cluster(
 
 
 def label_metrics(
-    model: nn.Module,
+    model: Model,
     spec: AnyRun,
     codes: dict[str, tuple[np.ndarray, np.ndarray]],
     y_train: np.ndarray,
@@ -146,15 +147,15 @@ def label_metrics(
     """
     if classes < 2 or len(y_train) < POINTS_PER_CLASS * classes:
         return {}, np.zeros(len(y_test), dtype=int)
-    if spec.model == "mvae":
-        # its paper concatenates the codes alone
+    if spec.components_are_models:
+        # the M-VAE's paper concatenates the codes alone
         codes = {part: (mean, std[..., :0]) for part, (mean, std) in codes.items()}
     known, unknown = features(*codes["train"]), features(*codes["test"])
     metrics, clusters = cluster(known, unknown, y_test, classes, spec.seed)
     metrics |= probe(known, y_train, unknown, y_test, spec.seed)
-    if spec.model == "mvae" and spec.K > 1:
+    if spec.components_are_models and spec.K > 1:
         metrics |= probe_components(codes["train"], y_train, codes["test"], y_test, spec.seed)
-    if hasattr(model, "categories"):
+    if spec.categorises:
         metrics |= categories(y_test, assign(model, test))
     return metrics, clusters
 

@@ -12,10 +12,10 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from mixvae.data import prepared
+from mixvae.data.view import to_measure_on
 from mixvae.files import atomic, write_json
 from mixvae.fitting.devices import device_name, torch_device
 from mixvae.fitting.runs import load_run
-from mixvae.fitting.training import subset_indices
 from mixvae.measuring import evaluation
 from mixvae.provenance import record, verify_outputs
 from mixvae.study import AnyRun
@@ -47,13 +47,10 @@ def evaluate_run(spec: AnyRun, run: Path, dataset: Path, gpu: int) -> None:
     with _recorded("evaluate", spec, run, dataset) as facts:
         data = prepared.load(dataset)
         model = load_run(run, spec, data).to(device)
-        # a control draws nothing: one sample is exact, and all points are cheap
-        samples, points = (1, None) if spec.is_control else (spec.evaluation.samples, spec.evaluation.points)
-        test = data.points("test", spec.likelihood.binary)
-        chosen = subset_indices(len(test), points or len(test))
-        test = torch.from_numpy(test[chosen])
-        pointwise = evaluation.evaluate(model, test, samples, spec.seed, torch.from_numpy(chosen))
-        metrics = evaluation.metrics(pointwise, spec.likelihood.name, test.shape[1])
+        test, _, indices = to_measure_on(data, spec, "test", spec.test_points)
+        samples = spec.importance_samples
+        pointwise = evaluation.evaluate(model, test, samples, spec.seed, torch.from_numpy(indices))
+        metrics = evaluation.metrics(pointwise, spec.likelihood, test.shape[1])
         metrics |= evaluation.extra_metrics(model, spec, test, data.meta["kind"])
         with atomic(run / "pointwise.npz") as temporary:
             np.savez(temporary, **pointwise)
@@ -74,11 +71,8 @@ def encode_run(spec: AnyRun, run: Path, dataset: Path) -> None:
 
         data = prepared.load(dataset)
         model = load_run(run, spec, data)
-        train, test = (torch.from_numpy(data.points(part, spec.likelihood.binary)) for part in ("train", "test"))
-        chosen = subset_indices(len(train), spec.evaluation.probe_points)
-        train, y_train = train[chosen], data.arrays["y_train"][chosen]
-        chosen = subset_indices(len(test), spec.evaluation.points or len(test))
-        test, y_test = test[chosen], data.arrays["y_test"][chosen]
+        train, y_train, _ = to_measure_on(data, spec, "train", spec.evaluation.probe_points)
+        test, y_test, _ = to_measure_on(data, spec, "test", spec.test_points)
         labels = data.meta["label_names"]
         with threadpool_limits(spec.threads):
             codes = {part: latents.codes(model, x) for part, x in (("train", train), ("test", test))}

@@ -9,8 +9,6 @@ from mixvae.distributions.likelihoods import likelihood
 from mixvae.models.objectives import LogTerms
 from mixvae.study import Constant as Spec
 
-THETA_GRID = torch.linspace(-6, 8, 141)
-"""Log inverse dispersions tried for every gene."""
 LEVELS = 256
 
 
@@ -38,8 +36,8 @@ class Histogram(nn.Module):
 class Constant(nn.Module):
     """A decoder output h that is the same for every point, fitted in closed form.
 
-    Marginal Bernoulli per pixel; the mean per dimension under a Gaussian; negative binomial with mean library x gene share;
-    for a mixture of logistics the histogram of every colour level.
+    The likelihood knows the best one: marginal Bernoulli per pixel; the mean per dimension under a Gaussian; negative binomial
+    with mean library x gene share. For a mixture of logistics the control is the histogram of every colour level.
 
     Arguments:
         spec: Which likelihood.
@@ -47,36 +45,16 @@ class Constant(nn.Module):
         shape: The shape of a point, of D numbers in all.
     """
 
-    K, noise_size = 1, 0
+    sampled_components, noise_size = 1, 0
 
     def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.width = x.shape[1]
-        if spec.likelihood.name == "logistics":
+        if spec.likelihood.has_constant:
+            self.likelihood = likelihood(spec.likelihood, shape)
+            self.h = nn.Parameter(self.likelihood.constant(x))
+        else:
             self.histogram = Histogram(x)
-            return
-        self.likelihood = likelihood(spec.likelihood, shape)
-        match spec.likelihood.name:
-            case "bernoulli":
-                # Laplace's rule: a pixel never seen on is unlikely, not impossible
-                h = ((x.sum(0) + 1) / (len(x) + 2)).logit()
-            case "gaussian":
-                h = x.mean(0)
-            case "nb":
-                h = ((x.sum(0) + 1) / (x.sum() + x.shape[1])).log()
-        self.h = nn.Parameter(h)
-        if spec.likelihood.name == "nb":
-            self._fit_dispersion(x)
-
-    @torch.no_grad()
-    def _fit_dispersion(self, x: Tensor) -> None:
-        """Take the most likely value of THETA_GRID for every gene."""
-        scores = torch.stack([self._gene_log_likelihood(x, log_theta) for log_theta in THETA_GRID])
-        self.likelihood.log_theta.copy_(THETA_GRID[scores.argmax(0)])
-
-    def _gene_log_likelihood(self, x: Tensor, log_theta: Tensor) -> Tensor:
-        self.likelihood.log_theta.fill_(log_theta)
-        return self.likelihood.genes(self.h, x).log_prob(x).sum(0)
 
     def posterior(self, x: Tensor) -> None:
         """There is no latent variable."""

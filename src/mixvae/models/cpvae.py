@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gumbel_softmax, log_softmax
 
-from mixvae.distributions.categorical import INITIAL_SPREAD, draw_categories, gaussian_kl_to_each, uniform_kl
+from mixvae.distributions.categorical import INITIAL_SPREAD, draw_categories, uniform_kl
+from mixvae.distributions.gaussians import DiagonalMixture, gaussian_kl_to_each, gaussian_log_prob
 from mixvae.distributions.likelihoods import likelihood
-from mixvae.distributions.posteriors import GaussianMixture, clip, gaussian_log_prob
-from mixvae.distributions.priors import DiagonalMixture, MixturePrior
+from mixvae.distributions.posteriors import GaussianMixture, clip
+from mixvae.distributions.priors import MixturePrior
 from mixvae.models.objectives import LogTerms, Objective
 from mixvae.nets import decoder, features, generate, mlp
 from mixvae.study.run import CPVAE as Spec
@@ -43,7 +44,7 @@ class CPVAE(nn.Module):
         shape: The shape of a point, of D numbers in all.
     """
 
-    K = 1
+    sampled_components = 1
 
     def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -72,7 +73,7 @@ class CPVAE(nn.Module):
     def _log_likelihood(self, x: Tensor, z: Tensor, c: Tensor) -> Tensor:
         return self.likelihood(self.decoder([torch.cat((z, c), dim=-1)], x), x).log_prob(x)
 
-    def objective(self, x: Tensor, beta: float | Tensor, noise: Tensor) -> Objective:
+    def objective(self, x: Tensor, kl_weight: float | Tensor, noise: Tensor) -> Objective:
         """Return the paper's objective and its parts, (B,) each, averaged over the L samples.
 
         Equation 7 with the KL of equations 8 and 9 in closed form; the decoder reads a Gumbel-softmax sample of c, which makes
@@ -85,7 +86,7 @@ class CPVAE(nn.Module):
         log_likelihood = self._log_likelihood(x, z, relaxed).mean((0, 1))
         conditional = gaussian_kl_to_each(q.mean[0], q.log_var[0], prior.loc, prior.log_var)
         kl = uniform_kl(log_categories) + (log_categories.exp() * conditional).sum(-1)
-        return Objective(log_likelihood - beta * kl, -log_likelihood, kl)
+        return Objective(log_likelihood - kl_weight * kl, -log_likelihood, kl)
 
     def _draw(self, posterior: Posterior, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return z (L, 1, B, Z), categories (L, 1, B) and log q(z, c | x), (L, 1, B), from noise (L, 1, B, Z + 1)."""
@@ -128,8 +129,7 @@ class CPVAE(nn.Module):
 
     def _generate(self, c: Tensor) -> Tensor:
         prior = self.prior_distribution(self.one_hot.dtype)
-        z = prior.loc[c] + (0.5 * prior.log_var[c]).exp() * torch.randn_like(prior.loc[c])
-        return generate(self.decoder, self.likelihood, [torch.cat((z, self.one_hot[c]), dim=-1)])
+        return generate(self.decoder, self.likelihood, [torch.cat((prior.sample_components(c), self.one_hot[c]), dim=-1)])
 
     def sample(self, n: int, categories: Tensor | None = None) -> Tensor:
         """Return E[x | z, c] at n samples, (n, D), for likelihoods that condition on nothing else.

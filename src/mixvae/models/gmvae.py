@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-from mixvae.distributions.categorical import gaussian_kl, uniform_kl
+from mixvae.distributions.categorical import uniform_kl
+from mixvae.distributions.gaussians import gaussian_kl, gaussian_log_prob
 from mixvae.distributions.likelihoods import likelihood
-from mixvae.distributions.posteriors import GaussianMixture, clip, gaussian_log_prob
+from mixvae.distributions.posteriors import GaussianMixture, clip
 from mixvae.models.objectives import LogTerms, Objective
 from mixvae.nets import decoder, encoder, generate, mlp
 from mixvae.study.run import GMVAE as Spec
@@ -57,7 +58,7 @@ class GMVAE(nn.Module):
         shape: The shape of a point, of D numbers in all.
     """
 
-    K = 1
+    sampled_components = 1
 
     def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -91,7 +92,7 @@ class GMVAE(nn.Module):
     def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         return self.likelihood(self.decoder([z], x), x).log_prob(x)
 
-    def objective(self, x: Tensor, beta: float | Tensor, noise: Tensor) -> Objective:
+    def objective(self, x: Tensor, kl_weight: float | Tensor, noise: Tensor) -> Objective:
         """Return the paper's objective and its parts, (B,) each, averaged over the L samples.
 
         The KL of the categories counts at least `free_nats` in the value (the paper's minimum-information constraint), for
@@ -107,7 +108,7 @@ class GMVAE(nn.Module):
         continuous = (log_c.exp() * conditional).sum(-1).mean((0, 1))
         continuous = continuous + gaussian_kl(mean_w, log_var_w, torch.zeros_like(mean_w), torch.zeros_like(mean_w))
         discrete = uniform_kl(log_c).mean((0, 1))
-        value = log_likelihood - beta * (continuous + discrete.clamp(min=self.free_nats))
+        value = log_likelihood - kl_weight * (continuous + discrete.clamp(min=self.free_nats))
         return Objective(value, -log_likelihood, continuous + discrete)
 
     def log_terms(self, x: Tensor, posterior: GaussianMixture, prior: ConditionalMixture, noise: Tensor) -> LogTerms:

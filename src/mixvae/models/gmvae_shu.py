@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import glu, log_softmax
 
-from mixvae.distributions.categorical import INITIAL_SPREAD, draw_categories, gaussian_kl, uniform_kl
+from mixvae.distributions.categorical import INITIAL_SPREAD, draw_categories, uniform_kl
+from mixvae.distributions.gaussians import DiagonalMixture, gaussian_kl, gaussian_log_prob
 from mixvae.distributions.likelihoods import likelihood
-from mixvae.distributions.posteriors import clip, gaussian_log_prob
-from mixvae.distributions.priors import DiagonalMixture, MixturePrior
+from mixvae.distributions.posteriors import clip
+from mixvae.distributions.priors import MixturePrior
 from mixvae.models.objectives import LogTerms, Objective
 from mixvae.nets import decoder, features, generate
 from mixvae.study.run import ShuGMVAE as Spec
@@ -44,7 +45,7 @@ class ShuGMVAE(nn.Module):
         shape: The shape of a point, of D numbers in all.
     """
 
-    K = 1
+    sampled_components = 1
 
     def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -75,7 +76,7 @@ class ShuGMVAE(nn.Module):
     def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         return self.likelihood(self.decoder([z], x), x).log_prob(x)
 
-    def objective(self, x: Tensor, beta: float | Tensor, noise: Tensor) -> Objective:
+    def objective(self, x: Tensor, kl_weight: float | Tensor, noise: Tensor) -> Objective:
         """Return the bound to maximise and its parts, (B,) each, averaged over the L samples.
 
         The KLs are in closed form, where the blog samples the one of z. All y share the noise of a sample: the bound is a sum
@@ -88,7 +89,7 @@ class ShuGMVAE(nn.Module):
         log_likelihood = (q_y * self._log_likelihood(x, z).mean(0)).sum(0)
         conditional = gaussian_kl(mean, log_var, prior.loc[:, None], prior.log_var[:, None])
         kl = uniform_kl(log_categories) + (q_y * conditional).sum(0)
-        return Objective(log_likelihood - beta * kl, -log_likelihood, kl)
+        return Objective(log_likelihood - kl_weight * kl, -log_likelihood, kl)
 
     def _draw(self, posterior: Posterior, noise: Tensor) -> Tensor:
         """Return samples z of q(z | x), (L, 1, B, Z), from noise (L, 1, B, Z + 1): y first, then z."""
@@ -132,7 +133,6 @@ class ShuGMVAE(nn.Module):
 
     def sample_category(self, category: int, n: int) -> Tensor:
         """Return E[x | z] at n samples of p(z | y) of one cluster, (n, D)."""
-        prior = self.prior_distribution(self.heads.weight.dtype)
-        mean, std = prior.loc[category], (0.5 * prior.log_var[category]).exp()
-        z = mean + std * torch.randn(n, self.latent, dtype=mean.dtype, device=mean.device)
+        weight = self.heads.weight
+        z = self.prior_distribution(weight.dtype).sample_components(torch.full((n,), category, device=weight.device))
         return generate(self.decoder, self.likelihood, [z])

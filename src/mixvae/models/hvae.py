@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from mixvae.distributions import flows, priors
+from mixvae.distributions.gaussians import gaussian_log_prob, log_mixture
 from mixvae.distributions.likelihoods import likelihood
-from mixvae.distributions.posteriors import GaussianMixture, clip, gaussian_log_prob, log_mixture, own_component
+from mixvae.distributions.posteriors import GaussianMixture, clip, own_component
 from mixvae.models.objectives import LogTerms, Objective, bound
 from mixvae.models.vae import pseudo_inputs, sample_width
 from mixvae.nets import BatchedLinear, decoder, encoder, features, generate, mlp
@@ -60,7 +61,7 @@ class HierarchicalVAE(nn.Module):
 
     def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.K, self.latent, self.latent_top = spec.K, spec.latent, spec.latent_top
+        self.sampled_components, self.latent, self.latent_top = spec.K, spec.latent, spec.latent_top
         self.noise_size = spec.latent + spec.latent_top
         self.likelihood = likelihood(spec.likelihood, shape)
         # what does not depend on K first, so that its initial weights do not either
@@ -113,9 +114,9 @@ class HierarchicalVAE(nn.Module):
         mean, log_var = self.conditional(z2).chunk(2, dim=-1)
         return mean, clip(log_var)
 
-    def objective(self, x: Tensor, beta: float | Tensor, noise: Tensor) -> Objective:
+    def objective(self, x: Tensor, kl_weight: float | Tensor, noise: Tensor) -> Objective:
         """Return the bound to maximise and its parts, (B,) each."""
-        return bound(self.log_terms(x, self.posterior(x), self.prior_distribution(), noise), beta)
+        return bound(self.log_terms(x, self.posterior(x), self.prior_distribution(), noise), kl_weight)
 
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and standard deviations of q_k(z2|x) and of q_k(z1|x, E z2) side by side, (K, B, Z1 + Z2) each."""
@@ -133,7 +134,9 @@ class HierarchicalVAE(nn.Module):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return E[x' | z1, z2] at one sample of every component, (K, B, D); a PixelCNN's are draws of x'."""
-        z1, z2, _ = self.draw(self.posterior(x), torch.randn(1, self.K, len(x), self.noise_size, device=x.device))
+        z1, z2, _ = self.draw(
+            self.posterior(x), torch.randn(1, self.sampled_components, len(x), self.noise_size, device=x.device)
+        )
         return generate(self.decoder, self.likelihood, [z1[0], z2[0]], x)
 
     def sample(self, n: int) -> Tensor:

@@ -11,8 +11,9 @@ from torch.distributions import Dirichlet, Distribution, Normal, kl_divergence
 from torch.nn.functional import softplus
 
 from mixvae.distributions import priors
+from mixvae.distributions.gaussians import gaussian_log_prob
 from mixvae.distributions.likelihoods import likelihood
-from mixvae.distributions.posteriors import clip, gaussian_log_prob
+from mixvae.distributions.posteriors import clip
 from mixvae.models.dependence import STATISTICS, log_kernels, null
 from mixvae.models.objectives import LogTerms, Objective
 from mixvae.nets import decoders, encoder
@@ -26,6 +27,8 @@ ASYMPTOTIC = -20.0
 """Below this log g a gamma's distribution function is g^a / Gamma(a + 1) to nine digits."""
 INDEPENDENCE_POINTS, PERMUTATIONS = 500, 100
 """How many points dHSIC is reported on, and how many permutations its null has."""
+
+DEPENDENCE_UNIT = "dHSIC"
 
 
 class Posterior(NamedTuple):
@@ -89,14 +92,14 @@ class MVAE(nn.Module):
         shape: The shape of a point, of D numbers in all.
     """
 
-    K = 1
+    sampled_components = 1
 
     def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.components, self.latent = spec.K, spec.latent
         self.weights = spec.K if spec.K > 1 else 0  # normals that w takes
         self.noise_size = spec.K * spec.latent + self.weights
-        self.a0, self.beta, self.seed = spec.a0, spec.beta, spec.seed
+        self.a0, self.dependence_weight, self.seed = spec.a0, spec.beta, spec.seed
         self.dependence = spec.dependence
         self.likelihood = likelihood(spec.likelihood, shape)
         outputs = self.likelihood.parameters_per_point
@@ -135,7 +138,7 @@ class MVAE(nn.Module):
         of_z = of_z.unflatten(-1, (self.components, self.latent)).transpose(1, 2)
         return posterior.mean + (0.5 * posterior.log_var).exp() * of_z, of_w
 
-    def objective(self, x: Tensor, beta: float | Tensor, noise: Tensor) -> Objective:
+    def objective(self, x: Tensor, kl_weight: float | Tensor, noise: Tensor) -> Objective:
         """Return MELBO (eq. 8) minus the dependence term (eq. 14) and MELBO's parts, (B,) each.
 
         The divergences are in closed form, the reconstruction from noise (L, 1, B, K Z + K), whose last K numbers are not
@@ -151,9 +154,9 @@ class MVAE(nn.Module):
             w = q_w.rsample(noise.shape[:1])
             kl = kl + kl_divergence(q_w, Dirichlet(p.concentration, validate_args=False))
         reconstruction = -self.mixture(z, w).log_prob(x).mean(0)
-        value = -reconstruction - beta * kl
-        if self.weights and self.beta:
-            value = value - self.beta * STATISTICS[self.dependence](log_kernels(z)).mean()
+        value = -reconstruction - kl_weight * kl
+        if self.weights and self.dependence_weight:
+            value = value - self.dependence_weight * STATISTICS[self.dependence](log_kernels(z)).mean()
         return Objective(value, reconstruction, kl)
 
     def log_terms(self, x: Tensor, posterior: Posterior, prior: Prior, noise: Tensor) -> LogTerms:
@@ -199,23 +202,23 @@ class MVAE(nn.Module):
         return self.mixture(p.codes.sample((self.components, n)), w).mean
 
     @torch.no_grad()
-    def independence(self, x: Tensor) -> dict[str, float]:
-        """Return the dependence of samples of the codes of (N, D) beside its permutation null; empty for one component.
+    def extra_metrics(self, x: Tensor) -> dict[str, tuple[float | None, str]]:
+        """Return the dependence of samples of the codes of (N, D) beside its permutation null; nothing for one component.
 
         `dhsic` is joint, `hsic_pairs` the sum over pairs; each with the median and the 95 % quantile of the null, on the
         first 500 points.
         """
         if not self.weights:
             return {}
-        q = self.posterior(x[:INDEPENDENCE_POINTS])
+        q = self.posterior(x[:INDEPENDENCE_POINTS].to(self.prior.zeros.device))
         # the noise from the CPU and the kernels in float64: the same numbers everywhere
         generator = torch.Generator().manual_seed(derive(self.seed, "independence"))
-        noise = torch.randn(1, 1, q.mean.shape[1], self.noise_size, generator=generator).to(x.device)
+        noise = torch.randn(1, 1, q.mean.shape[1], self.noise_size, generator=generator).to(q.mean.device)
         z = self._codes(q, noise)[0][0].double()
         log_k, result = log_kernels(z), {}
         for name, dependence in (("dhsic", "joint"), ("hsic_pairs", "pairs")):
             values = null(z, PERMUTATIONS, derive(self.seed, "independence", 1), dependence)
-            result[name] = STATISTICS[dependence](log_k).item()
-            result[f"{name}_null_median"] = values.median().item()
-            result[f"{name}_null_95"] = values.quantile(0.95).item()
+            result[name] = STATISTICS[dependence](log_k).item(), DEPENDENCE_UNIT
+            result[f"{name}_null_median"] = values.median().item(), DEPENDENCE_UNIT
+            result[f"{name}_null_95"] = values.quantile(0.95).item(), DEPENDENCE_UNIT
         return result

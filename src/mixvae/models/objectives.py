@@ -40,14 +40,14 @@ class Objective(NamedTuple):
     kl: Tensor
 
 
-def bound(terms: LogTerms, beta: float | Tensor = 1.0) -> Objective:
+def bound(terms: LogTerms, kl_weight: float | Tensor = 1.0) -> Objective:
     """Return the stratified importance-weighted bound of every point: 1/K sum_k log 1/L sum_l w_{k,l}.
 
-    w = p(x|z) (p(z) / q(z|x))^beta. One sample per component, L = 1, is MISELBO (Kviman et al., 2023) and, with K = 1, the
-    ELBO; K = 1 with L > 1 is the bound of Burda et al. (2016). At beta = 1 it is a lower bound of log p(x).
+    w = p(x|z) (p(z) / q(z|x))^kl_weight. One sample per component, L = 1, is MISELBO (Kviman et al., 2023) and, with K = 1, the
+    ELBO; K = 1 with L > 1 is the bound of Burda et al. (2016). At kl_weight = 1 it is a lower bound of log p(x).
     """
     kl = terms.log_mixture - terms.log_prior
-    value = stratified(terms.log_likelihood - beta * kl)
+    value = stratified(terms.log_likelihood - kl_weight * kl)
     return Objective(value, -terms.log_likelihood.mean((0, 1)), kl.mean((0, 1)))
 
 

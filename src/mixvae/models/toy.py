@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from mixvae.data.targets import TARGETS
 from mixvae.distributions import flows
-from mixvae.distributions.posteriors import GaussianMixture, gaussian_log_prob, log_mixture
+from mixvae.distributions.gaussians import gaussian_log_prob, log_mixture
+from mixvae.distributions.posteriors import GaussianMixture
 from mixvae.models.objectives import LogTerms, Objective, bound
 from mixvae.study.run import Toy as Spec
 
@@ -42,7 +43,7 @@ class Toy(nn.Module):
 
     def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.K, self.noise_size = spec.K, LATENT
+        self.sampled_components, self.noise_size = spec.K, LATENT
         self.target = TARGETS[spec.dataset]
         self.mean = nn.Parameter(torch.randn(spec.K, LATENT))
         self.log_var = nn.Parameter(torch.full((spec.K, LATENT), 2 * math.log(INITIAL_STD)))
@@ -66,10 +67,10 @@ class Toy(nn.Module):
         log_target = self.target(draw.z)
         return LogTerms(log_target, torch.zeros_like(log_target), draw.log_mixture, draw.log_component)
 
-    def objective(self, x: Tensor, beta: float | Tensor, noise: Tensor) -> Objective:
+    def objective(self, x: Tensor, kl_weight: float | Tensor, noise: Tensor) -> Objective:
         """Return the bound to maximise and its parts, (B,) each.
 
-        `beta` is not used: it lets a decoder learn before a prior pulls on it, and here without the entropy's full weight
+        `kl_weight` is not used: it lets a decoder learn before a prior pulls on it, and here without the entropy's full weight
         every component would only shrink onto a mode.
         """
         return bound(self.log_terms(x, self.posterior(x), None, noise))
@@ -77,13 +78,12 @@ class Toy(nn.Module):
     def density(self, z: Tensor) -> Tensor:
         """Return log q(z) of (N, 2) as (N,), through the inverse of a flow."""
         # a flow that the components share is inverted once
-        J = self.K if isinstance(self.flow, flows.ComponentFlows) else 1
-        base, log_det = self.flow.inverse(z.expand(J, -1, -1))
+        base, log_det = self.flow.inverse(z.expand(self.flow.distinct, -1, -1))
         return log_mixture(gaussian_log_prob(base, self.mean[:, None], self.log_var.clamp(*LOG_VAR_RANGE)[:, None]) - log_det)
 
     @torch.inference_mode()
-    def grid_kl(self) -> dict[str, tuple[float | None, str]]:
-        """Return KL(q || p), summed over a grid in float64, and the mass of q on it, with their units.
+    def extra_metrics(self, x: Tensor) -> dict[str, tuple[float | None, str]]:
+        """Return KL(q || p), summed over a grid in float64, and the mass of q on it, with their units; `x` is not needed.
 
         Where some of q lies outside of the grid there is no KL, and the unit says so.
         """
@@ -105,4 +105,4 @@ class Toy(nn.Module):
     @torch.no_grad()
     def draws(self, n: int) -> Tensor:
         """Return n samples of every component, (K, n, 2)."""
-        return self._mixture(n).draw(torch.randn(1, self.K, n, LATENT, device=self.mean.device)).z[0]
+        return self._mixture(n).draw(torch.randn(1, self.sampled_components, n, LATENT, device=self.mean.device)).z[0]

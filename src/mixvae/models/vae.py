@@ -35,8 +35,7 @@ def sample_width(K: int, latent: int, decoder: nn.Module, prior: nn.Module) -> i
 
     The decoder's layers, the distances to all K components, and those to the prior's, which count double in float64.
     """
-    components = prior.components * (K if isinstance(prior, priors.VampPrior) else 1)
-    return max(decoder.width, K * latent, 2 * components)
+    return max(decoder.width, K * latent, 2 * prior.gaussians(K))
 
 
 class MixtureVAE(nn.Module):
@@ -50,7 +49,7 @@ class MixtureVAE(nn.Module):
 
     def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.K, self.noise_size = spec.K, spec.latent
+        self.sampled_components, self.noise_size = spec.K, spec.latent
         self.likelihood = likelihood(spec.likelihood, shape)
         # the decoder first: its initial weights then do not depend on K
         self.decoder = decoder(spec.decoder, (spec.latent,), shape, self.likelihood.parameters_per_point)
@@ -79,9 +78,9 @@ class MixtureVAE(nn.Module):
         log_likelihood = self.likelihood(self.decoder([draw.z], x), x).log_prob(x)
         return LogTerms(log_likelihood, prior.log_prob(draw.z), draw.log_mixture, draw.log_component)
 
-    def objective(self, x: Tensor, beta: float | Tensor, noise: Tensor) -> Objective:
+    def objective(self, x: Tensor, kl_weight: float | Tensor, noise: Tensor) -> Objective:
         """Return the bound to maximise and its parts, (B,) each."""
-        return bound(self.log_terms(x, self.posterior(x), self.prior_distribution(), noise), beta)
+        return bound(self.log_terms(x, self.posterior(x), self.prior_distribution(), noise), kl_weight)
 
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the means and standard deviations of the base Gaussians, (K, B, Z) each."""
@@ -94,7 +93,7 @@ class MixtureVAE(nn.Module):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return E[x' | z_k] at one sample z_k of every component, (K, B, D); a PixelCNN's are draws of x'."""
-        z = self.posterior(x).draw(torch.randn(1, self.K, len(x), self.noise_size, device=x.device)).z[0]
+        z = self.posterior(x).draw(torch.randn(1, self.sampled_components, len(x), self.noise_size, device=x.device)).z[0]
         return generate(self.decoder, self.likelihood, [z], x)
 
     def sample(self, n: int) -> Tensor:
@@ -106,10 +105,4 @@ class MixtureVAE(nn.Module):
 
         That of a VampPrior is one pseudo-input's whole posterior, or its base under a flow that the components share.
         """
-        if isinstance(self.prior, priors.VampPrior):
-            free = self.prior.free[category : category + 1]
-            z = self.prior.of(self.encode(self.prior.constrain(free)), torch.float32).sample((n,))
-        else:
-            p = self.prior_distribution()
-            z = p.loc[category] + (0.5 * p.log_var[category]).exp() * torch.randn(n, p.loc.shape[-1], device=p.loc.device)
-        return generate(self.decoder, self.likelihood, [z])
+        return generate(self.decoder, self.likelihood, [self.prior.sample_component(self.encode, category, n)])

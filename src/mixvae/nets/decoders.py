@@ -13,7 +13,6 @@ from mixvae.nets.conv import PerComponent, transposed_convolutions
 from mixvae.nets.dense import BatchedLinear, hidden_layers, mlp
 from mixvae.nets.pixelcnn import PixelCNN
 from mixvae.study import parts
-from mixvae.study.layers import feature_shapes
 
 
 class DenseDecoder(nn.Module):
@@ -22,10 +21,11 @@ class DenseDecoder(nn.Module):
     Arguments:
         settings: The layers.
         latents: The dimension of each code.
+        shape: The shape of one point, which does not matter.
         outputs: P, the numbers per point.
     """
 
-    def __init__(self, settings: parts.MLP, latents: Sequence[int], outputs: int) -> None:
+    def __init__(self, settings: parts.MLP, latents: Sequence[int], shape: Sequence[int], outputs: int) -> None:
         super().__init__()
         hidden, style = settings.hidden, (settings.activation, settings.dropout)
         self.branches = nn.ModuleList()
@@ -35,6 +35,13 @@ class DenseDecoder(nn.Module):
             sizes = (len(latents) * hidden[0], *hidden[1:])
         self.layers = mlp(nn.Linear, sizes, outputs, *style)
         self.width = max(sizes[0], widest(hidden, settings.activation, outputs))
+
+    @staticmethod
+    def of_components(settings: parts.MLP, K: int, latent: int, shape: Sequence[int], outputs: int) -> Decoders:
+        """Return K decoders at once, see `decoders`."""
+        sizes, linear = (latent, *settings.hidden), partial(BatchedLinear, K)
+        layers = mlp(linear, sizes, outputs, settings.activation, settings.dropout)
+        return Decoders(layers, widest(settings.hidden, settings.activation, outputs))
 
     def forward(self, codes: Sequence[Tensor], x: Tensor | None) -> Tensor:
         """Return (..., B, P) for codes of (..., B, Z_i); `x` is not needed."""
@@ -50,15 +57,22 @@ class DeconvDecoder(nn.Module):
 
     Arguments:
         settings: The layers of the encoder that this one mirrors.
-        latent: Z, the dimension of the code.
+        latents: Z, the dimension of the code.
         shape: (channels, height, width) of an image.
         outputs: P, the numbers per point.
     """
 
-    def __init__(self, settings: parts.Deconv, latent: int, shape: Sequence[int], outputs: int) -> None:
+    def __init__(self, settings: parts.Deconv, latents: Sequence[int], shape: Sequence[int], outputs: int) -> None:
         super().__init__()
+        (latent,) = latents
         self.layers = transposed_convolutions(latent, shape, settings.layers, settings.activation, outputs)
         self.width = widest(map_sizes(settings, shape), settings.activation, outputs)
+
+    @staticmethod
+    def of_components(settings: parts.Deconv, K: int, latent: int, shape: Sequence[int], outputs: int) -> Decoders:
+        """Return K decoders at once, see `decoders`."""
+        network = partial(transposed_convolutions, latent, shape, settings.layers, settings.activation, outputs)
+        return Decoders(PerComponent(K, network), widest(map_sizes(settings, shape), settings.activation, outputs))
 
     def forward(self, codes: Sequence[Tensor], x: Tensor | None) -> Tensor:
         """Return (..., B, P) for one code of (..., B, Z); `x` is not needed."""
@@ -87,12 +101,16 @@ class Decoders(nn.Module):
 
 def map_sizes(settings: parts.Deconv, shape: Sequence[int]) -> list[int]:
     """Return the sizes of all feature maps but the image's."""
-    return [math.prod(map_shape) for map_shape in feature_shapes(shape, settings.layers)[1:]]
+    return [math.prod(map_shape) for map_shape in settings.shapes(shape)[1:]]
 
 
 def widest(sizes: Sequence[int], activation: str, outputs: int) -> int:
     """Return the size of the widest array behind layers of these sizes; a gated layer is twice as wide before its gate."""
     return max(outputs, *((2 if activation == "gated" else 1) * size for size in (0, *sizes)))
+
+
+DECODERS = {parts.MLP: DenseDecoder, parts.Deconv: DeconvDecoder, parts.PixelCNN: PixelCNN}
+"""Every decoder by the class of its settings."""
 
 
 def decoder(settings: parts.Decoder, latents: Sequence[int], shape: Sequence[int], outputs: int) -> nn.Module:
@@ -107,34 +125,24 @@ def decoder(settings: parts.Decoder, latents: Sequence[int], shape: Sequence[int
         shape: The shape of one point.
         outputs: P, the likelihood's parameters per point; parameter-major, (channels, height, width) for images.
     """
-    if settings.name == "pixelcnn":
-        return PixelCNN(settings, latents, shape)
-    if settings.name == "deconv":
-        (latent,) = latents
-        return DeconvDecoder(settings, latent, shape, outputs)
-    return DenseDecoder(settings, latents, outputs)
+    return DECODERS[type(settings)](settings, latents, shape, outputs)
 
 
 def decoders(settings: parts.Decoder, K: int, latent: int, shape: Sequence[int], outputs: int) -> Decoders:
     """Return K decoders at once, (..., K, B, Z) -> (..., K, B, P), of dense layers or transposed convolutions; see `decoder`."""
-    activation = settings.activation
-    if settings.name == "deconv":
-        network = partial(transposed_convolutions, latent, shape, settings.layers, activation, outputs)
-        return Decoders(PerComponent(K, network), widest(map_sizes(settings, shape), activation, outputs))
-    layers = mlp(partial(BatchedLinear, K), (latent, *settings.hidden), outputs, activation, settings.dropout)
-    return Decoders(layers, widest(settings.hidden, activation, outputs))
+    return DECODERS[type(settings)].of_components(settings, K, latent, shape, outputs)
 
 
 def generate(decoder: nn.Module, likelihood: nn.Module, codes: Sequence[Tensor], x: Tensor | None = None) -> Tensor:
     """Return images for codes of (..., B, Z_i) as (..., B, D): E[x | codes], or a sample where pixels depend on each other.
 
     Arguments:
-        decoder: What `decoder` returned.
+        decoder: What `decoder` returned; one that is autoregressive has `sample`.
         likelihood: The likelihood of its outputs.
         codes: The latent codes.
         x: (B, D) points, for a likelihood that conditions on something of theirs.
     """
-    if isinstance(decoder, PixelCNN):
+    if hasattr(decoder, "sample"):
         images = decoder.sample([code.flatten(0, -2) for code in codes])
         return images.view(*codes[0].shape[:-1], -1)
     return likelihood(decoder(codes, x), x).mean

@@ -11,7 +11,21 @@ from torch import nn
 from mixvae.nets.conv import PerComponent, convolutions
 from mixvae.nets.dense import BatchedLinear, Shared, hidden_layers
 from mixvae.study import parts
-from mixvae.study.layers import feature_shapes
+
+
+def _dense(settings: parts.MLP, K: int, shape: Sequence[int]) -> tuple[nn.Module, int]:
+    sizes = (math.prod(shape), *settings.hidden)
+    layers = hidden_layers(partial(BatchedLinear, K), sizes, settings.activation, settings.dropout)
+    return nn.Sequential(*(layers or [Shared(K)])), sizes[-1]
+
+
+def _convolutional(settings: parts.Conv, K: int, shape: Sequence[int]) -> tuple[nn.Module, int]:
+    trunk = PerComponent(K, partial(convolutions, shape, settings.layers, settings.activation))
+    return trunk, math.prod(settings.shapes(shape)[-1])
+
+
+ENCODERS = {parts.MLP: _dense, parts.Conv: _convolutional}
+"""Every encoder by the class of its settings."""
 
 
 def features(settings: parts.Encoder, K: int, shape: Sequence[int]) -> tuple[nn.Module, int]:
@@ -22,12 +36,7 @@ def features(settings: parts.Encoder, K: int, shape: Sequence[int]) -> tuple[nn.
         K: The number of networks; they share an input of (B, D).
         shape: The shape of one point, (channels, height, width) for convolutions.
     """
-    if settings.name == "conv":
-        trunk = PerComponent(K, partial(convolutions, shape, settings.layers, settings.activation))
-        return trunk, math.prod(feature_shapes(shape, settings.layers)[-1])
-    sizes = (math.prod(shape), *settings.hidden)
-    layers = hidden_layers(partial(BatchedLinear, K), sizes, settings.activation, settings.dropout)
-    return nn.Sequential(*(layers or [Shared(K)])), sizes[-1]
+    return ENCODERS[type(settings)](settings, K, shape)
 
 
 def encoder(settings: parts.Encoder, K: int, shape: Sequence[int], out_features: int) -> nn.Sequential:

@@ -64,9 +64,10 @@ class PixelCNN(nn.Module):
         settings: Layers and channels.
         latents: The dimension of each code.
         shape: (1, H, W).
+        outputs: H W, one logit per pixel.
     """
 
-    def __init__(self, settings: parts.PixelCNN, latents: Sequence[int], shape: Sequence[int]) -> None:
+    def __init__(self, settings: parts.PixelCNN, latents: Sequence[int], shape: Sequence[int], outputs: int) -> None:
         super().__init__()
         channels = settings.channels
         _, *self.sides = shape

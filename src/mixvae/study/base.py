@@ -31,6 +31,10 @@ class Frozen(BaseModel):
         unset = set() if info.context else {name for name in self.later if getattr(self, name) == fields[name].default}
         return {name: value for name, value in serialise(self).items() if name not in unset}
 
+    def arguments(self) -> dict[str, Any]:
+        """Return the settings without the name, as the arguments of what they describe."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name != "name"}
+
     def spelt_out(self) -> dict[str, Any]:
         """Return every option with its value, as JSON types: for comparing settings, not for ids."""
         return self.model_dump(mode="json", context={"later": True})

@@ -114,7 +114,7 @@ class Run(Frozen):
         return 1
 
     def extra_metrics(self, kind: str) -> set[str]:
-        """Return the metrics of its likelihood.json that other systems with its likelihood do not have, on data of this kind."""
+        """Return the metrics that, on data of this kind, are measured in a way of this system's own and not from its log-densities."""
         return set()
 
     @property
@@ -381,7 +381,7 @@ class Toy(_Fitted):
         return self.K
 
     def extra_metrics(self, kind: str) -> set[str]:
-        return {"mass"}
+        return {"kl", "mass"}
 
 
 class Constant(Run):

@@ -71,7 +71,7 @@ def operations(model: Any, batch: int, spec: AnyRun, dimensions: int) -> tuple[f
     device = next(model.parameters()).device
     model.train()
     x = torch.zeros(batch, dimensions, device=device)
-    noise = torch.zeros(spec.training.samples, model.K, batch, model.noise_size, device=device)
+    noise = torch.zeros(spec.training.samples, model.sampled_components, batch, model.noise_size, device=device)
     # a tensor that several operations keep counts once
     kept: dict[int, Any] = {}
 
@@ -84,7 +84,7 @@ def operations(model: Any, batch: int, spec: AnyRun, dimensions: int) -> tuple[f
     model.eval()
     with torch.no_grad():
         x = torch.zeros(SMALL, dimensions, device=device)
-        noise = torch.zeros(SMALL, model.K, SMALL, model.noise_size, device=device)
+        noise = torch.zeros(SMALL, model.sampled_components, SMALL, model.noise_size, device=device)
         encode = flops(lambda: model.posterior(x))
         posterior, prior = model.posterior(x), model.prior_distribution(torch.float64)
         sample = flops(lambda: model.log_terms(x, posterior, prior, noise))

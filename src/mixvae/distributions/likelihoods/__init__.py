@@ -1,12 +1,11 @@
 """Likelihoods p(x | h): each module turns a decoder's output into a torch distribution over x.
 
-A likelihood also knows what belongs to its kind of data: how x looks to an encoder, and how a VampPrior's pseudo-inputs
-stay inside that space.
+A likelihood also knows what belongs to its kind of data: how x looks to an encoder, how a VampPrior's pseudo-inputs stay inside
+that space, and which one output fits all points best, which makes the control.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from torch import nn
@@ -34,13 +33,16 @@ __all__ = [
     "likelihood",
 ]
 
-LIKELIHOODS = {"bernoulli": Bernoulli, "nb": NegativeBinomial, "zinb": ZeroInflatedNegativeBinomial}
+LIKELIHOODS = {
+    parts.Bernoulli: Bernoulli,
+    parts.NegativeBinomial: NegativeBinomial,
+    parts.ZeroInflatedNegativeBinomial: ZeroInflatedNegativeBinomial,
+    parts.Gaussian: Gaussian,
+    parts.Logistics: Logistics,
+}
+"""Every likelihood by the class of its settings."""
 
 
 def likelihood(settings: parts.Likelihood, shape: Sequence[int]) -> nn.Module:
-    """Return the likelihood that `settings` names for points of this shape."""
-    if settings.name == "gaussian":
-        return Gaussian(shape, settings.std)
-    if settings.name == "logistics":
-        return Logistics(shape, settings.mixtures)
-    return LIKELIHOODS[settings.name](math.prod(shape))
+    """Return the likelihood that `settings` describes for points of this shape."""
+    return LIKELIHOODS[type(settings)](shape, **settings.arguments())

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution, Gamma, Independent
 from torch.nn.functional import logsigmoid, softplus
+
+THETA_GRID = torch.linspace(-6, 8, 141)
+"""Log inverse dispersions that the control tries for every gene."""
 
 
 class NegativeBinomial(nn.Module):
@@ -15,13 +20,13 @@ class NegativeBinomial(nn.Module):
     library(x) is the sum of the modelled counts of the cell and is conditioned on: the density is p(x | z, library).
 
     Arguments:
-        features: D, the number of genes.
+        shape: (D,), the number of genes.
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
-        self.parameters_per_point = features
-        self.log_theta = nn.Parameter(torch.zeros(features))
+        (self.parameters_per_point,) = shape
+        self.log_theta = nn.Parameter(torch.zeros(shape))
 
     def forward(self, h: Tensor, x: Tensor) -> Distribution:
         """Return p(x | h, library(x)) for h of (..., B, D) and counts x of (B, D)."""
@@ -30,6 +35,17 @@ class NegativeBinomial(nn.Module):
     def genes(self, h: Tensor, x: Tensor) -> NegativeBinomialCounts:
         """Return the negative binomial of every gene apart."""
         return NegativeBinomialCounts(h.log_softmax(-1) + x.sum(-1, keepdim=True).log(), self.log_theta)
+
+    @torch.no_grad()
+    def constant(self, x: Tensor) -> Tensor:
+        """Return the log-shares (D,) of each gene among all counts of (N, D), and take for every gene the best theta of `THETA_GRID`."""
+        h = ((x.sum(0) + 1) / (x.sum() + x.shape[1])).log()
+        scores = []
+        for log_theta in THETA_GRID:
+            self.log_theta.fill_(log_theta)
+            scores.append(self.genes(h, x).log_prob(x).sum(0))
+        self.log_theta.copy_(THETA_GRID[torch.stack(scores).argmax(0)])
+        return h
 
     @staticmethod
     def encoder_input(x: Tensor) -> Tensor:
@@ -51,13 +67,13 @@ class ZeroInflatedNegativeBinomial(nn.Module):
     """A negative binomial whose counts are lost with probability sigmoid(pi), per cell and gene (Lopez et al., 2018).
 
     Arguments:
-        features: D, the number of genes; h holds 2D numbers, the D shares and the D logits pi.
+        shape: (D,), the number of genes; h holds 2D numbers, the D shares and the D logits pi.
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
-        self.parameters_per_point = 2 * features
-        self.counts = NegativeBinomial(features)
+        self.parameters_per_point = 2 * shape[0]
+        self.counts = NegativeBinomial(shape)
 
     def forward(self, h: Tensor, x: Tensor) -> Distribution:
         """Return p(x | h, library(x)) for h of (..., B, 2D) and counts x of (B, D)."""

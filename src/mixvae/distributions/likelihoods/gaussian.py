@@ -32,6 +32,11 @@ class Gaussian(nn.Module):
         return Independent(Normal(h, std, validate_args=False), 1, validate_args=False)
 
     @staticmethod
+    def constant(x: Tensor) -> Tensor:
+        """Return the mean (D,) of (N, D)."""
+        return x.mean(0)
+
+    @staticmethod
     def encoder_input(x: Tensor) -> Tensor:
         """Numbers as they are."""
         return x

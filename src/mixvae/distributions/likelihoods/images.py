@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -13,16 +16,22 @@ class Bernoulli(nn.Module):
     """Independent pixels with logits h; never log(p + epsilon), which is biased.
 
     Arguments:
-        features: D, the number of pixels.
+        shape: The shape of one point, of D pixels in all.
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
-        self.parameters_per_point = features
+        self.parameters_per_point = math.prod(shape)
 
     def forward(self, h: Tensor, x: Tensor | None) -> Distribution:
         """Return p(x | h) for h of (..., D); `x` is not needed."""
         return Pixels(h)
+
+    @staticmethod
+    def constant(x: Tensor) -> Tensor:
+        """Return the logits (D,) of how often each pixel is on in (N, D), grey values counting as probabilities."""
+        # Laplace's rule: a pixel that is never on is unlikely, not impossible
+        return ((x.sum(0) + 1) / (len(x) + 2)).logit()
 
     @staticmethod
     def encoder_input(x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mixvae.study import AnyRun, DatasetInfo
-from mixvae.study.outputs import CLUSTERING, POINTS_PER_CLASS, has_codes
+from mixvae.study.outputs import POINTS_PER_CLASS, has_codes
 
 BOUNDS = {"elbo", "nll", "nll_miselbo"}
 WEIGHTED = {"nll_matched", "reconstruction", "kl", "jsd", "ess", "pareto_k", "pareto_k_matched"}
@@ -13,33 +13,23 @@ OPTIONAL = {"asw_true", "asw_pred"}
 """Silhouettes are undefined for a single cluster."""
 FOUND_IN = {"evaluate": "likelihood.json", "latents": "latent_metrics.json"}
 """By rule, the file that holds its metrics."""
-MIXTURES = ("vae", "hvae", "toy")
-"""Models whose posterior is a mixture of K; the others sum or draw their components within one sample."""
 MOST_COMPONENTS = 1000
 """As a config allows; a file that asks for more is not gone along with."""
 
 
 def components(spec: AnyRun) -> int:
     """Return how many components draw importance samples."""
-    return min(spec.K, MOST_COMPONENTS) if spec.model in MIXTURES else 1
+    return min(spec.sampled_components, MOST_COMPONENTS)
 
 
 def points_tested(spec: AnyRun, info: DatasetInfo) -> int:
     """Return how many points a run is evaluated on; the control always on all."""
-    most = None if spec.model == "constant" else spec.evaluation.points
-    return min(info.splits.test, most or info.splits.test)
-
-
-def latent_units(spec: AnyRun) -> int:
-    """Return the dimension of E[z | x]: all of an M-VAE's codes, both layers of a hierarchical model."""
-    if spec.model == "hvae":
-        return spec.latent + spec.latent_top
-    return spec.latent * (spec.K if spec.model == "mvae" else 1)
+    return min(info.splits.test, spec.test_points or info.splits.test)
 
 
 def expected_counts(spec: AnyRun, info: DatasetInfo) -> dict[str, dict[str, int]]:
     """Return what stands beside the metrics in the files of rules evaluate and latents."""
-    points, samples = points_tested(spec, info), 1 if spec.model == "constant" else spec.evaluation.samples
+    points, samples = points_tested(spec, info), spec.importance_samples
     found = {"evaluate": {"points": points, "samples_per_component": samples, "K": spec.K}}
     if has_codes(spec):
         found["latents"] = {"points": points, "probe_points": points_probed(spec, info)}
@@ -61,19 +51,14 @@ def expected_metrics(spec: AnyRun, info: DatasetInfo) -> dict[str, set[str]]:
 
 def _likelihoods(spec: AnyRun, info: DatasetInfo) -> set[str]:
     names = set(BOUNDS)
-    if spec.likelihood.name in ("bernoulli", "logistics"):
+    if spec.likelihood.discrete:
         names.add("bpd")
-    if spec.model == "constant":
+    if spec.is_control:
         return names
     names |= WEIGHTED | SHARES | {f"elbo_component_{k}" for k in range(1, components(spec) + 1)}
-    if spec.likelihood.name == "gaussian":
+    if spec.likelihood.squared_errors:
         names |= {"mse", "rmse"}
-    if spec.model == "toy":
-        names.add("mass")
-    if spec.model == "mvae" and spec.K > 1:
-        names |= {f"{name}{end}" for name in ("dhsic", "hsic_pairs") for end in ("", "_null_median", "_null_95")}
-    if spec.model == "mvae" and info.kind == "colour_image":
-        names.add("inception_score")
+    names |= spec.extra_metrics(info.kind)
     return names
 
 
@@ -82,8 +67,8 @@ def _latents(spec: AnyRun, info: DatasetInfo) -> set[str]:
     if info.classes < 2 or points_probed(spec, info) < POINTS_PER_CLASS * info.classes:
         return names
     names |= PROBES | {"ari", "nmi"}
-    if spec.model == "mvae" and spec.K > 1:
+    if spec.components_are_models and spec.K > 1:
         names |= {f"{probe}_component_{k}" for probe in PROBES for k in range(1, spec.K + 1)}
-    if spec.model in CLUSTERING:
+    if spec.categorises:
         names |= {"cluster_accuracy", "cluster_purity"}
     return names

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mixvae.review.audit.expected import FOUND_IN, components, expected_counts, latent_units, points_tested
+from mixvae.review.audit.expected import FOUND_IN, components, expected_counts, points_tested
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, read_frame, read_mapping
 from mixvae.review.audit.subject import Subject
@@ -145,8 +145,8 @@ def _alone(spec: AnyRun, metrics: Metrics, path: Path, subject: Subject, finding
             if not 0 <= value <= 1 or abs(value * n - round(value * n)) > ROUNDING:
                 findings.fail(path, f"{name} {value} is no share of {n} test points")
         elif name == "active_units":
-            if value not in range(latent_units(spec) + 1):
-                findings.fail(path, f"{name} {value} is no number of {latent_units(spec)} units")
+            if value not in range(spec.latent_units + 1):
+                findings.fail(path, f"{name} {value} is no number of {spec.latent_units} units")
         elif name in RANGES:
             low, high = RANGES[name]
             if not low - ROUNDING <= value <= high + ROUNDING:

@@ -59,10 +59,9 @@ def _likelihoods(run: str, path: Path, subject: Subject, findings: Findings) -> 
         arrays = subject.pointwise(run)
     except Unreadable:
         return False  # reported by the checks of either file
-    dimensions = math.prod(subject.study.datasets[spec.dataset].shape)
-    for metric, entry in metrics(arrays, spec.likelihood.name, dimensions).items():
-        # the KL of a posterior that is fitted to a density is summed over a grid, and not over test points
-        if metric in found and (spec.has_data or metric != "kl"):
+    info = subject.study.datasets[spec.dataset]
+    for metric, entry in metrics(arrays, spec.likelihood, math.prod(info.shape)).items():
+        if metric in found and metric not in spec.extra_metrics(info.kind):
             for part in ("value", "stderr"):
                 if not _same(found[metric][part], entry[part]):
                     findings.fail(path, f"{metric}: {part} {found[metric][part]}, but {entry[part]} by pointwise.npz")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mixvae.fitting.training import HISTORY_COLUMNS, beta_at
+from mixvae.fitting.training import HISTORY_COLUMNS, kl_weight_at
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, parameters_in, read_mapping, read_text
 from mixvae.review.audit.subject import Subject
@@ -63,7 +63,7 @@ def _of_history(path: Path, spec: AnyRun, subject: Subject) -> dict[str, Any]:
         raise Unreadable(f"{epochs} epochs, expected 1 to {settings.epochs}")
     if not np.array_equal(column["epoch"], np.arange(epochs)):
         raise Unreadable(f"epochs are not numbered from 0 to {epochs - 1}")
-    beta = [beta_at(epoch, settings.warmup) for epoch in range(epochs)]
+    beta = [kl_weight_at(epoch, settings.warmup) for epoch in range(epochs)]
     if not np.allclose(column["beta"], beta, rtol=0, atol=ROUNDING):
         raise Unreadable(f"beta is not that of a warm-up of {settings.warmup} epochs")
     best = _best_so_far(column["valid_bound"])

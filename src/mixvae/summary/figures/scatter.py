@@ -7,7 +7,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mixvae.fitting.training import subset_indices
+from mixvae.data.view import subset_indices
 from mixvae.summary.figures.style import bare, legend_below, natural, panels, title, wrapped
 from mixvae.summary.figures.view import View
 

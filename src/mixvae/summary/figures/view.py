@@ -13,6 +13,7 @@ from torch import nn
 
 from mixvae.data import prepared
 from mixvae.data.prepared import Prepared
+from mixvae.data.view import to_measure_on
 from mixvae.fitting.runs import load_run
 from mixvae.seeds import derive
 from mixvae.study import AnyRun, DatasetInfo
@@ -84,7 +85,7 @@ class View:
 
     def points(self, run: str, part: str) -> torch.Tensor:
         """Return a part of the data as the run sees it, (N, D)."""
-        return torch.from_numpy(self.data.points(part, self.spec(run).likelihood.binary))
+        return to_measure_on(self.data, self.spec(run), part).x
 
     def first_seeds(self, runs: Iterable[str] | None = None) -> list[str]:
         """Return of `runs`, by default all, one per column and K, the lowest seed's, in order of column and K."""

@@ -1,0 +1,50 @@
+"""A run's view of its data set: which points it uses, and whether it sees them binarised."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mixvae.data.prepared import Prepared
+from mixvae.study import AnyRun
+
+SUBSET_SEED = 777
+"""It chooses the points of a run that does not use all."""
+
+
+class Points(NamedTuple):
+    """Some points of a part of the data.
+
+    x: (N, D) float32.
+    y: (N,) labels, indices into the data's `label_names`.
+    indices: (N,), where the points stand in the part.
+    """
+
+    x: Tensor
+    y: np.ndarray
+    indices: np.ndarray
+
+
+def to_train_on(data: Prepared, spec: AnyRun) -> Tensor:
+    """Return the run's training points as they are, (N, D): grey values, which training binarises anew for every batch."""
+    return _chosen(data, "train", spec.training_points, binary=False).x
+
+
+def to_measure_on(data: Prepared, spec: AnyRun, part: str, most: int | None = None) -> Points:
+    """Return at most `most` points of a part as the run is measured on them: pixels binarised once and for all if its likelihood is binary."""
+    return _chosen(data, part, most, spec.likelihood.binary)
+
+
+def subset_indices(n: int, most: int | None) -> np.ndarray:
+    """Return at most `most` of the indices 0 .. n - 1 in order, chosen by a fixed seed: the same for every model; all for None."""
+    return np.sort(np.random.default_rng(SUBSET_SEED).permutation(n)[:most])
+
+
+def _chosen(data: Prepared, part: str, most: int | None, binary: bool) -> Points:
+    x = data.points(part, binary)
+    indices = subset_indices(len(x), most)
+    x = x if len(indices) == len(x) else x[indices]
+    return Points(torch.from_numpy(x), data.arrays[f"y_{part}"][indices], indices)
