@@ -252,6 +252,6 @@ def test_optimiser_takes_torchs_own_steps_to_the_bit():
 
 
 def test_training_does_not_import_torchs_compiler():
-    code = "import sys, torch; from mixvae.fitting.adam import Adam; from mixvae import training; p = torch.nn.Parameter(torch.ones(1)); "
+    code = "import sys, torch; from mixvae.fitting.adam import Adam; from mixvae.fitting import training; p = torch.nn.Parameter(torch.ones(1)); "
     code += "p.sum().backward(); Adam([p], 0.1).step(); sys.exit('torch._dynamo' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

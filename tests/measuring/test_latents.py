@@ -53,7 +53,7 @@ def test_features_are_means_then_deviations_of_every_component():
 class FixedPosterior(torch.nn.Module):
     """Three latent units whose posterior means vary by known amounts, in two components that agree."""
 
-    K, noise_size = 2, 3
+    sampled_components, noise_size = 2, 3
 
     def __init__(self):
         super().__init__()
