@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mixvae.errors import UserError
-from mixvae.study.config import read_yaml
+from mixvae.study.config_file import read_yaml
 
 FOLDER = Path("workflow/profiles")
 GPU_RULES = ("train", "evaluate")

@@ -1,4 +1,4 @@
-"""Data sets: one file each with a function `load(raw)`, their entries in config/datasets.yaml, and what they share."""
+"""This room reads data sets, one file each with a function `load(raw)`, and prepares them for runs."""
 
 from __future__ import annotations
 

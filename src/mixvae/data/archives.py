@@ -1,4 +1,4 @@
-"""Tar archives unpacked without trust in the paths they hold, on any python."""
+"""Tar archives are unpacked without trust in the paths they hold, on any python."""
 
 from __future__ import annotations
 

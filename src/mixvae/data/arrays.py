@@ -1,4 +1,4 @@
-"""What a data set's own file hands over."""
+"""`Arrays` is what the file of a data set hands over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CIFAR-10 through torchvision, first 40,000 to train on, last 10,000 of the training files to validate."""
+"""CIFAR-10 comes through torchvision; the last 10,000 images of the training files validate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""3,005 cells of the mouse cortex and hippocampus (Zeisel et al., 2015)."""
+"""The data are 3,005 cells of the mouse cortex and hippocampus (Zeisel et al., 2015)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scikit-learn's 8x8 handwritten digits."""
+"""The data are scikit-learn's 8x8 handwritten digits."""
 
 from __future__ import annotations
 

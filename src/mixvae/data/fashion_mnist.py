@@ -1,4 +1,4 @@
-"""Fashion-MNIST through torchvision, split as MNIST is."""
+"""Fashion-MNIST comes through torchvision and is split as MNIST is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Get the raw files of a data set: from a mirror, an installed package or the internet, and only if their digest is right."""
+"""Raw files are fetched from a mirror, an installed package or the internet, and kept only if their digest is right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which genes to keep."""
+"""This file chooses which genes are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A look at a user's own file before anything runs: its checksum, shape, classes and parts, or what is wrong with it."""
+"""A user's own file is looked at before anything runs; this finds its checksum, shape and classes, or what is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MNIST through torchvision, first 50,000 to train on, last 10,000 of the training file to validate."""
+"""MNIST comes through torchvision; the last 10,000 digits of the training file validate."""
 
 from __future__ import annotations
 

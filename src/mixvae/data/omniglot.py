@@ -1,4 +1,4 @@
-"""Omniglot at 28x28 as prepared by Burda, Grosse and Salakhutdinov (2016, "Importance weighted autoencoders")."""
+"""Omniglot has 28x28 pixels here, as prepared by Burda, Grosse and Salakhutdinov (2016, "Importance weighted autoencoders")."""
 
 from __future__ import annotations
 

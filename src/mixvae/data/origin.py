@@ -1,4 +1,4 @@
-"""Where prepared data come from: the published raw files, or the user's own that a run names, prepared once more and compared."""
+"""Prepared data are traced to raw files, which must be those published or named by a run and give the same arrays again."""
 
 from __future__ import annotations
 

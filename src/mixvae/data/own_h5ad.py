@@ -1,4 +1,4 @@
-"""A user's own counts: an .h5ad file as anndata writes it."""
+"""A user's own counts are read from an .h5ad file as anndata writes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's own images: an .npz of uint8 arrays."""
+"""A user's own images are read from an .npz file of uint8 arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""2,638 blood cells of a healthy donor: 10x Genomics' counts, and the cell types of scanpy's processed object."""
+"""The data are 2,638 blood cells of a healthy donor: 10x Genomics' counts with the cell types of scanpy's processed object."""
 
 from __future__ import annotations
 

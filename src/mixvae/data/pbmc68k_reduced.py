@@ -1,4 +1,4 @@
-"""The 700 blood cells inside scanpy, with the counts recovered from their normalised values."""
+"""The data are the 700 blood cells inside scanpy, whose counts are recovered from their normalised values."""
 
 from __future__ import annotations
 

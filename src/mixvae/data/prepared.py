@@ -1,4 +1,4 @@
-"""A data set ready for use: split, checked, binarised where it must be, and verified whenever it is read."""
+"""A data set is split, checked and binarised once, and verified whenever it is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exact draws from the ring p(z) ∝ exp(-(|z| - 0.9)^2 / 0.001) in two dimensions (Kviman et al., 2023)."""
+"""The points are exact draws from the ring p(z) ∝ exp(-(|z| - 0.9)^2 / 0.001) in two dimensions (Kviman et al., 2023)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training, validation and test parts where no protocol fixes them."""
+"""Points are divided into training, validation and test parts where no protocol does so."""
 
 from __future__ import annotations
 

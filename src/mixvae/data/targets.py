@@ -1,4 +1,4 @@
-"""Normalised two-dimensional densities to fit a posterior to (Kviman et al., 2023)."""
+"""These are the normalised two-dimensional densities that a posterior is fitted to (Kviman et al., 2023)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Import torchvision.datasets even where torchvision's compiled operators do not load."""
+"""torchvision.datasets is imported even where torchvision's compiled operators do not load."""
 
 from __future__ import annotations
 

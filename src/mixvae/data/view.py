@@ -1,4 +1,4 @@
-"""A run's view of its data set: which points it uses, and whether it sees them binarised."""
+"""A run sees its data set in its own way: as many points as its settings say, binarised or not."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Likelihoods, priors, flows and posteriors: each one is a distribution, or a module that returns one."""
+"""This room holds likelihoods, priors, flows and posteriors: each one is a distribution, or a module that returns one."""

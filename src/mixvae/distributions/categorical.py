@@ -1,4 +1,4 @@
-"""Categories of the clustering models: draws that are functions of normal noise, and the divergence from the uniform prior."""
+"""The clustering models draw categories as functions of normal noise, and compare them with the uniform prior."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Normalising flows z_0 -> z_T: one shared by all components of a mixture, or one of its own for every component.
+"""Normalising flows map z_0 to z_T; all components of a mixture share one, or every component has its own.
 
 Every flow answers three questions about K components. `push` maps samples of each through its flow and says where every
 component j finds each sample among its own base variables; `inverse` does the latter for given points; `aggregate` says what prior the

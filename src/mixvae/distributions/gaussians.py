@@ -1,4 +1,4 @@
-"""Diagonal Gaussians and equally weighted mixtures of them: densities, divergences, and the two mixtures that serve as priors."""
+"""This file has the densities and divergences of diagonal Gaussians, and mixtures of them as distributions."""
 
 from __future__ import annotations
 

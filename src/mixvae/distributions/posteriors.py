@@ -1,4 +1,4 @@
-"""The posterior over z given x: what an encoder's output means."""
+"""A posterior over z given x is a mixture of Gaussians whose parameters an encoder returns."""
 
 from __future__ import annotations
 

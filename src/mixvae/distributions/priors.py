@@ -1,4 +1,4 @@
-"""Priors: each module builds a distribution p(z) when it is called, from its own parameters or the encoder's."""
+"""Each prior is a module that builds a distribution p(z) when it is called, from its own parameters or the encoder's."""
 
 from __future__ import annotations
 

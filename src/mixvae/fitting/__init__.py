@@ -1,1 +1,1 @@
-"""Rule train: the loop, the optimiser, the checkpoint, and the folder that a run leaves."""
+"""This room trains a run: the loop, the optimiser, the checkpoint, and the folder that a run leaves."""

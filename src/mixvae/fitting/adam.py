@@ -1,4 +1,4 @@
-"""The optimiser."""
+"""The optimiser is Adam."""
 
 from __future__ import annotations
 

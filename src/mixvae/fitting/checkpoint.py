@@ -1,4 +1,4 @@
-"""The state of a training that is not finished, kept so that it can go on with the same bits after a kill."""
+"""The state of an unfinished training is kept, so that it goes on with the same bits after a kill."""
 
 from __future__ import annotations
 

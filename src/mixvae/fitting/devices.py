@@ -1,4 +1,4 @@
-"""Which device a job computes on, and with what precision."""
+"""This file chooses the device that a job computes on, and its precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which GPU a process computes on, when several processes share the GPUs of a node."""
+"""Processes that share the GPUs of a node each claim one."""
 
 from __future__ import annotations
 

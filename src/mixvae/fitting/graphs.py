@@ -1,4 +1,4 @@
-"""Replaying on a GPU what was launched once."""
+"""What was launched once on a GPU is replayed."""
 
 from __future__ import annotations
 

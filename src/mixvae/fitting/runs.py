@@ -1,4 +1,4 @@
-"""The folder of one run: its weights, history and facts, written and read."""
+"""The folder of a run is written and read: its weights, history and facts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training loop: KL warm-up, validation with the whole KL, early stopping, best weights kept."""
+"""The training loop warms up the KL, validates with the whole KL, stops early and keeps the best weights."""
 
 from __future__ import annotations
 

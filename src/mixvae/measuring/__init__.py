@@ -1,1 +1,1 @@
-"""Rules evaluate and latents: what a trained model's likelihood and codes are worth."""
+"""This room measures what a trained model's likelihood and codes are worth."""

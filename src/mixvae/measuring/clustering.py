@@ -1,17 +1,9 @@
-"""How well found clusters agree with classes, for clusterings that know nothing of the classes' names."""
+"""Found clusters are compared with classes whose names they do not know."""
 
 from __future__ import annotations
 
 import numpy as np
-
-
-def _table(labels: np.ndarray, assignment: np.ndarray) -> np.ndarray:
-    """Return how many points of every class fell into every cluster, (classes, clusters), without empty rows and columns."""
-    classes, rows = np.unique(labels, return_inverse=True)
-    clusters, columns = np.unique(assignment, return_inverse=True)
-    table = np.zeros((len(classes), len(clusters)), dtype=np.int64)
-    np.add.at(table, (rows, columns), 1)
-    return table
+from sklearn.metrics.cluster import contingency_matrix
 
 
 def cluster_accuracy(labels: np.ndarray, assignment: np.ndarray) -> float:
@@ -25,7 +17,7 @@ def cluster_accuracy(labels: np.ndarray, assignment: np.ndarray) -> float:
     """
     from scipy.optimize import linear_sum_assignment
 
-    table = _table(labels, assignment)
+    table = contingency_matrix(labels, assignment)
     return float(table[linear_sum_assignment(table, maximize=True)].sum() / table.sum())
 
 
@@ -36,5 +28,5 @@ def cluster_purity(labels: np.ndarray, assignment: np.ndarray) -> float:
         labels: (N,) the class of every point.
         assignment: (N,) its cluster.
     """
-    table = _table(labels, assignment)
+    table = contingency_matrix(labels, assignment)
     return float(table.max(0).sum() / table.sum())

@@ -1,4 +1,4 @@
-"""Importance-weighted likelihoods of the test points, in bounded memory, with what tells whether to believe them."""
+"""Importance-weighted likelihoods of test points are computed in bounded memory, with a diagnosis of their reliability."""
 
 from __future__ import annotations
 

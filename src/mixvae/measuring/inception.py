@@ -1,4 +1,4 @@
-"""The Inception Score of generated images (Salimans et al., 2016), under any classifier."""
+"""The Inception Score of generated images (Salimans et al., 2016) is computed under any classifier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the latent space knows of the labels: probes, clustering, and how many units are in use."""
+"""This file measures what the latent space knows of the labels, by probes and clustering, and how many units are in use."""
 
 from __future__ import annotations
 

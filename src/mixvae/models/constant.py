@@ -1,4 +1,4 @@
-"""The control every model must beat: a distribution of x that knows nothing about the individual point."""
+"""The control that every model must beat is a distribution of x that knows nothing about the individual point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model must offer to be trained, evaluated and shown: the one place where the contract is written down."""
+"""The contract of a model stands here, and only here: what it must offer to be trained, evaluated and shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CP-VAE: categories with a Gaussian prior each, learnt with the posterior (Lavda et al.)."""
+"""CP-VAE has categories with a Gaussian prior each, learnt with the posterior (Lavda et al.)."""
 
 from __future__ import annotations
 

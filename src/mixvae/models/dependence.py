@@ -1,4 +1,4 @@
-"""How dependent K sets of codes are: the d-variable Hilbert-Schmidt Independence Criterion (Pfister et al., 2018)."""
+"""The d-variable Hilbert-Schmidt Independence Criterion measures how dependent K sets of codes are (Pfister et al., 2018)."""
 
 from __future__ import annotations
 

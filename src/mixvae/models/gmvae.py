@@ -1,4 +1,4 @@
-"""GMVAE: clusters whose Gaussians are made from a second code (Dilokthanakul et al., 2016)."""
+"""GMVAE has clusters whose Gaussians are made from a second code (Dilokthanakul et al., 2016)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The GMVAE of Rui Shu's blog: a posterior over the cluster, and the sum over it taken exactly (Shu, 2016)."""
+"""The GMVAE of Rui Shu's blog has a posterior over the cluster, over which it sums exactly (Shu, 2016)."""
 
 from __future__ import annotations
 

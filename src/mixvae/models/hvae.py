@@ -1,4 +1,4 @@
-"""The hierarchical mixture VAE: two stochastic layers, the posterior being a mixture over both (Kviman et al., 2023)."""
+"""The hierarchical mixture VAE has two stochastic layers; its posterior is a mixture over both (Kviman et al., 2023)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""M-VAE: K encoders and K decoders whose weighted sum is the output (Ye & Bors, "Mixtures of Variational Autoencoders")."""
+"""M-VAE has K encoders and K decoders whose weighted sum is the output (Ye & Bors, "Mixtures of Variational Autoencoders")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MISELBO and the importance-weighted likelihoods, all functions of the same log-densities."""
+"""MISELBO and the importance-weighted likelihoods are functions of the same log-densities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""K free Gaussians, perhaps behind a flow, fitted to a two-dimensional density (Kviman et al., 2023)."""
+"""K free Gaussians, perhaps behind a flow, are fitted to a two-dimensional density (Kviman et al., 2023)."""
 
 from __future__ import annotations
 

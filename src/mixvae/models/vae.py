@@ -1,4 +1,4 @@
-"""The mixture VAE: K encoders whose mixture is the posterior, one decoder (Kviman et al., 2023)."""
+"""The mixture VAE has K encoders, whose mixture is the posterior, and one decoder (Kviman et al., 2023)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convolutions over images: stacks of [channels, kernel, stride] layers, their mirror images, and K of either."""
+"""Images pass stacks of [channels, kernel, stride] convolutions, their mirror images, or K of either."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoders: the networks from latent codes to a likelihood's parameters."""
+"""Decoders are the networks from latent codes to a likelihood's parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dense networks: K of one shape as a single batched computation, or one."""
+"""Dense networks are one, or K of one shape as a single batched computation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders: the networks from x to the parameters of K posteriors, all K at once."""
+"""Encoders are the networks from x to the parameters of K posteriors, all K at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The autoregressive decoder p(x | z) = prod_i p(x_i | x_<i, z) (van den Oord et al., 2016)."""
+"""The PixelCNN is an autoregressive decoder, p(x | z) = prod_i p(x_i | x_<i, z) (van den Oord et al., 2016)."""
 
 from __future__ import annotations
 

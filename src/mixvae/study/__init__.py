@@ -1,8 +1,9 @@
-"""What a config says: runs, data sets, and the steps of the DAG. Imports neither torch nor numpy nor pandas."""
+"""This room turns a config into runs, data sets and the steps of the DAG; it imports neither torch nor numpy nor pandas."""
 
 from mixvae.errors import UserError
 from mixvae.study.catalogue import DatasetInfo, catalogue
-from mixvae.study.config import Expansion, Study, expand, find_config, load
+from mixvae.study.config import Expansion, Study, expand, load
+from mixvae.study.config_file import find_config
 from mixvae.study.run import AnyRun, Constant, MixtureVAE, parse_run, parse_run_json
 
 __all__ = [

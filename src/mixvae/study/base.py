@@ -1,4 +1,4 @@
-"""What all configuration models share: frozen, strict, and no key that nobody asked for."""
+"""All configuration models derive from a class that is immutable and refuses unknown keys and strings in place of numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue of data sets, config/datasets.yaml."""
+"""The catalogue config/datasets.yaml says of every data set what is known before a byte of it is read."""
 
 from __future__ import annotations
 

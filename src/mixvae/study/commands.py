@@ -1,4 +1,4 @@
-"""The command of every job, as the rules of the workflow have it: from the study alone, so that nobody has to trust a record's."""
+"""This file gives the command line of every job from the study alone, so that nobody has to trust the one in a record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turn pydantic's reports into one line: file, key path, value found, what was expected, nearest valid name."""
+"""A report of pydantic becomes one line: file, key path, value found, what was expected, nearest valid name."""
 
 from __future__ import annotations
 

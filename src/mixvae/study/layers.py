@@ -1,4 +1,4 @@
-"""The sizes that convolutions [channels, kernel, stride] give, known before a network is built."""
+"""This file computes the sizes that convolutions [channels, kernel, stride] give, before a network is built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets that a user brings along: a path in a config, turned into a catalogue entry."""
+"""The path of a user's own data in a config becomes a catalogue entry."""
 
 from __future__ import annotations
 

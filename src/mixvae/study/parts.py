@@ -1,4 +1,4 @@
-"""The parts a run is put together from: priors, flows, networks, likelihoods, training and evaluation settings."""
+"""These are the settings of the parts of a run: priors, flows, networks, likelihoods, training and evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a study's results lie, by what its user calls it."""
+"""This file finds the folder of a study's results from what a user calls the study."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from mixvae.errors import UserError
-from mixvae.study.config import Expansion, find_config, load
+from mixvae.study.config import Expansion, load
+from mixvae.study.config_file import find_config
 
 RESULTS, CONFIGS = Path("results"), Path("config")
 

@@ -1,4 +1,4 @@
-"""Every job of a study: the rule, what it is of, and the files it reads and leaves, in an order in which they can be done."""
+"""This file lists every job of a study in an order in which they can be done: its rule, and the files it reads and leaves."""
 
 from __future__ import annotations
 

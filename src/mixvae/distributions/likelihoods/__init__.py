@@ -1,4 +1,4 @@
-"""Likelihoods p(x | h): each module turns a decoder's output into a torch distribution over x.
+"""Each likelihood p(x | h) is a module that turns a decoder's output into a torch distribution over x.
 
 A likelihood also knows what belongs to its kind of data: how x looks to an encoder, how a VampPrior's pseudo-inputs stay inside
 that space, and which one output fits all points best, which makes the control.

@@ -1,4 +1,4 @@
-"""Likelihoods of counts: negative binomials with a mean per cell and gene and a dispersion per gene."""
+"""Counts follow negative binomials with a mean per cell and gene and a dispersion per gene, perhaps zero-inflated."""
 
 from __future__ import annotations
 

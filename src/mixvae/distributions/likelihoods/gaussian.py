@@ -1,4 +1,4 @@
-"""The likelihood of real numbers, or of grey and colour levels taken as real numbers."""
+"""Real numbers, or grey and colour levels taken as real numbers, follow a Gaussian."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Likelihoods of binarised pixels."""
+"""Binarised pixels follow Bernoulli distributions."""
 
 from __future__ import annotations
 

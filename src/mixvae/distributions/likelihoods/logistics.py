@@ -1,4 +1,4 @@
-"""The likelihood of 8-bit colours: a discretised mixture of logistics, autoregressive over the channels."""
+"""8-bit colours follow a discretised mixture of logistics that is autoregressive over the channels."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from mixvae.provenance import ROOT
 from mixvae.review.audit.reading import digests, locate
 from mixvae.review.audit.subject import Subject
 from mixvae.study import load
-from mixvae.study.config import read_yaml
+from mixvae.study.config_file import read_yaml
 from mixvae.summary.results import StudyRuns
 
 WORKFLOW = (
