@@ -30,7 +30,10 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """The signal that came, or None."""
+    """A signal that asked this process to stop.
+
+    signal: The last one that came, or None.
+    """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -42,7 +45,7 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:
-        """Remember signals instead of dying of them, as long as the block lasts; after an error for good.
+        """Remember signals instead of dying of them until the block ends; when it ends with an error, until the process does.
 
         Whoever ends a job sends several signals, and the later ones must not cut short what the first has begun.
         """
@@ -55,8 +58,8 @@ class StopRequest:
 def ask_for_requeue(stop: Interrupted) -> None:
     """Have SLURM start this job again under the same id, when it was the time limit that stopped it.
 
-    Whoever sends SIGTERM decides himself: preemption requeues, scancel must not. Without SLURM, or where a node has no scontrol,
-    the exit code says it, and Snakemake's retries start the job again.
+    After SIGTERM nothing is asked for: a preempted job is requeued by SLURM, and one that somebody cancelled must not start again.
+    Without SLURM, or where a node has no scontrol, the exit code asks Snakemake's retries to start the job again.
     """
     job = os.environ.get("SLURM_JOB_ID")
     if job is None or stop.signal != signal.SIGUSR1 or not stop.saved:

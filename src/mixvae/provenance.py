@@ -1,4 +1,4 @@
-"""What every rule leaves beside its results: what went in, what came out, and by which code, where and when."""
+"""Records of provenance: every rule writes down what it read, what it made, and by which code, where and when."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def record(
 
 
 def seal(facts: Mapping[str, Any]) -> str:
-    """Return the sha256 of a record's content, which the record holds: no record can vouch for itself, but a slip is noticed."""
+    """Return the sha256 of a record's content, which the record holds as its seal: who edits the record by mistake is found out."""
     text = canonical_json({name: value for name, value in facts.items() if name != "seal"})
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -121,7 +121,7 @@ def _git(*arguments: str) -> str:
 def peak_memory_mb() -> float:
     """Return the most memory that this process has had, in MiB.
 
-    The kernel's own high-water mark where it gives one: what getrusage has begins with that of the process that started this one.
+    It is the kernel's own high-water mark where there is one, since getrusage counts from the peak of the process that started this one.
     """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()

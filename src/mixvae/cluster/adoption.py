@@ -1,8 +1,8 @@
-"""Finished results and Snakemake's idea of them, brought together by the provenance.
+"""Snakemake's idea of what is finished, corrected by the records of provenance.
 
-A head process that was killed leaves its jobs marked as incomplete, though they may have ended well since; results that were
-copied, or a clock that jumped, leave files that look older than what they were made from: Snakemake would do all of it again. On
-the other hand it takes by its times for current what was made from a file that has been made anew since.
+A head process that was killed leaves its jobs marked as incomplete, though they may have ended well since. Results that were copied,
+or a clock that jumped, leave files that look older than what they were made from. Snakemake would do all of it again. On the other
+hand it goes by times, and takes for current what was made from a file that has been made anew since.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ INCOMPLETE = Path(".snakemake/incomplete")
 
 
 class Adopted(NamedTuple):
-    """What was found.
+    """Which jobs were corrected.
 
-    steps: Those whose files are as their provenance says, and that Snakemake would have done again.
-    marked: Files of theirs that are marked as incomplete.
-    outdated: Those that were made from other files than are there now, and whose files are removed.
+    steps: Jobs that Snakemake would have done again, though their files are as their records say.
+    marked: Those of their files that Snakemake has marked as incomplete.
+    outdated: Jobs whose files are removed, since they were made from other files than are there now.
     """
 
     steps: list[Step]
@@ -36,12 +36,13 @@ class Adopted(NamedTuple):
 
 
 def adopt(steps: Iterable[Step], listing: str) -> Adopted:
-    """Find what is finished and what only looks so, and set the times right. Whoever runs Snakemake removes the marks.
+    """Find the jobs that are finished and those that only look so, and set the times of files right.
 
-    Every record is read, but only files that look wrong: a finished study of 700 runs takes a second.
+    The marks of Snakemake remain; whoever runs it removes them. Every record is read, but only files that look wrong are: a finished
+    study of 700 runs takes a second.
 
     Arguments:
-        listing: What study.json says by the config as it is now. Snakemake knows of a changed config by notes of its own, and
+        listing: What study.json should say by the present config. Snakemake knows of a changed config by notes of its own, and
             results that were copied come without them.
     """
     marks, known = _marked(), {}

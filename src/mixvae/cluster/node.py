@@ -1,4 +1,4 @@
-"""What a machine has of what a study needs: facts found on it, and what they mean for a user."""
+"""A look at a machine: what it has of what a study needs, and what its user should change."""
 
 from __future__ import annotations
 

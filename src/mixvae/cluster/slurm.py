@@ -9,8 +9,8 @@ import re
 import subprocess
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mixvae.errors import UserError
 
@@ -30,14 +30,15 @@ FINAL = frozenset(
         "TIMEOUT",
     ]
 )
+"""The states of a job that has ended."""
 CHUNK = 500
 """Job ids on one command line."""
 SEPARATOR = "\x1f"
-FIELDS = {"id": "%i", "name": "%j", "state": "%T", "reason": "%r", "node": "%N", "workdir": "%Z", "comment": "%k"}
+FORMAT = SEPARATOR.join(("%i", "%j", "%T", "%r", "%N", "%Z", "%k"))
+"""The fields of SlurmJob, as squeue names them."""
 
 
-@dataclass(frozen=True)
-class Job:
+class SlurmJob(NamedTuple):
     """A job as squeue shows it; Snakemake's comment is `rule_<rule>_wildcards_<values>`."""
 
     id: str
@@ -114,45 +115,43 @@ def status_trouble(wanted: str, first_check: int, config: dict[str, str], sacct:
         first_check: Its slurm-init-seconds-before-status-checks.
         sacct: Whether there is such a command, whether or not it works.
     """
-    accounting, age = has_accounting(config), seconds(config.get("MinJobAge", ""))
-    too_young = age is None or age < 3 * first_check
-    forgets = f"SLURM forgets a finished job after MinJobAge = {config.get('MinJobAge', 'unknown')}"
-    remedy = f"set slurm-init-seconds-before-status-checks: {(age or 0) // 3} or less (now {first_check})"
-    if (age or 0) < 3:
-        remedy = "have an administrator raise MinJobAge or switch accounting on"
     if wanted == "sacct":
         if not sacct:
             return "error", "there is no sacct here; set slurm-status-command: squeue"
-        if not accounting:
-            return (
-                "error",
-                "sacct knows no jobs without accounting and Snakemake would wait for ever; set slurm-status-command: squeue",
-            )
-    elif too_young and not accounting:
-        # with a sacct command Snakemake falls back to it, and it knows nothing; without one squeue misses the end of jobs
-        return "error", f"{forgets}, and without accounting Snakemake would wait for ever; {remedy}"
-    elif too_young and not sacct:
-        return "error", f"{forgets}, and Snakemake would wait for it for ever; {remedy}"
-    elif too_young:
+        if not has_accounting(config):
+            text = "sacct knows no jobs without accounting and Snakemake would wait for ever"
+            return "error", f"{text}; set slurm-status-command: squeue"
+        return None
+    age = seconds(config.get("MinJobAge", ""))
+    if age is not None and age >= 3 * first_check:
+        return None
+    forgets = f"SLURM forgets a finished job after MinJobAge = {config.get('MinJobAge', 'unknown')}"
+    if has_accounting(config) and sacct:
         return "warning", f"{forgets}, so Snakemake uses sacct instead; set slurm-status-command: sacct"
-    return None
+    # without accounting Snakemake falls back to a sacct that knows nothing, or without a sacct misses the end of jobs
+    waits = (
+        "Snakemake would wait for it for ever" if has_accounting(config) else "without accounting Snakemake would wait for ever"
+    )
+    remedy = f"set slurm-init-seconds-before-status-checks: {(age or 0) // 3} or less (now {first_check})"
+    if (age or 0) < 3:
+        remedy = "have an administrator raise MinJobAge or switch accounting on"
+    return "error", f"{forgets}, and {waits}; {remedy}"
 
 
-def queue(*options: str) -> list[Job]:
+def queue(*options: str) -> list[SlurmJob]:
     """Return this user's jobs in the queue, every element of an array by itself; `--states=all` adds finished ones."""
-    form = SEPARATOR.join(FIELDS.values())
-    rows = call("squeue", "--me", "--array", "--noheader", f"--format={form}", *options).splitlines()
+    rows = call("squeue", "--me", "--array", "--noheader", f"--format={FORMAT}", *options).splitlines()
     values = (["" if value == "(null)" else value for value in row.split(SEPARATOR)] for row in rows)
-    return [Job(**dict(zip(FIELDS, row, strict=True))) for row in values if len(row) == len(FIELDS)]
+    return [SlurmJob(*row) for row in values if len(row) == len(SlurmJob._fields)]
 
 
-def jobs_of(workdir: Path, prefix: str = "") -> list[Job]:
+def jobs_of(workdir: Path, prefix: str = "") -> list[SlurmJob]:
     """Return this user's unfinished jobs that work in the folder and whose names start with the prefix."""
     here = workdir.resolve()
     return [job for job in queue() if job.name.startswith(prefix) and Path(job.workdir).resolve() == here]
 
 
-def cancel(jobs: Iterable[Job], timeout: float = 120) -> None:
+def cancel(jobs: Iterable[SlurmJob], timeout: float = 120) -> None:
     """Cancel jobs and return when all have ended; raises UserError when some have not in time.
 
     A job may take KillWait (30 s) to end after SIGTERM.
@@ -166,9 +165,8 @@ def cancel(jobs: Iterable[Job], timeout: float = 120) -> None:
         # again and again: one that was about to be requeued is back in the queue a moment later
         pending = [job.id for job in left if job.state != "COMPLETING"]
         for start in range(0, len(pending), CHUNK):
-            with contextlib.suppress(
-                UserError
-            ):  # what has ended meanwhile is no mistake; what could not be cancelled stays in the queue
+            # what has ended meanwhile is no mistake; what could not be cancelled stays in the queue
+            with contextlib.suppress(UserError):
                 call("scancel", "--quiet", *pending[start : start + CHUNK])
         time.sleep(1)
 
@@ -178,7 +176,7 @@ def submit(command: str, *options: str) -> str:
     return call("sbatch", "--parsable", *options, f"--wrap={command}").strip().split(";")[0]
 
 
-def find_job(number: str) -> Job | None:
+def find_job(number: str) -> SlurmJob | None:
     """Return a job of this user's, finished or not; None when SLURM has forgotten it."""
     # not by --jobs, which is an error for a job that is forgotten
     return next((job for job in queue("--states=all") if job.id == number), None)

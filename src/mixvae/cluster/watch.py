@@ -1,4 +1,4 @@
-"""Watching over a Snakemake process: signals passed on, and an end to waiting for jobs that SLURM has forgotten."""
+"""A watch over a Snakemake process: it is interrupted when asked, and started again when it waits for jobs that SLURM has forgotten."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def test_failed_runs_are_tried_again_then_listed_and_the_others_go_on(slurm, wor
     assert ours == theirs
 
 
-def training_job(folder: Path, seed: int, K: int = 2) -> queues.Job | None:
+def training_job(folder: Path, seed: int, K: int = 2) -> queues.SlurmJob | None:
     """The job that trains a run, once the run has saved its state."""
     run = run_of(folder, seed, K)
     for job in queues.jobs_of(folder, "mixvae"):
