@@ -16,9 +16,8 @@ from scipy import stats
 
 from mixvae.errors import UserError, did_you_mean
 from mixvae.files import read_json, sha256
-from mixvae.provenance import verify_outputs
 from mixvae.review.audit.findings import printable
-from mixvae.review.audit.reading import Unreadable, locate, read_mapping, read_text
+from mixvae.review.audit.reading import Unreadable, digest, read_mapping, read_text
 from mixvae.study import AnyRun, parse_run_json
 from mixvae.study.steps import RUN_FILES, rules_of
 
@@ -33,7 +32,7 @@ NAMED = 5
 
 
 class Judged(NamedTuple):
-    """One metric of the run: as on record, as found again, and the interval in which the latter must lie."""
+    """One metric of a run: as on record, as found again, and the interval in which the latter must lie."""
 
     metric: str
     recorded: float
@@ -43,7 +42,7 @@ class Judged(NamedTuple):
 
     @property
     def within(self) -> bool:
-        """Whether it does."""
+        """Whether the metric lies in the interval."""
         return self.low <= self.again <= self.high
 
 
@@ -66,28 +65,15 @@ def find_run(name: str, runs: Path) -> Path:
 
 def verified_spec(run: Path) -> AnyRun:
     """Return a run's spec once its files are those that its records say were made, of the spec that names it. Raises UserError."""
+    results = run.resolve().parents[1]
     try:
-        spec = parse_run_json(read_text(run / "spec.json", _results(run)))
+        spec = parse_run_json(read_text(run / "spec.json", results))
         if spec.id != run.resolve().name:
             raise UserError(f"{run / 'spec.json'}: the spec of run {spec.id}; the folder must have its name")
         for rule in rules_of(spec):
-            path = run / f"provenance/{rule}.json"
-            if not path.is_file():
-                raise UserError(f"{path}: no such record, so the run is not finished; make ablation goes on with it")
-            facts = read_mapping(path, _results(run))
-            for name in facts["outputs"]:
-                if (run / Path(name).name).is_file():
-                    locate(run / Path(name).name, _results(run))
-            verify_outputs(path)
-            if not isinstance(facts["packages"], dict) or not isinstance(facts["device"], str):
-                raise UserError(f"{path}: not laid out as rule {rule} writes it; make audit says more")
-            if facts["spec"] != spec.model_dump(mode="json"):
-                raise UserError(f"{path}: the record is of another spec than spec.json")
-            for name, digest in facts["inputs"].items():
-                file = run / Path(name).name
-                if file.is_file() and sha256(locate(file, _results(run))) != digest:
-                    raise UserError(f"{file}: not what rule {rule} has read; delete {path} and run again")
-        if missing := _needed(spec) - _metrics(run).keys():
+            _verify_rule(rule, run, spec, results)
+        needed = METRICS[:-1] if spec.is_control else METRICS
+        if missing := set(needed) - _metrics(run).keys():
             raise UserError(f"{run / 'likelihood.json'}: {min(missing)} is not there or no number; make audit says more")
     except ValidationError as error:
         raise UserError(f"{run / 'spec.json'}: no run's spec: {error.errors()[0]['msg']}") from None
@@ -98,13 +84,24 @@ def verified_spec(run: Path) -> AnyRun:
     return spec
 
 
-def _results(run: Path) -> Path:
-    """Return the folder that runs/ lies in, out of which nothing is read."""
-    return run.resolve().parents[1]
-
-
-def _needed(spec: AnyRun) -> set[str]:
-    return set(METRICS if spec.model != "constant" else METRICS[:-1])
+def _verify_rule(rule: str, run: Path, spec: AnyRun, results: Path) -> None:
+    """Check the record of one rule, the files that it made, and those of the run that it has read. Raises UserError and others."""
+    path = run / f"provenance/{rule}.json"
+    if not path.is_file():
+        raise UserError(f"{path}: no such record, so the run is not finished; make ablation goes on with it")
+    facts = read_mapping(path, results)
+    if not isinstance(facts["packages"], dict) or not isinstance(facts["device"], str):
+        raise UserError(f"{path}: not laid out as rule {rule} writes it; make audit says more")
+    if facts["spec"] != spec.model_dump(mode="json"):
+        raise UserError(f"{path}: the record is of another spec than spec.json")
+    for kind, what, old in (("outputs", "made", run), ("inputs", "has read", path)):
+        for name, expected in facts[kind].items():
+            file = run / Path(name).name
+            if kind == "inputs" and not file.is_file():
+                continue  # data lie elsewhere
+            if (found := digest(file, results)) != expected:
+                message = f"not what rule {rule} {what}, sha256 expected {expected} found {found}; delete {old} and run again"
+                raise UserError(f"{file}: {message}")
 
 
 def verify_data(run: Path, data: Path) -> None:
@@ -122,10 +119,11 @@ def siblings(run: Path) -> list[Path]:
     Runs whose files are not those on record are left out.
     """
     found = []
-    own = read_mapping(run / "spec.json", _results(run)) | {"seed": None}
+    results = run.resolve().parents[1]
+    own = read_mapping(run / "spec.json", results) | {"seed": None}
     for path in run.parent.glob("*/spec.json"):
         try:
-            spec = read_mapping(path, _results(run))
+            spec = read_mapping(path, results)
             if spec | {"seed": None} == own:
                 verified_spec(path.parent)
                 found.append((spec["seed"], path.parent))
@@ -161,10 +159,10 @@ def prediction_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def judge(run: Path, again: Path, seeds: Sequence[Path]) -> tuple[list[Judged], str]:
-    """Return every likelihood metric judged, and by what.
+    """Return every likelihood metric judged, and in words by what.
 
-    By the prediction interval of the recorded values of all seeds, where there are two or more. One seed has no spread; then by
-    the interval that the recorded value has over test points, which is wider. (The standard error of the paired differences would
+    That is the prediction interval of the recorded values of all seeds, where there are two or more. One seed has no
+    spread; then it is the interval that the recorded value has over test points, which is wider. (The standard error of the paired differences would
     be too strict: it knows of no other training, and on the demo study calls every second seed an outlier of the other.)
 
     Arguments:
@@ -177,13 +175,10 @@ def judge(run: Path, again: Path, seeds: Sequence[Path]) -> tuple[list[Judged], 
         by = f"{LEVEL:.0%} prediction interval for one more seed, from the {len(seeds)} on record"
     else:
         z = float(stats.norm.ppf((1 + LEVEL) / 2))
-        intervals = {name: _around(recorded[name]["value"], z * (recorded[name]["stderr"] or 0.0)) for name in names}
+        halves = {name: z * (recorded[name]["stderr"] or 0.0) for name in names}
+        intervals = {name: (recorded[name]["value"] - half, recorded[name]["value"] + half) for name, half in halves.items()}
         by = f"{LEVEL:.0%} interval of the recorded value over test points, as there is no other seed to know the spread from"
     return [Judged(name, recorded[name]["value"], found[name]["value"], *intervals[name]) for name in names], by
-
-
-def _around(value: float, half: float) -> tuple[float, float]:
-    return value - half, value + half
 
 
 def _metrics(run: Path) -> dict[str, dict[str, float]]:
