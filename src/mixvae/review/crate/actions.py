@@ -34,9 +34,8 @@ def add_actions(graph: Graph) -> None:
         else:
             continue
         tool = tools.setdefault(step.rule, _tool(graph, step.rule))
-        position = graph.entity(
-            f"#step/{step.rule}", "HowToStep", name=step.rule, position=str(len(tools)), workExample=tool
-        )  # fmt: skip
+        number = str(len(tools))
+        position = graph.entity(f"#step/{step.rule}", "HowToStep", name=step.rule, position=number, workExample=tool)
         name, control = f"orchestrate {action['name']}", f"#control/{step.rule}/{step.name}"
         controls.append(graph.entity(control, "ControlAction", name=name, instrument=position, object=action))
         actions.append(action)
@@ -119,14 +118,8 @@ def _action(graph: Graph, step: Step, read: Iterable[Path], made: Iterable[Path]
 
 
 def _usage(graph: Graph, step: Step, name: str, value: float) -> Entity:
-    return graph.entity(
-        f"#usage/{step.rule}/{step.name}/{name}",
-        "PropertyValue",
-        name=name,
-        propertyID=name,
-        value=round(value, 3),
-        unitCode=f"https://qudt.org/vocab/unit/{USAGE[name]}",
-    )
+    identifier, unit = f"#usage/{step.rule}/{step.name}/{name}", f"https://qudt.org/vocab/unit/{USAGE[name]}"
+    return graph.entity(identifier, "PropertyValue", name=name, propertyID=name, value=round(value, 3), unitCode=unit)
 
 
 def _failed(graph: Graph) -> dict[StepKey, str]:

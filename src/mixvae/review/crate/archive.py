@@ -36,12 +36,12 @@ def write(path: Path, subject: Subject) -> int:
     workflow, results = list(contents.workflow(subject.study)), contents.results(subject)
     graph = Graph(subject, workflow, results)
     add_actions(graph)
-    crate = graph.crate
+    crate, others = graph.crate, len(graph.other_code)
     for entity in crate.get_entities():
         _compact(entity.properties())
-    if graph.other_code:
+    if others:
         say(
-            f"warning: {len(graph.other_code)} jobs were done by other code than this checkout's, which the crate holds; their records name it"
+            f"warning: {others} jobs were done by other code than this checkout's, which the crate holds; their records name it"
         )
     text = json.dumps(crate.metadata.generate(), indent=1, sort_keys=True)
     when = datetime.fromisoformat(crate.root_dataset["datePublished"])

@@ -164,16 +164,11 @@ class Graph:
     def _parameters(self) -> dict[str, list[Entity]]:
         """Return by run the values of all parameters of its spec, each value once, an example of its formal parameter."""
         values = {run: _set(spec.model_dump(mode="json")) for run, spec in self.subject.study.runs.items()}
-        formal = {}
+        formal, profile = {}, {"@id": f"{BIOSCHEMAS}/FormalParameter/1.0-RELEASE"}
         for name in sorted({name for of_run in values.values() for name in of_run}):
             kinds = {TYPES[type(of_run[name])] for of_run in values.values() if name in of_run}
-            formal[name] = self.entity(
-                f"#parameter/{name}",
-                "FormalParameter",
-                name=name,
-                additionalType=kinds.pop() if len(kinds) == 1 else "PropertyValue",
-                conformsTo={"@id": f"{BIOSCHEMAS}/FormalParameter/1.0-RELEASE"},
-            )
+            about = {"name": name, "additionalType": kinds.pop() if len(kinds) == 1 else "PropertyValue"}
+            formal[name] = self.entity(f"#parameter/{name}", "FormalParameter", **about, conformsTo=profile)
         self.crate.mainEntity["input"] = list(formal.values())
         return {
             run: [

@@ -1,6 +1,6 @@
 """Figures of a study on one data set: every kind is a module whose `draw` makes a figure of a View, or None when no run can be shown.
 
-`mixvae.study.outputs` says which of them a study has.
+`mixvae.study.outputs` says which of them a study has, and workflow/report/figures/<kind>.rst what reports say below them.
 """
 
 from __future__ import annotations
