@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mixvae.errors import UserError
+from mixvae.measuring.entries import SHARE, entry, mean_of
 from mixvae.models import Model
 from mixvae.models.objectives import LogTerms, component_elbos, effective_sample_size, jensen_shannon, miselbo, nll, nll_miselbo
 from mixvae.progress import Progress
@@ -147,18 +148,18 @@ def metrics(pointwise: dict[str, np.ndarray], likelihood: Likelihood, dimensions
     """
     exact = "pareto_k" not in pointwise
     names = ["elbo", "nll", "nll_miselbo"] + ["nll_matched", "reconstruction", "kl", "jsd"] * (not exact)
-    result = {name: _mean(pointwise[name], "nats") for name in names}
+    result = {name: mean_of(pointwise[name], "nats") for name in names}
     if likelihood.discrete:
-        result["bpd"] = _mean(pointwise["nll"] / (dimensions * np.log(2)), "bits/dim")
+        result["bpd"] = mean_of(pointwise["nll"] / (dimensions * np.log(2)), "bits/dim")
     if not exact:
-        result["ess"] = _mean(pointwise["ess"], "samples")
+        result["ess"] = mean_of(pointwise["ess"], "samples")
         for name in ("pareto_k", "pareto_k_matched"):
             k = pointwise[name]
             median = float(np.median(k))
-            result[name] = _value(median if np.isfinite(median) else None, "shape")
-            result[f"{name}_above_0.7"] = _mean((k > PARETO_K_LIMIT).astype(float), "share of test points")
+            result[name] = entry(median if np.isfinite(median) else None, "shape")
+            result[f"{name}_above_0.7"] = mean_of((k > PARETO_K_LIMIT).astype(float), SHARE)
         for number, elbo in enumerate(pointwise["elbo_components"].T, start=1):
-            result[f"elbo_component_{number}"] = _mean(elbo, "nats")
+            result[f"elbo_component_{number}"] = mean_of(elbo, "nats")
     return result
 
 
@@ -181,7 +182,7 @@ def extra_metrics(model: Model, spec: AnyRun, x: Tensor, kind: str) -> dict[str,
         if spec.likelihood.squared_errors:
             result |= _errors(model, x)
         if hasattr(model, "extra_metrics"):
-            result |= {name: _value(*found) for name, found in model.extra_metrics(x).items()}
+            result |= {name: entry(*found) for name, found in model.extra_metrics(x).items()}
         if "inception_score" in spec.extra_metrics(kind):
             result["inception_score"] = _inception(model, x.shape[1])
     return result
@@ -190,9 +191,9 @@ def extra_metrics(model: Model, spec: AnyRun, x: Tensor, kind: str) -> dict[str,
 def _errors(model: Model, x: Tensor) -> dict[str, dict[str, Any]]:
     device = next(model.parameters()).device
     errors = [(model.reconstruct(chunk.to(device)).cpu() - chunk).square().sum(-1).mean(0) for chunk in x.split(CHUNK)]
-    mse = _mean(torch.cat(errors).double().numpy(), "squared error")
+    mse = mean_of(torch.cat(errors).double().numpy(), "squared error")
     rmse = mse["value"] ** 0.5
-    return {"mse": mse, "rmse": _value(rmse, "root squared error", mse["stderr"] and mse["stderr"] / (2 * rmse))}
+    return {"mse": mse, "rmse": entry(rmse, "root squared error", mse["stderr"] and mse["stderr"] / (2 * rmse))}
 
 
 def _inception(model: Model, dimensions: int) -> dict[str, Any]:
@@ -200,15 +201,6 @@ def _inception(model: Model, dimensions: int) -> dict[str, Any]:
 
     classify = classifier()
     if isinstance(classify, str):
-        return _value(None, f"not measured: {classify}")
+        return entry(None, f"not measured: {classify}")
     images = torch.cat([model.sample(CHUNK).cpu() for _ in range(INCEPTION_IMAGES // CHUNK)])
-    return _value(inception_score(classify(images.view(-1, 3, *[math.isqrt(dimensions // 3)] * 2))), "score")
-
-
-def _value(value: float | None, unit: str, stderr: float | None = None) -> dict[str, Any]:
-    return {"value": value, "stderr": stderr, "unit": unit}
-
-
-def _mean(values: np.ndarray, unit: str) -> dict[str, Any]:
-    stderr = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-    return _value(float(values.mean()), unit, stderr)
+    return entry(inception_score(classify(images.view(-1, 3, *[math.isqrt(dimensions // 3)] * 2))), "score")

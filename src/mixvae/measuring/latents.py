@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mixvae.files import atomic
 from mixvae.measuring.clustering import cluster_accuracy, cluster_purity
+from mixvae.measuring.entries import SHARE, entry, mean_of
 from mixvae.models import Model
 from mixvae.seeds import derive
 from mixvae.study import AnyRun
@@ -69,8 +70,7 @@ def probe(train: np.ndarray, y_train: np.ndarray, test: np.ndarray, y_test: np.n
     result = {}
     for name, classifier in probes.items():
         right = make_pipeline(StandardScaler(), classifier).fit(train, y_train).predict(test) == y_test
-        stderr = float(right.std(ddof=1) / np.sqrt(len(right)))
-        result[name] = {"value": float(right.mean()), "stderr": stderr, "unit": "share of test points"}
+        result[name] = mean_of(right, SHARE)
     return result
 
 
@@ -90,7 +90,7 @@ def probe_components(
     for k in range(len(train[0])):
         known, unknown = (features(mean[k : k + 1], std[k : k + 1]) for mean, std in (train, test))
         alone = probe(known, y_train, unknown, y_test, seed)
-        result |= {f"{name}_component_{k + 1}": entry for name, entry in alone.items()}
+        result |= {f"{name}_component_{k + 1}": found for name, found in alone.items()}
     return result
 
 
@@ -105,7 +105,7 @@ def assign(model: Model, x: Tensor) -> np.ndarray:
 def categories(y: np.ndarray, assigned: np.ndarray) -> dict[str, Any]:
     """Return how well the model's own categories agree with the labels: matched one to one, and by majority."""
     values = {"cluster_accuracy": cluster_accuracy(y, assigned), "cluster_purity": cluster_purity(y, assigned)}
-    return {name: {"value": value, "stderr": None, "unit": "share of test points"} for name, value in values.items()}
+    return {name: entry(value, SHARE) for name, value in values.items()}
 
 
 def cluster(
@@ -124,9 +124,7 @@ def cluster(
         "asw_true": _silhouette(test, y_test),
         "asw_pred": _silhouette(test, found),
     }
-    return {
-        name: {"value": value, "stderr": None, "unit": "score"} for name, value in values.items() if value is not None
-    }, found
+    return {name: entry(value, "score") for name, value in values.items() if value is not None}, found
 
 
 def label_metrics(

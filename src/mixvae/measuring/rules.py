@@ -17,6 +17,7 @@ from mixvae.files import atomic, write_json
 from mixvae.fitting.devices import device_name, torch_device
 from mixvae.fitting.runs import load_run
 from mixvae.measuring import evaluation
+from mixvae.measuring.entries import entry
 from mixvae.provenance import record, verify_outputs
 from mixvae.study import AnyRun
 from mixvae.study.steps import RUN_FILES
@@ -77,6 +78,6 @@ def encode_run(spec: AnyRun, run: Path, dataset: Path) -> None:
         with threadpool_limits(spec.threads):
             codes = {part: latents.codes(model, x) for part, x in (("train", train), ("test", test))}
             metrics, clusters = latents.label_metrics(model, spec, codes, y_train, test, y_test, len(labels))
-        metrics["active_units"] = {"value": latents.active_units(model, test, spec.seed), "stderr": None, "unit": "units"}
+        metrics["active_units"] = entry(latents.active_units(model, test, spec.seed), "units")
         write_json(run / "latent_metrics.json", {"metrics": metrics, "points": len(test), "probe_points": len(train)})
         latents.write_h5ad(run / "latents.h5ad", codes, {"train": y_train, "test": y_test}, clusters, labels)

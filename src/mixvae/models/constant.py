@@ -39,10 +39,7 @@ class Constant(nn.Module):
     The likelihood knows the best one: marginal Bernoulli per pixel; the mean per dimension under a Gaussian; negative binomial
     with mean library x gene share. For a mixture of logistics the control is the histogram of every colour level.
 
-    Arguments:
-        spec: Which likelihood.
-        x: (N, D) training points; pixels may be grey values in [0, 1].
-        shape: The shape of a point, of D numbers in all.
+    The arguments are those of the contract.
     """
 
     sampled_components, noise_size = 1, 0

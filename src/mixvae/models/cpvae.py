@@ -38,10 +38,7 @@ class CPVAE(nn.Module):
     width of that layer: it is the last hidden layer's. The decoder reads [z, c]. The
     paper initialises by Glorot's rule; here all layers start as torch has them.
 
-    Arguments:
-        spec: Architecture and temperature.
-        x: Training points; nothing is initialised from them.
-        shape: The shape of a point, of D numbers in all.
+    The arguments are those of the contract; nothing is initialised from the training points x.
     """
 
     sampled_components = 1

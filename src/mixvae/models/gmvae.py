@@ -52,10 +52,7 @@ class GMVAE(nn.Module):
     tighter bound: with the responsibilities r_c = p(c|z,w), a softmax of a_c = log p(z|w,c), it exceeds the paper's by
     sum_c Cov(r_c, a_c) over z ~ q(z|x), which is not negative since softmax is a monotone map, and is 0 for K = 1.
 
-    Arguments:
-        spec: Architecture and cut-off.
-        x: Training points; nothing is initialised from them.
-        shape: The shape of a point, of D numbers in all.
+    The arguments are those of the contract; nothing is initialised from the training points x.
     """
 
     sampled_components = 1

@@ -39,10 +39,7 @@ class ShuGMVAE(nn.Module):
     p(z) = 1/K sum_y p(z|y) and q(z|x) = sum_y q(y|x) q(z|x,y): the weights p(x|z) p(z) / q(z|x) give the tighter bound, since
     the KL between marginals is at most that between the joints.
 
-    Arguments:
-        spec: Architecture.
-        x: Training points; nothing is initialised from them.
-        shape: The shape of a point, of D numbers in all.
+    The arguments are those of the contract; nothing is initialised from the training points x.
     """
 
     sampled_components = 1

@@ -53,10 +53,7 @@ class HierarchicalVAE(nn.Module):
     q_j(z2_k|x) q_j(z1_k|x,z2_k), so that the lower encoders of all j read the z2 of all k. The prior's variants act on z2,
     a flow on z1. With a VampPrior, an IAF and a PixelCNN decoder it is the composite model of the paper.
 
-    Arguments:
-        spec: Architecture, prior and flow.
-        x: (N, D) training points, from which a VampPrior's pseudo-inputs start.
-        shape: The shape of a point, of D numbers in all.
+    The arguments are those of the contract; a VampPrior's pseudo-inputs start from the training points x.
     """
 
     def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:

@@ -86,10 +86,7 @@ class MVAE(nn.Module):
     deviation, and Gaussian kernels with the median heuristic. Its dHSIC is weighed against log-likelihoods that are sums
     over all D numbers of a point, at beta = 1 a small term.
 
-    Arguments:
-        spec: Architecture, a0, and the weight and kind of the dependence term.
-        x: (N, D) training points, not used.
-        shape: The shape of a point, of D numbers in all.
+    The arguments are those of the contract; nothing is initialised from the training points x.
     """
 
     sampled_components = 1

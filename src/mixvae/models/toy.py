@@ -35,10 +35,7 @@ class Toy(nn.Module):
     the same, and which mode of the bivariate target each one ends in is mostly decided by where it starts: n of K on the
     smaller mode leave KL(n/K || 0.2), whatever the seed's n is.
 
-    Arguments:
-        spec: K, the flow, and the target: the data set's name.
-        x: (N, 2) draws of the target, not used.
-        shape: (2,).
+    The arguments are those of the contract; nothing is initialised from the training points x.
     """
 
     def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:

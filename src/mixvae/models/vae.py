@@ -41,10 +41,7 @@ def sample_width(K: int, latent: int, decoder: nn.Module, prior: nn.Module) -> i
 class MixtureVAE(nn.Module):
     """p(x|z) p(z) with posterior q(z|x) = 1/K sum_k q_k(z|x), each component behind a flow if there is one.
 
-    Arguments:
-        spec: Architecture, prior and flow.
-        x: (N, D) training points, from which a VampPrior's pseudo-inputs start.
-        shape: The shape of a point, of D numbers in all.
+    The arguments are those of the contract; a VampPrior's pseudo-inputs start from the training points x.
     """
 
     def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:

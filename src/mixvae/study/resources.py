@@ -22,8 +22,8 @@ two cores take 0.14 and 0.01 ms with the paper's MLPs."""
 
 def points(spec: AnyRun, info: DatasetInfo, part: str) -> int:
     """Return how many points of the part "train", "valid" or "test" a run uses."""
-    settings = spec.evaluation if part == "test" else spec.training
-    return min(getattr(info.splits, part), settings.points or math.inf)
+    most = spec.test_points if part == "test" else spec.training_points
+    return min(getattr(info.splits, part), most or math.inf)
 
 
 def data_mb(info: DatasetInfo) -> float:

@@ -54,7 +54,7 @@ class Step(NamedTuple):
 
 def rules_of(spec: AnyRun) -> list[str]:
     """Return the rules a run goes through; the control and a posterior without data have no codes of points."""
-    return ["train", "evaluate"] + (["latents"] if outputs.has_codes(spec) else [])
+    return ["train", "evaluate"] + (["latents"] if spec.has_codes else [])
 
 
 def steps(study: str, runs: Mapping[str, AnyRun], datasets: Mapping[str, DatasetInfo], results: Path) -> Iterator[Step]:
@@ -76,7 +76,7 @@ def steps(study: str, runs: Mapping[str, AnyRun], datasets: Mapping[str, Dataset
             step = _step(rule, run, folder, inputs, RUN_FILES[rule])
             yield step
             for_tables += [file for file in step.files if file.name in FOR_TABLES]
-            if spec.model != "constant":
+            if not spec.is_control:
                 for_figures += [file for file in step.files if file.name in FOR_FIGURES]
     folder = results / study
     listed = _step("study", study, folder, [], ["study.json"])
