@@ -14,8 +14,10 @@ import torch
 import yaml
 from conftest import ROOT, run_script, small_spec
 
-from mixvae.cluster import costs
-from mixvae.cluster.costs.operations import operations
+from mixvae.cluster.costs.estimates import Estimator, fit
+from mixvae.cluster.costs.measurements import REFERENCE, Measurement, measure, read_table, write_table
+from mixvae.cluster.costs.operations import count, operations
+from mixvae.cluster.costs.work import Work, WorkCounter, kind_of
 from mixvae.errors import UserError
 from mixvae.models import build
 from mixvae.study import catalogue, load, parse_run
@@ -85,7 +87,7 @@ def test_nothing_to_estimate_from_is_one_line(workspace):
 def test_a_plan_ends_with_one_line_and_writes_nothing(workspace):
     (workspace / "tiny.yaml").write_text(yaml.safe_dump(STUDY))
     (workspace / "results/reference").mkdir(parents=True)
-    (workspace / costs.REFERENCE).write_bytes((ROOT / costs.REFERENCE).read_bytes())
+    (workspace / REFERENCE).write_bytes((ROOT / REFERENCE).read_bytes())
     before = {path: path.stat().st_mtime_ns for path in workspace.rglob("*")}
     result = run_script("plan", "tiny.yaml", "--cores", 2, cwd=workspace)
     assert result.returncode == 0, result.stderr
@@ -100,7 +102,7 @@ def test_a_plan_ends_with_one_line_and_writes_nothing(workspace):
 
 def test_operations_of_an_mlp_are_those_counted_by_hand():
     spec = small_spec(K=1, latent=4, encoder={"hidden": [16]}, decoder={"hidden": [16]})
-    counts = costs.count(spec, DIGITS)
+    counts = count(spec, DIGITS)
     # gated layers are twice as wide; a product of (B, n) and (n, m) takes 2 B n m
     first, encoder, decoder = 2 * 64 * 32, 2 * (64 * 32 + 16 * 8), 2 * (4 * 32 + 16 * 64)
     assert counts.encode == encoder
@@ -126,7 +128,7 @@ def test_operations_counted_without_data_are_those_with_data(name):
     networks = {"encoder": {"hidden": [8]}, "decoder": {"hidden": [8]}}
     base = {"dataset": "digits", "model": name, "likelihood": "bernoulli", "latent": 3, "training": {"batch_size": 10}}
     spec = parse_run({**base, **networks, **MODELS[name]})
-    counts = costs.count(spec, DIGITS)
+    counts = count(spec, DIGITS)
     model = build(spec, torch.rand(1297, 64), (1, 8, 8))
     step, encode, sample, _ = operations(model, 10, spec, 64)
     # dHSIC is quadratic in the batch
@@ -139,7 +141,7 @@ def test_work_of_a_run_adds_up():
     spec = small_spec(
         K=2, training={"epochs": 7, "warmup": 2, "batch_size": 100, "points": 150}, evaluation={"samples": 50, "points": 30}
     )
-    work, counts = costs.Counter().work(spec, DIGITS), costs.count(spec, DIGITS)
+    work, counts = WorkCounter().work(spec, DIGITS), count(spec, DIGITS)
     assert work["train"].units == 7 * 2
     # one and a half batches of training points, and as many validation points as asked for
     assert work["train"].work == pytest.approx(7 * (1.5 * counts.step + 150 * (counts.encode + counts.sample)))
@@ -153,23 +155,23 @@ START_UP, PER_UNIT, PER_WORK = 4.0, 2e-4, 3e-11
 
 def measurement(spec, units: float, work: float, seconds: float | None = None, stage: str = "evaluate", **changes):
     seconds = START_UP + PER_UNIT * units + PER_WORK * work if seconds is None else seconds
-    row = costs.Measurement(
-        **vars(costs.kind(stage, spec, DIGITS, 0)), units=units, work=work, array_mb=10.0, seconds=seconds, start_up=0.0,
+    row = Measurement(
+        **vars(kind_of(stage, spec, DIGITS, 0)), units=units, work=work, array_mb=10.0, seconds=seconds, start_up=0.0,
         peak_memory_mb=400.0, epochs=0, max_epochs=0, device="cpu", date="2026-01-01",
     )  # fmt: skip
     return replace(row, **changes)
 
 
-def synthetic(count: int = 12) -> list[costs.Measurement]:
+def synthetic(count: int = 12) -> list[Measurement]:
     generator = np.random.default_rng(0)
     units, work = 10 ** generator.uniform(5, 7, count), 10 ** generator.uniform(9, 13, count)
     return [measurement(small_spec(latent=i + 1), u, w) for i, (u, w) in enumerate(zip(units, work, strict=True))]
 
 
 def test_known_costs_are_recovered():
-    np.testing.assert_allclose(costs.fit(synthetic()), (START_UP, PER_UNIT, PER_WORK), rtol=1e-6)
-    new = costs.kind("evaluate", small_spec(latent=99), DIGITS, 0)
-    estimate = costs.Estimator(synthetic()).estimate(new, costs.Work(5e4, 2e12, 12.0, 1.0))
+    np.testing.assert_allclose(fit(synthetic()), (START_UP, PER_UNIT, PER_WORK), rtol=1e-6)
+    new = kind_of("evaluate", small_spec(latent=99), DIGITS, 0)
+    estimate = Estimator(synthetic()).estimate(new, Work(5e4, 2e12, 12.0, 1.0))
     assert estimate.seconds == pytest.approx(START_UP + 5e4 * PER_UNIT + 2e12 * PER_WORK, rel=1e-6)
     assert (estimate.basis, estimate.rows) == ("same model and networks", 12)
     assert estimate.spread == pytest.approx(1)
@@ -177,21 +179,19 @@ def test_known_costs_are_recovered():
 
 def test_a_single_measurement_is_scaled_by_its_work():
     rows = [measurement(small_spec(), 100.0, 1e10, seconds=12.0, start_up=2.0)]
-    estimate = costs.Estimator(rows).estimate(
-        costs.kind("evaluate", small_spec(latent=9), DIGITS, 0), costs.Work(100.0, 3e10, 10.0, 1.0)
-    )
+    estimate = Estimator(rows).estimate(kind_of("evaluate", small_spec(latent=9), DIGITS, 0), Work(100.0, 3e10, 10.0, 1.0))
     assert estimate.seconds == pytest.approx(2 + 3 * 10)
     assert estimate.reach == pytest.approx(3)
 
 
 def test_what_was_measured_takes_its_own_seconds():
     odd = measurement(small_spec(latent=77), 1e4, 1e10, seconds=321.0)
-    model = costs.Estimator([*synthetic(), odd])
-    kind = costs.kind("evaluate", small_spec(latent=77, seed=5), DIGITS, 0)
-    estimate = model.estimate(kind, costs.Work(odd.units, odd.work, odd.array_mb, 1.0))
+    model = Estimator([*synthetic(), odd])
+    kind = kind_of("evaluate", small_spec(latent=77, seed=5), DIGITS, 0)
+    estimate = model.estimate(kind, Work(odd.units, odd.work, odd.array_mb, 1.0))
     assert estimate.seconds == pytest.approx(321.0)
     assert (estimate.basis, estimate.memory_mb) == ("measured", 400.0)
-    twice = model.estimate(kind, costs.Work(2 * odd.units, 2 * odd.work, odd.array_mb, 1.0)).seconds
+    twice = model.estimate(kind, Work(2 * odd.units, 2 * odd.work, odd.array_mb, 1.0)).seconds
     assert 321 + 0.9 * 321 < twice < 2 * 321, "only the start-up is not doubled"
 
 
@@ -199,7 +199,7 @@ def test_the_nearest_measurements_count():
     digits, other = small_spec(), small_spec(decoder={"name": "pixelcnn", "layers": 2, "channels": 4})
     here = measurement(digits, 1e4, 1e12, seconds=100.0)
     there = replace(measurement(other, 1e4, 1e12, seconds=500.0), source="reference")
-    model = costs.Estimator([here, there])
+    model = Estimator([here, there])
     bases = {
         "same model and networks": small_spec(latent=9),
         "measured, reference": other,
@@ -207,14 +207,14 @@ def test_the_nearest_measurements_count():
         "same networks": parse_run({"dataset": "digits", "model": "cpvae", "likelihood": "bernoulli", "K": 3}),
     }
     for basis, spec in bases.items():
-        assert model.estimate(costs.kind("evaluate", spec, DIGITS, 0), costs.Work(1e4, 1e12, 10.0, 1.0)).basis == basis
-    on_gpu = model.estimate(costs.kind("evaluate", digits, DIGITS, 1), costs.Work(1e4, 1e12, 10.0, 1.0))
+        assert model.estimate(kind_of("evaluate", spec, DIGITS, 0), Work(1e4, 1e12, 10.0, 1.0)).basis == basis
+    on_gpu = model.estimate(kind_of("evaluate", digits, DIGITS, 1), Work(1e4, 1e12, 10.0, 1.0))
     assert on_gpu.basis.endswith("other device")
 
 
 def test_threads_and_batches_make_another_kind_but_seeds_and_epochs_do_not():
     def signature(**changes):
-        return costs.kind("train", small_spec(**changes), DIGITS, 0).signature
+        return kind_of("train", small_spec(**changes), DIGITS, 0).signature
 
     assert signature(seed=4) == signature() == signature(training={"epochs": 9, "warmup": 2, "batch_size": 200})
     others = [
@@ -229,22 +229,22 @@ def test_threads_and_batches_make_another_kind_but_seeds_and_epochs_do_not():
 
 def test_early_stopping_is_known_from_comparable_runs_only():
     rows = [measurement(small_spec(), 1e3, 1e10, stage="train", epochs=30, max_epochs=100)]
-    kind, work = costs.kind("train", small_spec(latent=9), DIGITS, 0), costs.Work(1e3, 1e10, 10.0, 1.0)
-    assert costs.Estimator(rows).estimate(kind, work, 120).epochs_share == pytest.approx(0.3)
-    assert costs.Estimator(rows).estimate(kind, work, 4000).epochs_share is None
+    kind, work = kind_of("train", small_spec(latent=9), DIGITS, 0), Work(1e3, 1e10, 10.0, 1.0)
+    assert Estimator(rows).estimate(kind, work, 120).epochs_share == pytest.approx(0.3)
+    assert Estimator(rows).estimate(kind, work, 4000).epochs_share is None
 
 
 def test_a_table_of_costs_reads_back(tmp_path):
     rows = [*synthetic(3), measurement(small_spec(latent=1), 7.0, 8.0, signature="12e456789012")]
-    assert costs.write_table([*rows, replace(rows[-1], seconds=rows[-1].seconds + 2)], tmp_path / "costs.csv") == 4
-    again = costs.read_table(tmp_path / "costs.csv")
+    assert write_table([*rows, replace(rows[-1], seconds=rows[-1].seconds + 2)], tmp_path / "costs.csv") == 4
+    again = read_table(tmp_path / "costs.csv")
     assert {row.signature for row in again} == {row.signature for row in rows}
     odd = next(row for row in again if row.signature == "12e456789012")
     assert odd.seconds == pytest.approx(rows[-1].seconds + 1, rel=1e-5)
     assert (odd.shape, odd.source, odd.threads) == ("1x8x8", "reference", 1)
     (tmp_path / "costs.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="not a table of costs"):
-        costs.read_table(tmp_path / "costs.csv")
+        read_table(tmp_path / "costs.csv")
 
 
 def test_finished_runs_are_measured(tmp_path):
@@ -261,8 +261,8 @@ def test_finished_runs_are_measured(tmp_path):
     (folder / "benchmarks/train.tsv").write_text("s\th:m:s\n11.0\t0:00:11\n")
     (tmp_path / "runs/old").mkdir()
     (tmp_path / "runs/old/spec.json").write_text('{"model": "no more"}')
-    counter = costs.Counter()
-    (row,), unread = costs.measure(tmp_path, counter)
+    counter = WorkCounter()
+    (row,), unread = measure(tmp_path, counter)
     assert unread == 1
     assert (row.seconds, row.start_up, row.epochs, row.max_epochs, row.gpu, row.date) == (11.0, 5.0, 2, 3, 0, "2026-01-02")
     assert row.work == pytest.approx(counter.work(spec, DIGITS)["train"].work * 2 / 3)
@@ -270,5 +270,5 @@ def test_finished_runs_are_measured(tmp_path):
     write_json(
         folder / "provenance/train.json", {**facts, "train_seconds": 40.0, "gpu": True, "device": "x", "start": "2026-01-02T03"}
     )
-    (row,), _ = costs.measure(tmp_path, counter)
+    (row,), _ = measure(tmp_path, counter)
     assert (row.seconds, row.start_up, row.gpu) == (40.0, 0.0, 1)

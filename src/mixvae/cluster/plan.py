@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from mixvae.cluster import costs
+from mixvae.cluster.costs.estimates import Estimator
+from mixvae.cluster.costs.measurements import REFERENCE, measure, read_table, write_table
+from mixvae.cluster.costs.work import WorkCounter, kind_of
 from mixvae.errors import UserError
 from mixvae.progress import Progress
 from mixvae.study import Expansion, find_config, load
@@ -26,10 +28,10 @@ NEGLIGIBLE = 0.005
 
 def record_costs(path: Path) -> None:
     """Write the costs of the finished runs as a table, such as results/reference/costs.csv. Raises UserError when there are none."""
-    measurements, unread = costs.measure(RESULTS, costs.Counter())
+    measurements, unread = measure(RESULTS, WorkCounter())
     if not measurements:
         raise UserError(f"{RESULTS}/runs: no finished run to record; run a study first, e.g. make ablation")
-    rows = costs.write_table(measurements, path)
+    rows = write_table(measurements, path)
     print(f"{path}: {rows} rows from {len(measurements)} finished jobs; {unread} runs could not be read")
 
 
@@ -89,15 +91,15 @@ def jobs_of(expansion: Expansion) -> tuple[Counter[str], dict[str, list[str]]]:
 
 def estimates(expansion: Expansion, waiting: Mapping[str, list[str]]) -> pd.DataFrame:
     """Return a row per job of a run that is to do: run, dataset, model, threads, rule and the fields of `Estimate`."""
-    counter = costs.Counter()
-    reference = costs.read_table(costs.REFERENCE) if costs.REFERENCE.is_file() else []
-    here, _ = costs.measure(RESULTS, counter)
+    counter = WorkCounter()
+    reference = read_table(REFERENCE) if REFERENCE.is_file() else []
+    here, _ = measure(RESULTS, counter)
     if not here and not reference:
         raise UserError(
-            f"nothing to estimate hours from: no finished run in {RESULTS}/runs and no {costs.REFERENCE}; run a study first, "
+            f"nothing to estimate hours from: no finished run in {RESULTS}/runs and no {REFERENCE}; run a study first, "
             "e.g. make ablation"
         )
-    estimator = costs.Estimator([*here, *reference])
+    estimator = Estimator([*here, *reference])
     rows = []
     progress = Progress(len(expansion.runs), "run counted")
     for run, spec in expansion.runs.items():
@@ -106,7 +108,7 @@ def estimates(expansion: Expansion, waiting: Mapping[str, list[str]]) -> pd.Data
         work = counter.work(spec, info) if rules else {}
         for rule in rules:
             max_epochs = spec.training.epochs if rule == "train" and not spec.is_control else 0
-            estimate = estimator.estimate(costs.kind(rule, spec, info, expansion.study.gpu), work[rule], max_epochs)
+            estimate = estimator.estimate(kind_of(rule, spec, info, expansion.study.gpu), work[rule], max_epochs)
             about = {"run": run, "dataset": spec.dataset, "model": spec.model, "threads": spec.threads, "rule": rule}
             rows.append(about | {"trained": bool(max_epochs)} | estimate._asdict())
         progress.step()

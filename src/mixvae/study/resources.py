@@ -38,7 +38,7 @@ def training_steps(spec: AnyRun, info: DatasetInfo) -> int:
 
 def importance_samples(spec: AnyRun, info: DatasetInfo) -> int:
     """Return the importance samples of an evaluation, over all points and components."""
-    return points(spec, info, "test") * spec.evaluation.samples * spec.K
+    return points(spec, info, "test") * spec.importance_samples * spec.K
 
 
 def relative_cost(spec: AnyRun) -> int:
@@ -61,6 +61,4 @@ def train_minutes(spec: AnyRun, info: DatasetInfo) -> float:
 
 def evaluate_minutes(spec: AnyRun, info: DatasetInfo) -> float:
     """Return the minutes to ask for to evaluate a run."""
-    if spec.is_control:
-        return START_MINUTES
     return START_MINUTES + SAMPLING_PASS * importance_samples(spec, info) * relative_cost(spec)

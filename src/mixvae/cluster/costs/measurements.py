@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixvae.cluster.costs.work import Counter, Kind, Work, kind
+from mixvae.cluster.costs.work import Kind, Work, WorkCounter, kind_of
 from mixvae.errors import UserError
 from mixvae.files import atomic, canonical_json, read_json
 from mixvae.progress import Progress
@@ -37,7 +37,7 @@ class Measurement(Kind):
     source: str = "here"
 
 
-def measure(results: Path, counter: Counter) -> tuple[list[Measurement], int]:
+def measure(results: Path, counter: WorkCounter) -> tuple[list[Measurement], int]:
     """Return the finished jobs under results/runs, and how many runs there could not be read."""
     found, unread = [], 0
     folders = sorted(path.parent for path in results.glob("runs/*/spec.json"))
@@ -72,7 +72,7 @@ def _measured(folder: Path, rule: str, spec: AnyRun, info: DatasetInfo, work: Wo
         epochs, max_epochs = read_json(folder / "training.json")["epochs"], spec.training.epochs
         start_up, share = max(0.0, seconds - facts["train_seconds"]), epochs / max_epochs
     return Measurement(
-        **vars(kind(rule, spec, info, int(facts.get("gpu", False)))), units=work.units * share, work=work.work * share,
+        **vars(kind_of(rule, spec, info, int(facts.get("gpu", False)))), units=work.units * share, work=work.work * share,
         array_mb=work.memory_mb, seconds=seconds, start_up=start_up, peak_memory_mb=facts["peak_memory_mb"],
         epochs=epochs, max_epochs=max_epochs, device=facts["device"], date=facts["start"][:10],
     )  # fmt: skip

@@ -61,7 +61,7 @@ def _train_work(spec: AnyRun, info: DatasetInfo, counts: Counts) -> Work:
 def _evaluate_work(spec: AnyRun, info: DatasetInfo, counts: Counts) -> Work:
     from mixvae.measuring.evaluation import ELEMENTS, SAMPLE_BLOCK
 
-    number, samples = points(spec, info, "test"), spec.evaluation.samples
+    number, samples = points(spec, info, "test"), spec.importance_samples
     block = spec.K * min(samples, SAMPLE_BLOCK["cpu"]) * counts.width
     memory = data_mb(info) + 4 * max(block, min(number * block, ELEMENTS["cpu"])) / 1e6
     disk = 8 * number * (11 + spec.K) / 1e6
@@ -77,7 +77,7 @@ def _latents_work(spec: AnyRun, info: DatasetInfo, counts: Counts) -> Work:
     return Work(units, work, data_mb(info), disk)
 
 
-class Counter:
+class WorkCounter:
     """Counts the work of runs, that of each kind of model once."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ def _signature(spec: AnyRun, info: DatasetInfo, *more: Any) -> str:
     return hashlib.sha256(canonical_json([described, list(info.shape), *more]).encode()).hexdigest()[:12]
 
 
-def kind(rule: str, spec: AnyRun, info: DatasetInfo, gpu: int) -> Kind:
+def kind_of(rule: str, spec: AnyRun, info: DatasetInfo, gpu: int) -> Kind:
     """Return what a job is compared with others by."""
     on_gpu = gpu if rule != "latents" and not spec.is_control else 0
     networks = [network.name for network in spec.networks] or [NO_NETWORK, NO_NETWORK]
