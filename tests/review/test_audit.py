@@ -729,7 +729,7 @@ def test_whatever_a_file_holds_it_is_a_finding(results, expansion, name):
     assert any(f.file == str(path) and "not a regular file" in f.message for f in failures(results, expansion))
 
 
-def test_a_study_that_names_other_folders_is_not_gone_along_with(results):
+def test_a_study_that_names_other_folders_is_refused(results):
     path = results / "small/study.json"
     content = read_json(path)
     run, spec = next(iter(content["runs"].items()))

@@ -24,11 +24,11 @@ from mixvae.study.steps import RUN_FILES, rules_of
 METRICS = ("elbo", "nll", "nll_miselbo", "nll_matched")
 LEVEL = 0.95
 CLOCK = "seconds"
-"""The column of history.csv that no two trainings share."""
+"""The column of history.csv in which every training differs."""
 EXPLAINING = ("code_sha256", "python", "platform", "device")
-"""What a record says of code and machine that can change the bits; packages beside."""
+"""The entries of a record, beside its packages, that may explain other bits."""
 NAMED = 5
-"""Packages that a difference names."""
+"""How many packages a difference names."""
 
 
 class Judged(NamedTuple):

@@ -1,4 +1,4 @@
-"""Complete: every run of the study is there with every file and metric, and what is not is accounted for."""
+"""Check `complete`: every run of the study has every file and metric, and failures.csv lists the runs that have not."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check(subject: Subject, findings: Findings) -> None:
 
 
 def _config(subject: Subject, findings: Findings) -> None:
-    """The runs of study.json are those of the config, and its data sets those of the config or the catalogue."""
+    """Check that the runs of study.json are those of the config, and its data sets those of the config or the catalogue."""
     path, study, planned = subject.folder / "study.json", subject.study, subject.expansion
     own = {spec.dataset for spec in study.runs.values() if spec.data}
     known = planned.datasets if planned else {k: v for k, v in catalogue().items() if k not in own}
@@ -58,7 +58,7 @@ def _same_data(one: DatasetInfo, other: DatasetInfo) -> bool:
 
 
 def _files(step: Step, subject: Subject, findings: Findings) -> None:
-    """All files of a step are there; of a run that is not, failures.csv says so."""
+    """Check that all files of a step are there; where they are not, tell what failures.csv says of it."""
     files = [*subject.made_by(step), step.provenance]
     absent = [file for file in files if not subject.there(file) and not _undrawn(file, step, subject)]
     if not absent:
@@ -78,7 +78,7 @@ def _undrawn(file: Path, step: Step, subject: Subject) -> bool:
 
 
 def _failures(subject: Subject, findings: Findings) -> None:
-    """A run in failures.csv is one of the study's, and not complete."""
+    """Check that every run in failures.csv is one of the study's, and is not complete."""
     path = subject.folder / "failures.csv"
     for run in subject.missing:
         if run not in subject.study.runs:
@@ -88,7 +88,7 @@ def _failures(subject: Subject, findings: Findings) -> None:
 
 
 def _metrics(names: set[str], path: Path, subject: Subject, findings: Findings) -> None:
-    """A file has all metrics that are expected of its run, and no other."""
+    """Check that a file has all metrics that are expected of its run, and no other."""
     found = read_mapping(path, subject.results)["metrics"]
     for metric in sorted(names - found.keys()):
         findings.fail(path, f"metric {metric} is not there")
@@ -97,7 +97,7 @@ def _metrics(names: set[str], path: Path, subject: Subject, findings: Findings) 
 
 
 def _rows(path: Path, subject: Subject, findings: Findings) -> None:
-    """metrics.csv has rows of the study's runs, of all that are there, and of no other."""
+    """Check that metrics.csv has rows of the study's runs, of all that are there, and of no other."""
     found = {row["run"] for row in read_rows(path, subject.results, COLUMNS)}
     for run in sorted(found - subject.study.runs.keys()):
         findings.fail(path, f"has values of {run}, which is no run of the study")

@@ -1,4 +1,4 @@
-"""Consistent: one code, one data set and one set of packages made the study, and every run is what its name says."""
+"""Check `consistent`: one code, one data set and one set of packages made the study, and every run has the spec of its name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mixvae.study import parse_run_json
 from mixvae.study.steps import StepKey
 
 SHOWN = 5
-"""Steps and packages that a message names."""
+"""How many steps or packages a message names."""
 
 
 def check(subject: Subject, findings: Findings) -> None:
@@ -34,7 +34,7 @@ def check(subject: Subject, findings: Findings) -> None:
 
 
 def _record(key: StepKey, path: Path, subject: Subject, findings: Findings) -> None:
-    """A record is of the run's spec and seed, and of the script of its rule; rule study, which Snakemake does itself, has none."""
+    """Check that a record has the run's spec and seed, and the command of its rule's script; Snakemake does rule study itself."""
     facts, expected = subject.facts[key], subject.study.runs.get(key[1])
     command, script = facts.get("command"), f"{key[0]}.py"
     if key[0] != "study" and (not isinstance(command, list) or [Path(str(part)).name for part in command[1:2]] != [script]):
@@ -46,7 +46,7 @@ def _record(key: StepKey, path: Path, subject: Subject, findings: Findings) -> N
 
 
 def _spec(run: str, path: Path, subject: Subject, findings: Findings) -> None:
-    """The spec in a run's folder is that of study.json, and the folder has its name."""
+    """Check that the spec in a run's folder is that of study.json, and that the folder is called by its id."""
     text = read_text(path, subject.results)
     if parse_mapping(text) != subject.study.runs[run].model_dump(mode="json"):
         findings.fail(path, "not the run's spec in study.json")
@@ -55,7 +55,7 @@ def _spec(run: str, path: Path, subject: Subject, findings: Findings) -> None:
 
 
 def _code(subject: Subject, findings: Findings) -> None:
-    """The steps of a rule were done by one code, which is this checkout's; every rule has a code of its own."""
+    """Check that one code did all steps of a rule, and that it is this checkout's."""
     codes = {key: str(facts.get("code_sha256")) for key, facts in subject.facts.items()}
     usual = {rule: Counter(code for key, code in codes.items() if key[0] == rule).most_common(1)[0][0] for rule, _ in codes}
     _compare("code", {key: "" if code == usual[key[0]] else code[:12] for key, code in codes.items()}, subject, findings)

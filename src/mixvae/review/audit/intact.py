@@ -1,4 +1,4 @@
-"""Intact: a chain of digests without a gap, from the published checksums of the raw data to the figures."""
+"""Check `intact`: the digests form a chain without a gap, from the published checksums of the raw data to the figures."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _record(step: Step, subject: Subject, findings: Findings) -> None:
 
 
 def _outputs(step: Step, recorded: Mapping[Path, str], subject: Subject, findings: Findings) -> None:
-    """Every file that the rule must leave is recorded, and as recorded."""
+    """Check that every file that the rule must leave is in its record, and unchanged since."""
     for file in filter(subject.there, subject.made_by(step)):
         found = subject.digests[file]
         if file not in recorded:
@@ -63,7 +63,7 @@ def _outputs(step: Step, recorded: Mapping[Path, str], subject: Subject, finding
 
 
 def _inputs(step: Step, recorded: Mapping[Path, str], subject: Subject, findings: Findings) -> None:
-    """What a step has read is what the steps before it have made, and all of that."""
+    """Check that a step has read all files that it must, and as the steps before it had made them."""
     failed = {subject.results / "runs" / run for run in subject.missing}
     for file in [*step.inputs, *(subject.raw(step.name) if step.rule == "prepare" else [])]:
         if file not in recorded and file.parent not in failed:
@@ -103,7 +103,7 @@ def _looks_old(step: Step, subject: Subject) -> bool:
 
 
 def _raw_files(dataset: str, subject: Subject, findings: Findings) -> None:
-    """The raw files are those published, or the user's own that the runs' specs name."""
+    """Check that the raw files are those published, or the user's own that the runs' specs name."""
     about, listing = ("download", dataset), subject.folder / "study.json"
     own = {spec.data.sha256 for spec in subject.study.runs.values() if spec.dataset == dataset and spec.data}
     files = subject.study.datasets[dataset].files
@@ -133,7 +133,7 @@ def _raw_files(dataset: str, subject: Subject, findings: Findings) -> None:
 
 
 def _named_digests(dataset: str, subject: Subject, findings: Findings) -> None:
-    """raw.json and dataset.json name the digests of the raw and of the prepared data."""
+    """Check that raw.json and dataset.json name the digests of the raw and of the prepared data."""
     raw, prepared = (subject.results / "datasets" / dataset / name for name in ("raw.json", "dataset.json"))
     if subject.there(raw):
         with findings.guarded(raw):
@@ -149,7 +149,7 @@ def _named_digests(dataset: str, subject: Subject, findings: Findings) -> None:
 
 
 def _manifest(path: Path, subject: Subject, findings: Findings) -> None:
-    """The manifest, which the record of the tables vouches for, has every record that the study rests on."""
+    """Check that the manifest, for which the record of the tables vouches, lists every record that the study rests on."""
     listed = read_mapping(path, subject.results)
     records = {step.provenance.relative_to(subject.results).as_posix(): step for step in subject.steps}
     for file, step in records.items():

@@ -1,4 +1,4 @@
-"""Pages: the report and the crate, which are made of a finished study, are as they were made, and of the results as they are now."""
+"""Check `pages`: the report and the crate are unchanged since they were made, and were made of the results that are there now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plausible: exact relations between the estimates, their ranges, and the control that every model must beat."""
+"""Check `plausible`: estimates lie in their ranges and hold exact relations, and every model beats the control."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mixvae.summary.comparisons import probability, verdict
 from mixvae.summary.tables import UNRELIABLE_SHARE, controls_of, grouped, next_smaller
 
 ROUNDING = 1e-6
-"""Of float64 sums over samples, relative to nats."""
+"""The rounding of float64 sums over samples, relative to nats."""
 FEW_EPOCHS = 50
 """So few epochs are a rehearsal, which need not beat the control."""
 STANDARD_ERRORS = 5
@@ -40,7 +40,7 @@ RANGES = {
     "inception_score": (1, math.inf),
 }
 LEAST_SHAPE = -10
-"""Of a Pareto tail: the fit tries none below -log(12 m), with m = 30 + the root of the tail's length."""
+"""The shape that the fit of a Pareto tail cannot reach: it tries none below -log(12 m), m = 30 + the root of the tail's length."""
 VERDICTS = {"better": "better", "worse": "worse", "open": "no difference shown"}
 
 Metrics = dict[str, dict[str, Any]]
@@ -101,7 +101,7 @@ def _is_number(value: object) -> bool:
 
 
 def _points(run: str, spec: AnyRun, path: Path, subject: Subject, findings: Findings) -> None:
-    """Per point and exactly: nll <= nll_miselbo <= -elbo = reconstruction + kl."""
+    """Check for every point and exactly that nll <= nll_miselbo <= -elbo = reconstruction + kl, and the ranges."""
     value = subject.pointwise(run)
     n, K = points_tested(spec, subject.study.datasets[spec.dataset]), components(spec)
     for name, array in value.items():
@@ -135,7 +135,7 @@ def _first(where: np.ndarray) -> int:
 
 
 def _alone(spec: AnyRun, metrics: Metrics, path: Path, subject: Subject, findings: Findings) -> None:
-    """Every metric lies in its range, shares are of whole points, and units are whole."""
+    """Check that every metric lies in its range, and that shares of points and numbers of units are whole."""
     n = points_tested(spec, subject.study.datasets[spec.dataset])
     for name, entry in metrics.items():
         value = entry["value"]
@@ -154,7 +154,7 @@ def _alone(spec: AnyRun, metrics: Metrics, path: Path, subject: Subject, finding
 
 
 def _together(spec: AnyRun, metrics: Metrics, path: Path, findings: Findings) -> None:
-    """The averages hold the relations that every point holds."""
+    """Check that the averages hold the relations that every point must hold."""
     value = {name: entry["value"] for name, entry in metrics.items()}
     if "elbo" in value:
         value["-elbo"] = -value["elbo"]
@@ -175,7 +175,7 @@ def _together(spec: AnyRun, metrics: Metrics, path: Path, findings: Findings) ->
 def _control(
     run: str, spec: AnyRun, control: str | None, values: dict[str, Metrics], subject: Subject, findings: Findings
 ) -> None:
-    """A model that has learnt something is better than a constant."""
+    """Check that a model that was trained to the end is better than a constant."""
     if control is None or "nll" not in values[run] or "nll" not in values.get(control, {}):
         return
     ours, theirs, path = values[run]["nll"]["value"], values[control]["nll"]["value"], subject.run_file(run, "likelihood.json")

@@ -1,4 +1,4 @@
-"""Recomputed: metrics from the values of the test points, and tables from the metrics, are those on disk."""
+"""Check `recomputed`: metrics follow from the values of the test points, and tables from the metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strays: files among the results that no rule of the study leaves, so that nothing vouches for them."""
+"""Check `strays`: there are no files among the results that no rule of the study leaves, as nothing vouches for those."""
 
 from __future__ import annotations
 

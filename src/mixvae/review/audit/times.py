@@ -1,4 +1,4 @@
-"""Times: when and how long the steps ran by their records, none before what it read was there."""
+"""Check `times`: by its record, no step started before the files that it read were there, or took less than no time."""
 
 from __future__ import annotations
 

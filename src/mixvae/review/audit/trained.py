@@ -1,4 +1,4 @@
-"""Training: what a run says of its training follows from its spec, from every epoch on record and from its weights."""
+"""Check `training`: what a run says of its training follows from its spec, from every epoch on record and from its weights."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ WORKFLOW = (
 )
 """Other profiles are not among them: they name a user's cluster and account."""
 PAGES = ("audit.json", "audit.md", "report.html", "provenance/report.json")
-"""Of a study, as far as they are there; not in the chain of records, since they are made from it."""
+"""Files of a study that are made from its results, so that they are in no record of these; those that are there are copied."""
 NOT_COPIED = ("data.npz",)
 """Prepared data; raw data are not copied either."""
 FORMATS = {

@@ -10,7 +10,7 @@ from mixvae.summary.figures.style import title
 from mixvae.summary.figures.view import View
 
 GREY = {"color": "0.4"}
-"""Of what the legend says of all colours."""
+"""The colour of entries in the legend that hold for all colours."""
 VERDICT = GREY | {"marker": "o", "markersize": 4.5, "linestyle": ""}
 OVER_SEEDS = {"min-max": "range", "95 % bootstrap": "95 % bootstrap interval"}
 
