@@ -67,7 +67,7 @@ def check(subject: Subject, findings: Findings) -> None:
             _together(spec, values[run], path, findings)
     controls = controls_of(subject.study)
     for run, spec in subject.present.items():
-        with findings.guarded(subject.run_file(run, "likelihood.json")):
+        with findings.guarded(subject.run_file(run, "training.json")):  # the only file that it reads
             _control(run, spec, controls.get(run), values, subject, findings)
     for dataset in subject.study.datasets:
         path = subject.folder / f"tables/comparisons_{dataset}.csv"
