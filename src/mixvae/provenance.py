@@ -22,11 +22,12 @@ from mixvae.files import canonical_json, read_json, sha256, write_json
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("study", "data", "nets", "distributions", "models", "fitting", "measuring", "summary", "review", "cluster")
 """The rooms of the library in the order in which data flow: a room imports only from those before it."""
-ROOM_OF = {
-    "study": "study", "download": "data", "prepare": "data", "train": "fitting", "evaluate": "measuring", "latents": "measuring",
-    "tabulate": "summary", "figures": "summary", "report": "review", "export": "review",
+DATA, TRAINING, MEASURING = ROOMS[:2], ROOMS[:6], ROOMS[:7]
+ROOMS_OF = {
+    "study": ROOMS[:1], "download": DATA, "prepare": DATA, "train": TRAINING, "evaluate": MEASURING, "latents": MEASURING,
+    "tabulate": (*TRAINING, "summary"), "figures": (*TRAINING, "summary"), "report": ROOMS[:9], "export": ROOMS[:9],
 }  # fmt: skip
-"""The last room whose code each rule runs."""
+"""The rooms whose code each rule runs."""
 
 
 @contextmanager
@@ -84,10 +85,10 @@ def other_input(facts: Mapping[str, Any], known: Mapping[str, str]) -> str | Non
 
 
 def code_files(rule: str) -> list[Path]:
-    """Return the code that a rule's results depend on: its script, the rooms up to its own, and what every room may use."""
+    """Return the code that a rule's results depend on: its script, the rooms that it imports, and what every room may use."""
     library = ROOT / "src/mixvae"
     files = [ROOT / f"scripts/{rule}.py", *library.glob("*.py")]
-    for room in ROOMS[: ROOMS.index(ROOM_OF[rule]) + 1]:
+    for room in ROOMS_OF[rule]:
         files += (library / room).rglob("*.py")
     return sorted(file for file in files if file.is_file())
 
@@ -95,7 +96,7 @@ def code_files(rule: str) -> list[Path]:
 def code_digest(rule: str) -> str:
     """Return one sha256 over the names and contents of the code that a rule's results depend on.
 
-    Code of later rooms is not in it: mending a sentence of the report makes no training another one.
+    Code of other rooms is not in it: mending a sentence of the report makes no training another one.
     """
     digest = hashlib.sha256()
     for file in code_files(rule):
