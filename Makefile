@@ -3,6 +3,8 @@ PYTHON ?= python3
 STUDY ?= demo
 PROFILE ?= default
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
+# tests at a time
+PROCESSES ?= $(shell nproc 2>/dev/null || echo 2)
 # further arguments for Snakemake or pytest
 ARGS ?=
 
@@ -10,7 +12,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/src"
 
-.PHONY: help ablation test check plan preflight audit trace report verify export bench
+.PHONY: help ablation test test-fast check plan preflight audit trace report verify export bench
 .DEFAULT_GOAL := help
 
 help:
@@ -23,7 +25,8 @@ help:
 	@echo "make trace TABLE=results/demo/tables/x.csv ROW=nll,K=4 COLUMN=vamp+iaf   where one cell comes from"
 	@echo "make verify RUN=<run>                  train a run again elsewhere and compare: same bytes, or within the spread of the seeds"
 	@echo "make export   [STUDY=demo]             write its results as a Workflow Run RO-Crate, results/<study>/crate.zip"
-	@echo "make test                              run the tests"
+	@echo "make test-fast                         run the tests of mathematics, specs and tables; three minutes"
+	@echo "make test                              run all tests, with those that run studies, a SLURM cluster and a browser"
 	@echo "make bench    [ARGS='--only mlp']      measure what training, evaluation and a job's start cost"
 
 ablation: $(INSTALLED)
@@ -57,8 +60,14 @@ export: $(INSTALLED)
 bench: $(INSTALLED)
 	@$(ACTIVE) python -m benchmarks.bench $(ARGS)
 
+# One process more than there are cores: one of them mostly waits for SLURM. What measures time comes last, with nothing beside it;
+# exit code 5 says that ARGS have chosen no such test.
 test: $(INSTALLED)
-	@$(ACTIVE) python -m pytest $(ARGS)
+	@$(ACTIVE) python -m pytest -m "not alone" -n $$(($(PROCESSES) + 1)) --dist loadgroup $(ARGS)
+	@$(ACTIVE) python -m pytest -m alone $(ARGS) || [ $$? -eq 5 ]
+
+test-fast: $(INSTALLED)
+	@$(ACTIVE) python -m pytest -m "not slow and not alone" -n $(PROCESSES) --dist loadgroup $(ARGS)
 
 $(INSTALLED): envs/requirements.lock pyproject.toml
 	@command -v "$(PYTHON)" >/dev/null || { echo "error: no $(PYTHON) here; install python >= 3.11 or set PYTHON=" >&2; exit 1; }

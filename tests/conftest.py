@@ -1,67 +1,38 @@
-"""Shared by all tests: small specs, prepared data, and a workspace in which Snakemake may write."""
+"""Fixtures for all tests: prepared data, a workspace in which Snakemake may write, and one finished study."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-import yaml
+from support.project import make_workspace
+from support.specs import COLOURS, colours
+from support.studies import copy_results, copy_study, make_long_study, make_once, make_small_study
 
 from mixvae.data import load_raw
-from mixvae.data.arrays import Arrays
 from mixvae.data.fetch import fetch
 from mixvae.data.prepared import Prepared, prepare
-from mixvae.study import AnyRun, DatasetInfo, catalogue, parse_run
-
-ROOT = Path(__file__).resolve().parents[1]
-LINKED = ("workflow", "scripts", "src", "config", "envs", "pyproject.toml")
+from mixvae.study import catalogue
 
 torch.set_num_threads(1)
 
-DENSE = {"latent": 3, "encoder": {"hidden": [12]}, "decoder": {"hidden": [12]}}
-SMALL = {
-    "digits": {"likelihood": "bernoulli", **DENSE},
-    "toy1d": {"likelihood": "gaussian", **DENSE},
-    "colours": {"likelihood": "gaussian", **DENSE},
-    "pbmc68k_reduced": {
-        "likelihood": "zinb",
-        "latent": 3,
-        "encoder": {"hidden": [8], "activation": "relu", "dropout": 0.1},
-        "decoder": {"hidden": [8], "activation": "relu"},
-    },
-}
+SLOW = {"shared", "workspace", "browser", "slurm"}
+"""Fixtures that only slow tests ask for."""
 
 
-COLOURS = DatasetInfo(
-    title="Rectangles of one colour on a ground of another",
-    kind="colour_image",
-    shape=(3, 8, 8),
-    levels=255,
-    classes=2,
-    splits={"train": 240, "valid": 60, "test": 60},
-    files={},
-    licence="none",
-    citation="none",
-)
-
-
-def colours() -> Arrays:
-    """Draw a colour data set small enough for convolutions; the label says whether the rectangle is red or blue."""
-    rng, n = np.random.default_rng(0), sum(COLOURS.splits.model_dump().values())
-    x, y = rng.integers(90, 110, (n, 3, 8, 8)), rng.integers(0, 2, n)
-    for image, label, (top, left) in zip(x, y, rng.integers(0, 5, (n, 2)), strict=True):
-        image[2 * label, top : top + 4, left : left + 4] += 120
-    return Arrays(x.astype(np.uint8), y, ["red", "blue"])
-
-
-def small_spec(dataset: str = "digits", **changes) -> AnyRun:
-    """A run that trains in a second."""
-    base = {"dataset": dataset, "model": "vae", "K": 2, "training": {"epochs": 3, "warmup": 2, "batch_size": 200}}
-    return parse_run({**base, "evaluation": {"samples": 50}, **SMALL[dataset], **changes})
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark slow tests, and group for pytest-xdist what must run in one process: a file, or all that use the one cluster."""
+    for item in items:
+        asked = SLOW & set(item.fixturenames)
+        if asked:
+            item.add_marker("slow")
+        if "slurm" in asked:
+            item.add_marker(pytest.mark.xdist_group("slurm"))
+        elif not item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture(scope="session")
@@ -81,35 +52,47 @@ def prepared(tmp_path_factory):
     return get
 
 
-def points(data: Prepared, part: str = "test", n: int | None = None) -> torch.Tensor:
-    """Return the first n points of a part as an evaluation sees them, (n, D): grey images binarised."""
-    return torch.from_numpy(data.points(part, data.meta["kind"] == "grey_image")[:n])
-
-
 @pytest.fixture
 def workspace(tmp_path) -> Path:
     """A folder that looks like the project's root, with results of its own."""
-    for name in LINKED:
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "Snakefile").write_bytes((ROOT / "Snakefile").read_bytes())
+    make_workspace(tmp_path)
     return tmp_path
 
 
 @pytest.fixture(scope="session")
-def small_study(tmp_path_factory) -> Path:
+def shared(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Return a function that fills a folder once for all processes of pytest-xdist; nobody may change it afterwards."""
+    base = tmp_path_factory.getbasetemp()
+    together = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return lambda name, make: make_once(together / name, make)
+
+
+@pytest.fixture(scope="session")
+def small_study(shared) -> Path:
     """A folder with a finished study of two K and two seeds, not to be changed."""
-    from test_heads import BLOCK, command, run
-    from test_workflow import make_workspace
-
-    folder = tmp_path_factory.mktemp("small_study")
-    make_workspace(folder)
-    (folder / "small.yaml").write_text(yaml.safe_dump({"study": "small", "runs": [{**BLOCK, "seed": [0, 1]}]}))
-    result = run(command(folder / "small.yaml"), folder)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return folder
+    return shared("small_study", make_small_study)
 
 
-def run_script(name: str, *arguments: object, cwd: Path, **options) -> subprocess.CompletedProcess:
-    """Run scripts/<name>.py as a user would and return what it printed."""
-    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **options)
+@pytest.fixture(scope="session")
+def long_study(small_study, shared) -> Path:
+    """A folder with the trained and measured runs of LONG, and more seeds of its K = 2, not to be changed."""
+    return shared("long_study", lambda folder: make_long_study(folder, small_study / "results/datasets"))
+
+
+@pytest.fixture
+def results(small_study, tmp_path) -> Path:
+    """A copy of the small study's results, to be changed."""
+    return copy_results(small_study, tmp_path)
+
+
+@pytest.fixture
+def study_copy(small_study, tmp_path) -> Path:
+    """A copy of the small study with its config and Snakemake's memory, to be changed."""
+    return copy_study(small_study, tmp_path)
+
+
+@pytest.fixture
+def prepared_workspace(small_study, workspace) -> Path:
+    """A workspace in which the digits are prepared already."""
+    copy_study(small_study / "results/datasets", workspace / "results/datasets")
+    return workspace

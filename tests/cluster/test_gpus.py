@@ -10,9 +10,8 @@ from collections import Counter
 
 import pytest
 import torch
-import yaml
-from conftest import ROOT
-from test_heads import BLOCK
+from support.project import ROOT
+from support.studies import BLOCK, ablation, finish, write_config
 
 from mixvae.cluster import node
 from mixvae.errors import UserError
@@ -64,28 +63,19 @@ def test_a_gpu_that_torch_does_not_see_is_one_line(monkeypatch):
     assert devices.torch_device(0, 1).type == "cpu"
 
 
-def test_a_study_on_a_node_with_two_gpus(workspace, tmp_path_factory):
+def test_a_study_on_a_node_with_two_gpus(prepared_workspace, tmp_path):
     """The gpu-node profile: local jobs, at most so many at a time, spread over both."""
-    block = BLOCK | {"seed": [0, 1]}
-    (workspace / "small.yaml").write_text(yaml.safe_dump({"study": "small", "gpu": 1, "runs": [block]}))
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "0,1", gpus.REHEARSAL: "1", "PATH": os.defpath}
-    environment["TMPDIR"] = str(tmp_path_factory.mktemp("locks"))
-    command = [
-        sys.executable,
-        "scripts/ablation.py",
-        "small.yaml",
-        "--cores",
-        "4",
-        "--profile",
-        "gpu-node",
-        "--resources",
-        "gpu=2",
-    ]
-    result = subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    logs = [path.read_text() for path in workspace.glob("results/runs/*vae*/logs/*.log") if path.stem in ("train", "evaluate")]
-    used = Counter(re.search(r"in place of GPU (\d)", text)[1] for text in logs)
-    assert used.total() == 8
+    config = write_config(prepared_workspace, BLOCK, gpu=1)
+    (tmp_path / "locks").mkdir()
+    environment = {"CUDA_VISIBLE_DEVICES": "0,1", gpus.REHEARSAL: "1", "TMPDIR": str(tmp_path / "locks")}
+    finish(
+        ablation(config, "--profile", "gpu-node", "--resources", "gpu=2", "--until", "evaluate"),
+        prepared_workspace,
+        **environment,
+    )
+    logs = [path for path in prepared_workspace.glob("results/runs/*vae*/logs/*.log") if path.stem in ("train", "evaluate")]
+    used = Counter(re.search(r"in place of GPU (\d)", path.read_text())[1] for path in logs)
+    assert used.total() == 4
     assert set(used) == {"0", "1"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -16,7 +15,26 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
+from support.studies import (
+    BLOCK,
+    ENDLESS,
+    LONG,
+    MADE_BY_TRAINING,
+    MEASURED,
+    SMALL,
+    ablation,
+    call,
+    copy_results,
+    copy_study,
+    digests,
+    family_of,
+    finish,
+    running,
+    snakemake,
+    until,
+    without_clock,
+    write_config,
+)
 
 from mixvae.cluster import adoption, head
 from mixvae.errors import UserError
@@ -24,114 +42,34 @@ from mixvae.files import sha256
 from mixvae.study import load
 from mixvae.study.steps import steps
 
-BLOCK = {
-    "dataset": "digits", "likelihood": "bernoulli", "K": [1, 2], "latent": 3,
-    "encoder": {"hidden": [12]}, "decoder": {"hidden": [12]},
-    "training": {"epochs": 3, "warmup": 2, "batch_size": 200}, "evaluation": {"samples": 50, "probe_points": 200},
-}  # fmt: skip
-LONG = {**BLOCK, "training": {"epochs": 150, "warmup": 2, "batch_size": 20, "patience": 150}}
-MADE_BY_TRAINING = ("model.safetensors", "history.csv", "training.json")
 
-
-def write_config(folder: Path, block: dict) -> Path:
-    path = folder / "small.yaml"
-    path.write_text(yaml.safe_dump({"study": "small", "runs": [block]}))
-    return path
-
-
-def command(config: Path, *further: str) -> list[str]:
-    return [sys.executable, "scripts/ablation.py", str(config), "--cores", "2", *further]
-
-
-def plain(config: Path, *further: str) -> list[str]:
-    return [sys.executable, "-m", "snakemake", "--configfile", str(config), "--cores", "2", *further]
-
-
-def run(line: list[str], cwd: Path) -> subprocess.CompletedProcess:
-    environment = os.environ | {"PATH": os.defpath}
-    return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-
-
-@contextlib.contextmanager
-def running(line: list[str], cwd: Path, **environment: str):
-    """A head in the background, ended with everything below it."""
-    with (cwd / "head.log").open("w") as log:
-        variables = os.environ | {"PATH": os.defpath} | environment
-        child = subprocess.Popen(line, cwd=cwd, env=variables, stdout=log, stderr=log, start_new_session=True)
-    try:
-        yield child
-    finally:
-        family = family_of(child.pid)
-        for process in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        child.wait()
-        psutil.wait_procs(family)
-
-
-def family_of(pid: int) -> list[psutil.Process]:
-    try:
-        return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def until(condition, seconds: float = 600) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def digests(results: Path) -> dict[str, str]:
-    """The bytes of every result of training and evaluation."""
-    names = (*MADE_BY_TRAINING, "likelihood.json", "pointwise.npz", "latent_metrics.json")
-    return {str(path.relative_to(results)): sha256(path) for path in sorted(results.rglob("*")) if path.name in names}
-
-
-def without_clock(found: dict[str, str]) -> dict[str, str]:
-    return {name: digest for name, digest in found.items() if not name.endswith("history.csv")}
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A finished study."""
-    from test_workflow import make_workspace
-
-    folder = tmp_path_factory.mktemp("finished")
-    make_workspace(folder)
-    result = run(command(write_config(folder, BLOCK)), folder)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return folder
-
-
-def test_a_second_head_is_refused_however_the_two_were_started(workspace):
-    config = write_config(workspace, LONG)
-    with running(command(config), workspace) as first:
+def test_a_second_head_is_refused_however_the_two_were_started(prepared_workspace):
+    workspace, config = prepared_workspace, write_config(prepared_workspace, ENDLESS)
+    with running(ablation(config), workspace) as first:
         until(lambda: list(workspace.glob("results/runs/*/checkpoints")))
         child = next(process for process in family_of(first.pid) if process.ppid() == first.pid)
-        second = run(command(config), workspace)
+        second = call(ablation(config), workspace)
         assert second.returncode == 1
         assert f"error: another Snakemake works in this folder, process {child.pid} on " in second.stderr.splitlines()[-1]
-        theirs = run(plain(config), workspace)
+        theirs = call(snakemake(config), workspace)
         assert theirs.returncode == 1
         assert "--unlock" in theirs.stderr
         # somebody believes Snakemake's advice
-        assert run(plain(config, "--unlock"), workspace).returncode == 0
-        ours = run(plain(config, "--rerun-incomplete"), workspace)
+        assert call(snakemake(config, "--unlock"), workspace).returncode == 0
+        ours = call(snakemake(config, "--rerun-incomplete"), workspace)
         assert ours.returncode == 1
         assert f"another Snakemake works in this folder, process {child.pid} on " in ours.stderr
         # the process that was called is killed, and its Snakemake lives on
         first.kill()
         first.wait()
-        assert f"process {child.pid} on " in run(command(config), workspace).stderr
+        assert f"process {child.pid} on " in call(ablation(config), workspace).stderr
         for process in psutil.process_iter(["cmdline", "cwd"]):
             if process.info["cwd"] == str(workspace):
                 process.kill()
     until(lambda: not [p for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(workspace)])
-    with running(plain(config, "--rerun-incomplete"), workspace) as first:
+    with running(snakemake(config, "--rerun-incomplete"), workspace) as first:
         until(lambda: (workspace / head.RECORD).exists() and str(first.pid) in (workspace / head.RECORD).read_text())
-        second = run(command(config), workspace)
+        second = call(ablation(config), workspace)
         assert second.returncode == 1
         assert f"process {first.pid} on " in second.stderr
 
@@ -142,7 +80,7 @@ def test_a_head_on_another_host_is_not_taken_for_dead(workspace, monkeypatch):
     head.RECORD.write_text(json.dumps({"host": "login2", "pid": 7, "start": "2026-01-01T00:00:00+00:00"}))
     with pytest.raises(UserError, match=r"process 7 on login2, since 2026.* did not end by itself, or still works.*: rm "):
         head.take()
-    result = run(command(write_config(workspace, BLOCK)), workspace)
+    result = call(ablation(write_config(workspace, BLOCK)), workspace)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("error: .snakemake/head.json: process 7 on login2")
     head.RECORD.unlink()
@@ -169,10 +107,10 @@ def test_without_locks_a_record_is_enough_to_refuse(tmp_path, monkeypatch):
             head.take()
 
 
-def test_a_closed_terminal_ends_the_study_and_it_goes_on_later(workspace):
-    config = write_config(workspace, LONG)
+def test_a_closed_terminal_ends_the_study_and_it_goes_on_later(prepared_workspace):
+    workspace, config = prepared_workspace, write_config(prepared_workspace, ENDLESS)
     # these tests may run under nohup themselves, and ignoring SIGHUP is inherited
-    with running(["env", "--default-signal=HUP", *command(config)], workspace) as first:
+    with running(["env", "--default-signal=HUP", *ablation(config)], workspace) as first:
         until(lambda: len(list(workspace.glob("results/runs/*vae*/checkpoints"))) == 2)
         first.send_signal(signal.SIGHUP)
         assert first.wait(60) == 130
@@ -188,9 +126,10 @@ def go_on_once_waited_for(process: psutil.Process, log: Path) -> None:
     process.send_signal(signal.SIGCONT)
 
 
-def test_jobs_of_a_killed_head_are_taken_over_whether_they_have_ended_or_not(workspace, tmp_path_factory):
-    config = write_config(workspace, LONG)
-    with running(command(config), workspace) as first:
+def test_jobs_of_a_killed_head_are_taken_over_whether_they_have_ended_or_not(prepared_workspace, long_study):
+    workspace = prepared_workspace
+    command = ablation(write_config(workspace, LONG), *MEASURED)
+    with running(command, workspace) as first:
         until(lambda: len(list(workspace.glob("results/runs/*vae*/checkpoints"))) == 2)
         jobs = [process for process in family_of(first.pid) if "scripts/train.py" in " ".join(process.cmdline())]
         for process in family_of(first.pid):
@@ -207,48 +146,45 @@ def test_jobs_of_a_killed_head_are_taken_over_whether_they_have_ended_or_not(wor
         kept = {name: (done[0] / name).stat().st_mtime_ns for name in MADE_BY_TRAINING}
         waiting = next(path for path in workspace.glob("results/runs/*vae*/logs/train.log") if path.parents[1] != done[0])
         threading.Thread(target=go_on_once_waited_for, args=(stopped, waiting)).start()
-        result = run(command(config), workspace)
+        result = call(command, workspace)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "releasing its lock" in result.stdout
     assert "finished jobs taken over" in result.stdout
     assert kept == {name: (done[0] / name).stat().st_mtime_ns for name in MADE_BY_TRAINING}
-    whole = tmp_path_factory.mktemp("whole")
-    from test_workflow import make_workspace
-
-    make_workspace(whole)
-    assert run(command(write_config(whole, LONG)), whole).returncode == 0
-    assert without_clock(digests(workspace / "results")) == without_clock(digests(whole / "results"))
+    ours, theirs = (without_clock(digests(folder / "results/runs")) for folder in (workspace, long_study))
+    assert len({Path(name).parent for name in ours}) == 3
+    assert ours == {name: theirs[name] for name in ours}
 
 
 @pytest.mark.parametrize("how", ["copied without times", "clock jumped back"])
-def test_results_that_look_old_are_not_made_again(finished, workspace, how):
-    shutil.copytree(finished / "results", workspace / "results", symlinks=True)
+def test_results_that_look_old_are_not_made_again(small_study, workspace, how):
+    copy_results(small_study, workspace)
     chance, now = random.Random(0), time.time()
     if how == "copied without times":
         for path in workspace.glob("results/**/*"):
             when = now - chance.uniform(0, 1000)
             os.utime(path, (when, when), follow_symlinks=False)
     else:
-        shutil.copytree(finished / ".snakemake", workspace / ".snakemake")
+        shutil.copytree(small_study / ".snakemake", workspace / ".snakemake")
         for path in workspace.glob("results/datasets/digits/*"):
             os.utime(path, (now + 90000, now + 90000))
     before = digests(workspace / "results")
     looked_at = {path: path.read_bytes() for path in workspace.glob("results/runs/*/provenance/*.json")}
-    config = write_config(workspace, BLOCK)
-    result = run(command(config), workspace)
+    config = write_config(workspace, SMALL)
+    result = call(ablation(config), workspace)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "taken over: their files are what their provenance says" in result.stdout
     assert before == digests(workspace / "results")
     assert looked_at == {path: path.read_bytes() for path in looked_at}  # nothing was done again
-    again = run(command(config), workspace)
+    again = call(ablation(config), workspace)
     assert "Nothing to be done" in again.stdout + again.stderr
     assert "taken over" not in again.stdout
 
 
-def test_only_what_is_as_recorded_is_taken_over(finished, workspace, monkeypatch):
-    shutil.copytree(finished / "results", workspace / "results")
+def test_only_what_is_as_recorded_is_taken_over(small_study, workspace, monkeypatch):
+    copy_results(small_study, workspace)
     monkeypatch.chdir(workspace)
-    expansion = load(write_config(workspace, BLOCK))
+    expansion = load(write_config(workspace, SMALL))
     every = list(steps("small", expansion.runs, expansion.datasets, Path("results")))
     for step in every:
         assert step.rule == "study" or adoption.is_as_recorded(step), step.rule
@@ -265,9 +201,9 @@ def test_only_what_is_as_recorded_is_taken_over(finished, workspace, monkeypatch
     assert chosen not in adoption.adopt(every, "").steps
 
 
-def test_what_was_made_from_other_files_is_not_current(finished, workspace):
+def test_what_was_made_from_other_files_is_not_current(small_study, workspace):
     """However young it is: the weights of one run were trained anew, and its evaluation and the tables are of those before."""
-    shutil.copytree(finished / "results", workspace / "results", symlinks=True)
+    copy_results(small_study, workspace)
     trained = next(workspace.glob("results/runs/*-K2-*"))
     record = json.loads((trained / "provenance/train.json").read_text())
     weights = trained / "model.safetensors"
@@ -279,23 +215,23 @@ def test_what_was_made_from_other_files_is_not_current(finished, workspace):
     for path in workspace.glob("results/**/*"):
         os.utime(path, (1e9, 1e9), follow_symlinks=False)
     tabulate = [sys.executable, "scripts/tabulate.py", "--study", "results/small/study.json", "--runs", "results/runs"]
-    refused = run(tabulate, workspace)
+    refused = call(tabulate, workspace)
     assert refused.returncode == 1
     assert refused.stderr.startswith(f"error: results/runs/{trained.name}: evaluate was made from another model.safetensors; ")
-    config = write_config(workspace, BLOCK)
-    result = run(command(config), workspace)
+    config = write_config(workspace, SMALL)
+    result = call(ablation(config), workspace)
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"evaluate of {trained.name} is done again: it was made from other files than are there now" in result.stdout
     assert weights.read_bytes() == content
     evaluated = json.loads((trained / "provenance/evaluate.json").read_text())
     assert evaluated["inputs"][str(weights.relative_to(workspace))] == sha256(weights)
-    assert "Nothing to be done" in run(command(config), workspace).stderr
+    assert "Nothing to be done" in call(ablation(config), workspace).stderr
 
 
-def test_a_copied_study_with_another_config_gets_other_tables(finished, workspace):
-    shutil.copytree(finished / "results", workspace / "results", symlinks=True)
+def test_a_copied_study_with_another_config_gets_other_tables(small_study, workspace):
+    copy_results(small_study, workspace)
     models = {path: path.stat().st_mtime_ns for path in workspace.glob("results/runs/*/model.safetensors")}
-    result = run(command(write_config(workspace, {**BLOCK, "K": [2]})), workspace)
+    result = call(ablation(write_config(workspace, {**SMALL, "K": [2]})), workspace)
     assert result.returncode == 0, result.stdout + result.stderr
     rows = [line.split(",") for line in (workspace / "results/small/metrics.csv").read_text().splitlines()]
     assert {K for _, _, model, K, *_ in rows if model == "vae"} == {"2"}
@@ -303,7 +239,7 @@ def test_a_copied_study_with_another_config_gets_other_tables(finished, workspac
 
 
 @pytest.mark.parametrize("options", ["size=400k", "size=100m,ro"], ids=["full", "read-only"])
-def test_a_disk_that_takes_nothing_more_loses_nothing(finished, workspace, options):
+def test_a_disk_that_takes_nothing_more_loses_nothing(small_study, workspace, options):
     results = workspace / "results"
     results.mkdir()
 
@@ -314,25 +250,27 @@ def test_a_disk_that_takes_nothing_more_loses_nothing(finished, workspace, optio
 
     mount("mount", "-t", "tmpfs", "-o", options.removesuffix(",ro"), "none")
     try:
-        config = write_config(workspace, BLOCK)
         if options.endswith("ro"):
-            shutil.copytree(finished / "results", results, dirs_exist_ok=True, symlinks=True)
+            config = write_config(workspace, SMALL)
+            copy_study(small_study / "results", results)
             mount("mount", "-o", "remount,ro")
             before = digests(results)
-            result = run(command(config), workspace)
+            result = call(ablation(config), workspace)
             assert result.stderr.splitlines()[-1] == (
                 "error: results: Read-only file system; nothing was started and nothing is lost"
             )
             assert digests(results) == before
             mount("mount", "-o", "remount,rw")
         else:
-            result = run(command(config), workspace)
+            config = write_config(workspace, {**BLOCK, "K": 1})
+            result = call(ablation(config), workspace)
             assert "No space left on device" in result.stdout + result.stderr
         assert result.returncode == 1
         assert "Traceback" not in result.stdout + result.stderr
         mount("mount", "-o", "remount,size=100m")
-        result = run(command(config), workspace)
-        assert result.returncode == 0, result.stdout + result.stderr
-        assert without_clock(digests(results)) == without_clock(digests(finished / "results"))
+        finish(ablation(config), workspace)
+        ours, theirs = (without_clock(digests(folder)) for folder in (results, small_study / "results"))
+        assert len(ours) >= len(load(config).runs)
+        assert ours == {name: theirs[name] for name in ours}
     finally:
         subprocess.run(["umount", str(results)], check=True)

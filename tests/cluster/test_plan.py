@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import ROOT, run_script, small_spec
+from support.project import ROOT, run_script
+from support.specs import small_spec
 
 from mixvae.cluster.costs.estimates import Estimator, fit
 from mixvae.cluster.costs.measurements import REFERENCE, Measurement, measure, read_table, write_table

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, run_script
 from scipy import stats
+from support.project import ROOT, run_script
 
 from mixvae.data import fetch as fetching
 from mixvae.data import load_raw

@@ -14,8 +14,8 @@ import anndata
 import numpy as np
 import pandas
 import pytest
-from conftest import ROOT, run_script
 from scipy.sparse import csc_matrix, csr_matrix
+from support.project import ROOT, run_script
 
 from mixvae.data import load_raw
 from mixvae.data.fetch import fetch

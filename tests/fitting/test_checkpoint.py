@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, small_spec
+from support.project import ROOT
+from support.specs import small_spec
 
 from mixvae.data.prepared import save
 from mixvae.files import canonical_json, sha256

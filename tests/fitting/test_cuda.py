@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from test_systems import SYSTEMS, TRAINING, spec_of
+from support.systems import SYSTEMS, TRAINING, spec_of
 
 from mixvae.fitting import devices, graphs
 from mixvae.fitting.runs import build_for

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import points, small_spec
+from support.specs import points, small_spec
 from torch import nn
 
 from mixvae.data.view import to_train_on

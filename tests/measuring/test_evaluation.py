@@ -9,8 +9,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, points, small_spec
 from scipy import integrate, stats
+from support.project import ROOT
+from support.specs import points, small_spec
 
 from mixvae.errors import UserError
 from mixvae.fitting.runs import build_for
@@ -84,7 +85,7 @@ def test_memory_stays_bounded_with_a_wide_prior_and_many_samples(tmp_path):
     code = """
 import re, torch
 from pathlib import Path
-from conftest import small_spec
+from support.specs import small_spec
 from mixvae.measuring.evaluation import evaluate
 from mixvae.models import build
 import arviz_stats.base

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import points, small_spec
+from support.specs import points, small_spec
 
 from mixvae.data.view import subset_indices
 from mixvae.distributions.posteriors import GaussianMixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import points, small_spec
 from scipy import stats
 from scipy.integrate import simpson
+from support.specs import points, small_spec
 
 from mixvae.fitting.runs import build_for
 from mixvae.measuring.evaluation import evaluate

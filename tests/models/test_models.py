@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import points, small_spec
 from scipy import stats
+from support.specs import points, small_spec
 from torch.distributions import Normal, kl_divergence
 
 from mixvae.fitting.runs import build_for

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import points, small_spec
 from scipy.special import logsumexp
+from support.specs import points, small_spec
 
 from benchmarks.naive import evaluate as evaluate_naively
 from benchmarks.naive import naive_of

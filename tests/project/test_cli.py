@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, run_script
+from support.project import ROOT, run_here, run_script
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_check_and_ablation_name_the_mistake_in_one_line(tmp_path, text, expecte
     path = tmp_path / "x.yaml"
     path.write_text(text)
     for script, options in (("check", []), ("ablation", ["--cores", "1"])):
-        result = run_script(script, path, *options, cwd=ROOT)
+        result = run_here(script, path, *options, cwd=ROOT)
         assert result.returncode == 1
         assert len(result.stderr.splitlines()) == 1
         assert result.stderr.startswith(f"error: {path}: ")
@@ -51,7 +51,7 @@ def test_check_lists_runs_and_what_was_left_out():
     ],
 )
 def test_scripts_end_with_one_line(script, arguments, expected):
-    result = run_script(script, *arguments, cwd=ROOT)
+    result = run_here(script, *arguments, cwd=ROOT)
     assert result.returncode == 1
     assert result.stderr.startswith(expected)
     assert len(result.stderr.splitlines()) == 1

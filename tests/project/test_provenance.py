@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
-from conftest import ROOT
+from support.project import ROOT
 
 from mixvae.provenance import peak_memory_mb
 

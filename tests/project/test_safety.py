@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import run_script
+from support.project import run_here, run_script
 
 from mixvae.errors import UserError
 from mixvae.files import read_json, sha256, write_json
@@ -116,7 +116,7 @@ def test_a_config_runs_nothing(tmp_path, mark):
     path = tmp_path / "hostile.yaml"
     path.write_text(f"study: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{mark}']]\n")
     for script in ("check", "plan", "audit"):
-        result = run_script(script, path, cwd=tmp_path)
+        result = run_here(script, path, cwd=tmp_path)
         assert result.returncode == 1
         assert "could not determine a constructor" in result.stderr
         assert len(result.stderr.splitlines()) == 1

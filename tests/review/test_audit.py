@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT, run_script
+from support.project import ROOT, run_here, run_script
 
 from mixvae.files import read_json, sha256, write_json
 from mixvae.measuring.evaluation import metrics as metrics_of
@@ -37,13 +37,6 @@ from mixvae.study import load
 from mixvae.study.steps import steps
 
 FLIPS = 60
-
-
-@pytest.fixture
-def results(small_study, tmp_path) -> Path:
-    """A copy of its results."""
-    shutil.copytree(small_study / "results", tmp_path / "results")
-    return tmp_path / "results"
 
 
 @pytest.fixture
@@ -95,30 +88,30 @@ def forge_all(results: Path, run: Path, rule: str, *files: str) -> None:
         write_json(study / f"provenance/{of_all}.json", facts)
 
 
-def test_an_untouched_study_passes_and_says_so(small_study):
-    assert not failures(small_study / "results")
-    result = run_script("audit", "small.yaml", cwd=small_study)
+def test_an_untouched_study_passes_and_says_so(study_copy):
+    assert not failures(study_copy / "results")
+    result = run_script("audit", "small.yaml", cwd=study_copy)
     assert result.returncode == 0, result.stderr
     assert "small: passed" in result.stdout
     rules = [line.split() for line in result.stdout.splitlines()]
     assert ["train", "5", "1", "4", "0"] in rules  # stopped by their three epochs
     assert ["latents", "4", "4", "0", "0"] in rules
-    written = read_json(small_study / "results/small/audit.json")
+    written = read_json(study_copy / "results/small/audit.json")
     assert written["passed"]
     assert {(f["level"], f["check"]) for f in written["findings"]} >= {(WARNING, "plausible"), (NOTE, "plausible")}
     (told,) = [f for f in written["findings"] if f["level"] == NOTE and "-elbo from K = 1 to 2: " in f["message"]]
-    (row,) = [row for row in pd.read_csv(small_study / told["file"]).to_dict("records") if row["metric"] == "-elbo"]
+    (row,) = [row for row in pd.read_csv(study_copy / told["file"]).to_dict("records") if row["metric"] == "-elbo"]
     delta, low, high, p = (row[name] for name in ("delta", "low", "high", "p_adjusted"))
     assert f"standard+none: -elbo from K = 1 to 2: {delta:+.4f} [{low:+.4f}, {high:+.4f}], Holm-adjusted p" in told["message"]
     assert told["message"].endswith("no difference shown" if p >= 0.05 else "better" if delta < 0 else "worse")
     assert any("no better than the constant" in f["message"] for f in written["findings"] if f["level"] == WARNING)
-    assert (small_study / "results/small/audit.md").read_text().startswith("# Audit of small\n\npassed: ")
+    assert (study_copy / "results/small/audit.md").read_text().startswith("# Audit of small\n\npassed: ")
 
 
 def test_a_failed_audit_exits_with_one_and_names_the_file(results):
     run = runs_of(results)[0]
     (run / "history.csv").write_text("epoch\n")
-    result = run_script("audit", "results/small", cwd=results.parent)
+    result = run_here("audit", "results/small", cwd=results.parent)
     assert result.returncode == 1
     assert f"failure: results/runs/{run.name}/history.csv: changed since it was made" in result.stderr
     assert f"rule train of {run.name}" in result.stderr
@@ -267,7 +260,7 @@ def test_what_no_rule_makes_is_warned_of(results):
 
 @pytest.mark.parametrize("rule", ["report", "export"])
 def test_a_page_made_of_the_results_is_kept_an_eye_on(results, rule):
-    made = run_script(rule, "results/small", cwd=results.parent)
+    made = run_here(rule, "results/small", cwd=results.parent)
     assert made.returncode == 0, made.stderr
     assert not audit(results / "small").of(FAILURE)
     assert summary(audit(results / "small"))[rule] == {"checked": 1, "passed": 1, "warned": 0, "failed": 0}
@@ -288,7 +281,7 @@ def test_a_page_made_of_the_results_is_kept_an_eye_on(results, rule):
     record.unlink()
     assert_noticed(failures(results), rule, "small", path.name, "no such file")
     # a page of other results, be it older ones or some that were put there for it only
-    run_script(rule, "results/small", cwd=results.parent)
+    run_here(rule, "results/small", cwd=results.parent)
     table = results / "small/tables/ablation_digits.csv"
     kept = table.read_text()
     table.write_text(kept.replace("0.", "0.9", 1))
@@ -301,20 +294,18 @@ def test_a_page_made_while_a_table_was_forged_is_not_believed_when_the_table_is_
     table = results / "small/tables/ablation_digits.csv"
     kept = table.read_text()
     table.write_text(kept.replace("0.", "0.9", 1))
-    run_script("report", "results/small", cwd=results.parent)
+    run_here("report", "results/small", cwd=results.parent)
     table.write_text(kept)
     assert_noticed(failures(results), "report", "small", "report.html", "made of other results than are there now")
 
 
-def test_snakemakes_rule_looks_at_what_is_there_and_makes_nothing_anew(small_study, tmp_path):
-    folder = tmp_path / "study"
-    shutil.copytree(small_study, folder, symlinks=True)
-    results = folder / "results"
+def test_snakemakes_rule_looks_at_what_is_there_and_makes_nothing_anew(study_copy):
+    results = study_copy / "results"
     for path in results.rglob("data.npz"):  # all that was made from it looks old, as after copying
         os.utime(path)
     before = {path: sha256(path) for path in results.rglob("provenance/*.json")}
     command = [sys.executable, "-m", "snakemake", "--configfile", "small.yaml", "--cores", "1", "audit", "report"]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, cwd=study_copy, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert read_json(results / "small/audit.json")["passed"]
     assert (results / "small/report.html").is_file()
@@ -324,7 +315,7 @@ def test_snakemakes_rule_looks_at_what_is_there_and_makes_nothing_anew(small_stu
     times, content = weights.stat(), weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
-    result = subprocess.run(command[:-1], cwd=folder, capture_output=True, text=True, check=False)
+    result = subprocess.run(command[:-1], cwd=study_copy, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert not read_json(results / "small/audit.json")["passed"]
     assert weights.name in (results / "small/audit.md").read_text()
@@ -335,7 +326,7 @@ def test_a_page_is_not_recorded_outside_of_the_study(results, tmp_path):
     shutil.move(results / "small/provenance", tmp_path / "outside")
     (results / "small/provenance").symlink_to(tmp_path / "outside")
     before = sorted(path.name for path in (tmp_path / "outside").iterdir())
-    result = run_script("report", "results/small", cwd=results.parent)
+    result = run_here("report", "results/small", cwd=results.parent)
     assert result.returncode == 1
     assert "provenance: a link" in result.stderr.splitlines()[-1]
     assert sorted(path.name for path in (tmp_path / "outside").iterdir()) == before
@@ -686,7 +677,7 @@ def test_links_out_of_the_results_are_not_followed(results, tmp_path):
     (results / "small/audit.json").unlink(missing_ok=True)
     shutil.move(results / "small", outside / "small")
     (results / "small").symlink_to(outside / "small")
-    result = run_script("audit", "results/small", cwd=tmp_path)
+    result = run_here("audit", "results/small", cwd=tmp_path)
     assert result.returncode == 1
     assert result.stderr.startswith("error: results/small: a link that leads out of results")
     assert not (outside / "small/audit.json").exists()
@@ -744,7 +735,7 @@ def test_a_study_that_names_other_folders_is_refused(results):
 def test_what_strangers_write_cannot_steer_the_terminal_or_spoil_the_report(results):
     run = runs_of(results)[0]
     change_likelihood(run, lambda m: m.update({"\x1b[2Jnone|<b>": m["nll"]}))
-    result = run_script("audit", "results/small", cwd=results.parent)
+    result = run_here("audit", "results/small", cwd=results.parent)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     page = (results / "small/audit.md").read_text()
@@ -877,7 +868,7 @@ def test_runs_have_the_metrics_that_are_expected_of_them():
 
 
 def test_a_mistaken_name_is_one_line(small_study):
-    result = run_script("audit", "smal", cwd=small_study)
+    result = run_here("audit", "smal", cwd=small_study)
     assert result.returncode == 1
     assert result.stderr.startswith("error: config/smal.yaml: no study 'smal'")
     assert len(result.stderr.splitlines()) == 1

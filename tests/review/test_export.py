@@ -16,13 +16,14 @@ import pytest
 import requests
 import urllib3
 import yaml
-from conftest import ROOT, run_script
 from requests.adapters import BaseAdapter
 from requests_cache import CachedSession
 from rocrate.rocrate import ROCrate
 from rocrate.vocabs import RO_CRATE
 from rocrate_validator import services
 from rocrate_validator.models import ValidationSettings
+from support.project import ROOT, run_here, run_script
+from support.studies import copy_results
 
 from mixvae.errors import UserError
 from mixvae.files import read_json, sha256
@@ -33,7 +34,8 @@ from mixvae.study.listing import listing
 from mixvae.study.own_data import SOURCES_VARIABLE, source_of, without_source
 
 METADATA = "ro-crate-metadata.json"
-PROFILES = ["ro-crate-1.1", "workflow-ro-crate", "process-run-crate", "workflow-run-crate", "provenance-run-crate"]
+PROFILE = "provenance-run-crate"
+"""It builds upon ro-crate-1.1, workflow-ro-crate, process-run-crate and workflow-run-crate, and their checks are made, too."""
 OPEN = {
     "process-run-crate-0.5_8.6",  # no agent: the records do not say who ran the study
     "process-run-crate-0.5_5.1",  # the workflow's files are called by where they lie in the crate
@@ -83,10 +85,10 @@ def cache(tmp_path_factory) -> Path:
 def issues(cache):
     """Return a function that validates a crate and gives the identifiers of the checks it fails."""
 
-    def validate(path: Path, profile: str = PROFILES[-1], severity: str = "REQUIRED") -> set[str]:
+    def validate(path: Path, severity: str = "REQUIRED") -> set[str]:
         settings = ValidationSettings(
             rocrate_uri=str(path),
-            profile_identifier=profile,
+            profile_identifier=PROFILE,
             requirement_severity=severity,
             offline=True,
             cache_path=cache,
@@ -100,22 +102,17 @@ def issues(cache):
     return validate
 
 
-@pytest.fixture(scope="session")
-def exported(small_study, tmp_path_factory) -> Path:
-    """A copy of the study, exported as a user would."""
-    folder = tmp_path_factory.mktemp("exported")
-    shutil.copytree(small_study / "results", folder / "results")
-    result = run_script("export", "results/small", cwd=folder)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("results/small/crate.zip: ")
-    return folder / "results"
+@pytest.fixture(scope="module")
+def exported(small_study, shared) -> Path:
+    """A copy of the study's results, exported as a user would."""
 
+    def make(folder: Path) -> None:
+        copy_results(small_study, folder)
+        result = run_script("export", "results/small", cwd=folder)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.startswith("results/small/crate.zip: ")
 
-@pytest.fixture
-def results(small_study, tmp_path) -> Path:
-    """A copy of the study's results, to be changed."""
-    shutil.copytree(small_study / "results", tmp_path / "results")
-    return tmp_path / "results"
+    return shared("exported", make) / "results"
 
 
 def graph_of(path: Path) -> dict[str, dict]:
@@ -138,9 +135,8 @@ def of_type(graph: dict[str, dict], kind: str) -> list[dict]:
     return [entity for entity in graph.values() if kind in np.atleast_1d(entity["@type"])]
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_it_is_valid(exported, issues, profile):
-    assert issues(exported / "small/crate.zip", profile) == set()
+def test_it_is_valid(exported, issues):
+    assert issues(exported / "small/crate.zip") == set()
 
 
 def test_what_is_recommended_is_done_but_for_what_is_not_known(exported, issues):
@@ -280,13 +276,13 @@ def test_a_study_with_holes_is_exported_with_failed_actions(results, issues):
     shutil.rmtree(other)
     folder = results.parent
     (folder / "config").symlink_to(ROOT / "config")
-    result = run_script(
+    result = run_here(
         "tabulate", "--study", "results/small/study.json", "--runs", "results/runs", "--allow-missing", cwd=folder
     )
     assert result.returncode == 0, result.stderr
     result = run_script("figures", "--study", "results/small/study.json", "--results", "results", cwd=folder)
     assert result.returncode == 0, result.stderr
-    result = run_script("export", "results/small", cwd=folder)
+    result = run_here("export", "results/small", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "warning: results/small: incomplete" in result.stderr
     graph = graph_of(results / "small/crate.zip")
@@ -304,7 +300,7 @@ def test_a_study_with_holes_is_exported_with_failed_actions(results, issues):
 def test_what_fails_its_audit_is_not_exported(results):
     run = sorted((results / "runs").glob("*-K2-*"))[0]
     (run / "history.csv").write_text("epoch\n")
-    result = run_script("export", "results/small", cwd=results.parent)
+    result = run_here("export", "results/small", cwd=results.parent)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("error: results/small: not exported, its audit failed ")
@@ -447,7 +443,7 @@ def test_a_study_of_the_repository_comes_with_its_config_and_those_it_includes()
 
 
 def test_a_mistaken_name_is_one_line(small_study):
-    result = run_script("export", "smal", cwd=small_study)
+    result = run_here("export", "smal", cwd=small_study)
     assert result.returncode == 1
     assert result.stderr.startswith("error: config/smal.yaml: no study 'smal'")
     assert len(result.stderr.splitlines()) == 1

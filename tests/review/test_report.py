@@ -13,9 +13,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, run_script, small_spec
-from test_tables import make, study_of
-from test_tables import run as run_of
+from support.made_up import make, study_of
+from support.made_up import run as run_of
+from support.project import ROOT, run_here, run_script
+from support.specs import small_spec
+from support.studies import copy_study
 
 from mixvae.errors import UserError
 from mixvae.files import read_json, write_json
@@ -82,20 +84,16 @@ def visit(browser):
 
 
 @pytest.fixture(scope="module")
-def report(small_study, tmp_path_factory) -> Path:
+def report(small_study, shared) -> Path:
     """The report of a copy of the small study."""
-    folder = tmp_path_factory.mktemp("report") / "study"
-    shutil.copytree(small_study, folder, symlinks=True)
-    result = run_script("report", "small.yaml", cwd=folder)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("results/small/report.html: ")
-    return folder / "results/small/report.html"
 
+    def make(folder: Path) -> None:
+        copy_study(small_study, folder)
+        result = run_script("report", "small.yaml", cwd=folder)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.startswith("results/small/report.html: ")
 
-@pytest.fixture
-def results(small_study, tmp_path) -> Path:
-    shutil.copytree(small_study / "results", tmp_path / "results")
-    return tmp_path / "results"
+    return shared("report", make) / "results/small/report.html"
 
 
 def write(results: Path, study: str = "small") -> Path:
@@ -210,19 +208,20 @@ def test_it_fits_a_phone(report, visit):
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_it_says_the_same_of_the_same_results(report):
-    before = report.read_bytes()
-    assert run_script("report", "small.yaml", cwd=report.parents[2]).returncode == 0
-    assert report.read_bytes() == before
+def test_it_says_the_same_of_the_same_results(report, tmp_path):
+    folder = copy_study(report.parents[2], tmp_path)
+    again = folder / "results/small/report.html"
+    assert run_here("report", "small.yaml", cwd=folder).returncode == 0
+    assert again.read_bytes() == report.read_bytes()
     # without its config the audit knows less, and says so
-    assert run_script("report", "results/small", cwd=report.parents[2]).returncode == 0
-    assert report.read_text().replace("complete by study.json", "complete") == before.decode()
+    assert run_here("report", "results/small", cwd=folder).returncode == 0
+    assert again.read_text().replace("complete by study.json", "complete") == report.read_text()
 
 
 def test_a_failed_audit_has_a_report_that_says_so(results, visit):
     run = next((results / "runs").glob("*-vae-K2-*"))
     (run / "history.csv").write_text("epoch\n")
-    result = run_script("report", "results/small", cwd=results.parent)
+    result = run_here("report", "results/small", cwd=results.parent)
     assert result.returncode == 0
     assert re.fullmatch(r"warning: small: audit failed: \d+ failures, .*\n", result.stderr)
     page = visit(results / "small/report.html")
@@ -236,7 +235,7 @@ def test_a_failed_audit_has_a_report_that_says_so(results, visit):
 def test_a_record_that_no_file_can_hold_has_a_report(results, host):
     path = next(results.glob("runs/*-vae-K2-*/provenance/train.json"))
     write_json(path, read_json(path) | {"host": host})
-    result = run_script("report", "results/small", cwd=results.parent)
+    result = run_here("report", "results/small", cwd=results.parent)
     assert result.returncode == 0, result.stderr
     assert result.stderr.startswith("warning: small: audit failed")
     page = (results / "small/report.html").read_text(encoding="utf-8")
@@ -252,7 +251,7 @@ def test_commands_are_not_those_of_strangers(results):
 
 
 def test_no_report_is_one_line_and_an_error(small_study):
-    result = run_script("report", "results/smal", cwd=small_study)
+    result = run_here("report", "results/smal", cwd=small_study)
     assert result.returncode == 1
     assert result.stderr.startswith("error: ")
     assert len(result.stderr.splitlines()) == 1
@@ -671,10 +670,10 @@ def test_a_cell_is_its_value_and_what_follows(text, expected):
     assert entry(text)[:4] == expected
 
 
-def test_snakemakes_own_report_has_tables_and_figures_and_opens_offline(small_study, tmp_path, visit):
+def test_snakemakes_own_report_has_tables_and_figures_and_opens_offline(study_copy, tmp_path, visit):
     page = tmp_path / "snakemake.html"
     command = [sys.executable, "-m", "snakemake", "--configfile", "small.yaml", "--report", str(page)]
-    result = subprocess.run(command, cwd=small_study, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, cwd=study_copy, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     opened = visit(page, ready="text=RESULTS")
     for category, there in (("tables", "ablation"), ("figures", "nll")):

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import COLOURS, run_script, small_spec
+from support.project import run_here, run_script
+from support.specs import COLOURS, small_spec
 
 from mixvae.errors import UserError
 from mixvae.files import read_json, sha256, write_json
@@ -74,7 +75,7 @@ def test_a_command_names_a_users_own_data_and_what_differs():
 
 
 def test_a_printed_command_makes_the_same_weights(small_study, tmp_path):
-    printed = run_script("trace", TABLE, "--row=-elbo,K=1", "--column=standard+none", cwd=small_study).stdout
+    printed = run_here("trace", TABLE, "--row=-elbo,K=1", "--column=standard+none", cwd=small_study).stdout
     command = shlex.split(next(line for line in printed.splitlines() if "scripts/train.py" in line))
     place = command.index("--run") + 1
     run, command[place] = command[place], str(tmp_path / "again")
@@ -134,7 +135,7 @@ def test_mistakes_are_named(small_study, table, row, column, message):
     ("table", "column", "message"), [(TABLE, "", "COLUMN is empty"), ("", "x", "TABLE is empty"), (TABLE, "y", "no column 'y'")]
 )
 def test_mistakes_are_one_line(small_study, table, column, message):
-    result = run_script("trace", table, "--row=nll,K=2", f"--column={column}", cwd=small_study)
+    result = run_here("trace", table, "--row=nll,K=2", f"--column={column}", cwd=small_study)
     assert result.returncode == 1
     assert result.stderr.startswith("error: ")
     assert message in result.stderr
@@ -154,7 +155,7 @@ def first_record(place: Path, rule: str = "train") -> Path:
 
 def traced(place: Path, row: str = "nll,K=1", table: str = TABLE):
     """Trace as a user would; whatever is found, it is said without a traceback, and nothing raw reaches the terminal."""
-    result = run_script("trace", table, f"--row={row}", "--column=standard+none", cwd=place, timeout=60)
+    result = run_here("trace", table, f"--row={row}", "--column=standard+none", cwd=place)
     assert "Traceback" not in result.stderr
     said = result.stdout + result.stderr
     assert all(letter.isprintable() or letter == "\n" for letter in said), said

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import run_script
+from support.project import run_here, run_script
 
 from mixvae.data.origin import verify_origin
 from mixvae.errors import UserError
@@ -30,13 +30,6 @@ from mixvae.review.verification import (
 from mixvae.study.steps import rules_of
 
 K1, K2, CONTROL = "digits-vae-K1-*", "digits-vae-K2-*", "digits-constant-*"
-
-
-@pytest.fixture
-def results(small_study, tmp_path) -> Path:
-    """A copy of its results."""
-    shutil.copytree(small_study / "results", tmp_path / "results")
-    return tmp_path / "results"
 
 
 def runs_of(folder: Path, pattern: str) -> list[Path]:
@@ -125,7 +118,7 @@ def test_data_that_the_raw_files_do_not_give_are_refused_though_all_records_agre
         facts = read_json(record)
         facts["inputs"] |= {name: sha256(folder / Path(name).name) for name in facts["inputs"] if "/datasets/" in name}
         write_json(record, facts | {"seal": seal(facts)})
-    result = run_script("verify", run.name, cwd=results.parent)
+    result = run_here("verify", run.name, cwd=results.parent)
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
     assert last.startswith("error: ")
@@ -158,7 +151,7 @@ def test_changed_files_are_refused_before_anything_is_trained(results, file):
     run = runs_of(results, K2)[0]
     with (run / file).open("ab") as stream:
         stream.write(b" ")
-    result = run_script("verify", run.name, cwd=results.parent)
+    result = run_here("verify", run.name, cwd=results.parent)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith(f"error: results/runs/{run.name}/{file}: not what rule ")
@@ -215,7 +208,7 @@ def test_whatever_a_file_holds_it_is_one_line(results, file, content):
 def test_a_deep_record_is_one_line_of_the_script(results):
     run = runs_of(results, K2)[0]
     (run / "provenance/train.json").write_text(DEEP)
-    result = run_script("verify", run.name, cwd=results.parent)
+    result = run_here("verify", run.name, cwd=results.parent)
     assert result.returncode == 1
     assert result.stderr.startswith("error: ")
     assert len(result.stderr.splitlines()) == 1
@@ -253,7 +246,7 @@ def test_what_strangers_write_cannot_steer_the_terminal(results):
     ],
 )
 def test_a_mistaken_name_is_one_line(small_study, name, message):
-    result = run_script("verify", name, cwd=small_study)
+    result = run_here("verify", name, cwd=small_study)
     assert result.returncode == 1
     assert result.stderr.startswith("error: ")
     assert message in result.stderr

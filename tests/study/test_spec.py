@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
+from support.project import ROOT
 
 from mixvae.errors import UserError
 from mixvae.study import catalogue, expand, find_config, load, parse_run, parse_run_json

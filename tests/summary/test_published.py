@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, small_spec
-from test_tables import metrics_of, run, study_of
+from support.made_up import metrics_of, run, study_of
+from support.project import ROOT
+from support.specs import small_spec
 
 from mixvae.errors import UserError
 from mixvae.study import catalogue

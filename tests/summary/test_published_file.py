@@ -8,7 +8,7 @@ import re
 from collections import Counter
 
 import pytest
-from conftest import ROOT
+from support.project import ROOT
 
 COLUMNS = ["system", "dataset", "binarisation", "metric", "value", "unit", "grade", "source", "match"]
 DATASETS = {"mnist", "fashion_mnist", "cifar10", "omniglot", "cortex"}

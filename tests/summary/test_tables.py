@@ -8,8 +8,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import run_script, small_spec
 from scipy import stats
+from support.made_up import N, evaluated_on, make, metrics_of, run, study_of
+from support.project import run_script
+from support.specs import small_spec
 
 from mixvae.files import sha256
 from mixvae.study import catalogue, outputs, parse_run
@@ -17,62 +19,6 @@ from mixvae.study.steps import RUN_FILES
 from mixvae.summary import comparisons, ranking, rendering, tables
 from mixvae.summary.columns import column_names
 from mixvae.summary.holes import failures
-from mixvae.summary.results import COLUMNS, StudyRuns
-
-N = 40
-
-
-def make(tmp_path, specs, values, missing=()):
-    """Write pointwise values of runs and return (study, metrics, missing).
-
-    Arguments:
-        values: One mean nll per spec; every other likelihood follows from it.
-    """
-    rng = np.random.default_rng(0)
-    difficulty = rng.normal(0, 5, N)
-    difficulty -= difficulty.mean()
-    runs, rows = {}, []
-    for spec, value in zip(specs, values, strict=True):
-        runs[spec.id] = spec
-        if spec.id in missing:
-            continue
-        noise = rng.normal(0, 0.1, N)
-        nll = value + difficulty + noise - noise.mean()
-        pointwise = {"elbo": -(nll + 1), "nll": nll, "nll_miselbo": nll + 0.5, "nll_matched": nll + 0.25}
-        (tmp_path / spec.id / "provenance").mkdir(parents=True)
-        np.savez(tmp_path / spec.id / "pointwise.npz", **pointwise)
-        evaluated_on(tmp_path / spec.id, "a")
-        metrics = {name: array.mean() for name, array in pointwise.items()}
-        metrics |= {
-            "pareto_k_above_0.7": 0.05,
-            "pareto_k_matched_above_0.7": 0.05,
-            "stopped_by_budget": 0.0,
-            "ari": value / 100,
-        }
-        names = (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed)
-        rows += [(*names, metric, number, None, "") for metric, number in metrics.items()]
-    return study_of(runs.values()), pd.DataFrame(rows, columns=COLUMNS), set(missing)
-
-
-def evaluated_on(folder, data):
-    """Say which data a run was evaluated on, by a digest."""
-    inputs = {"results/datasets/any/data.npz": data, "results/datasets/any/dataset.json": "b"}
-    (folder / "provenance/evaluate.json").write_text(json.dumps({"inputs": inputs}))
-
-
-def study_of(specs):
-    runs = {spec.id: spec for spec in specs}
-    return StudyRuns("s", runs, [], {spec.dataset: catalogue().get(spec.dataset) for spec in specs})
-
-
-def metrics_of(values, unit=""):
-    """Return a tidy frame of {spec: {metric: value}}."""
-    rows = [
-        (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed, metric, value, None, unit)
-        for spec, found in values.items()
-        for metric, value in found.items()
-    ]
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"value": float})
 
 
 def table(tmp_path, study, metrics, missing):
@@ -155,12 +101,6 @@ def test_runs_that_differ_in_a_hyperparameter_never_share_a_cell(tmp_path):
     assert frame.loc["nll", 1, "standard+none (latent=3)"]["mean"] == pytest.approx(11)
     assert frame.loc["nll", 1, "standard+none (latent=5)"]["mean"] == pytest.approx(111)
     assert (frame["seeds"] == 2).all()
-
-
-def run(model, dataset="mnist", **changes):
-    base = {"model": model, "dataset": dataset, "K": 1, "latent": 3, "encoder": {"hidden": [16]}, "decoder": {"hidden": [16]}}
-    likelihood = {"mvae": {"name": "gaussian"}}.get(model, "bernoulli")
-    return parse_run({**base, "likelihood": likelihood, **changes})
 
 
 def names_of(specs):

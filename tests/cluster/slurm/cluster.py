@@ -1,6 +1,6 @@
 """A real SLURM cluster of one node, this machine.
 
-By hand: `python tests/slurm/cluster.py up [KillWait=5 ...] | down | restart-slurmd | status`. It needs root and Debian's
+By hand: `python tests/cluster/slurm/cluster.py up [KillWait=5 ...] | down | restart-slurmd | status`. It needs root and Debian's
 packages, and keeps away from a machine that has a SLURM of its own. To the scheduler two fake GPUs are as good as real ones.
 The configuration lies where SLURM looks by itself, since Snakemake's jobs drop the variable SLURM_CONF.
 """
@@ -26,7 +26,7 @@ import psutil
 STATE = Path(tempfile.gettempdir()) / "mixvae-slurm"
 ETC = Path("/etc/slurm")
 CONF, GRES = ETC / "slurm.conf", ETC / "gres.conf"
-MARK = "# written by tests/slurm/cluster.py of mixvae, which also removes it"
+MARK = "# written by tests/cluster/slurm/cluster.py of mixvae, which also removes it"
 NODE = socket.gethostname().split(".")[0]
 GPUS = [Path(f"/dev/mixvaegpu{i}") for i in range(2)]
 PROGRAMS = ("slurmctld", "slurmd", "scontrol", "squeue", "sbatch", "munged", "munge")

@@ -1,4 +1,4 @@
-"""Many jobs through the SLURM profile on a real cluster: python tests/slurm/stress.py --jobs 1000.
+"""Many jobs through the SLURM profile on a real cluster: python tests/cluster/slurm/stress.py --jobs 1000.
 
 The same DAG, profile and head as in earnest; only the training script is exchanged for one that needs no torch and writes down that
 it ran. Afterwards every run must have been trained exactly once, by a job of its own, and hold the result of its own spec.

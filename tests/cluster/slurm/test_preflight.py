@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import run_script
+from support.project import ROOT, run_script
 
 from mixvae.cluster import node, profiles
 from mixvae.cluster import slurm as commands
@@ -59,9 +59,8 @@ def test_all_is_well(slurm, preflight):
     assert commands.jobs_of(Path("/"), "mixvae-preflight") == commands.queue() == []
 
 
-@pytest.mark.parametrize("resources", [{"slurm_partition": "nope"}, ["slurm_partition=nope", "mem_mb=100"]])
-def test_wrong_partition(slurm, preflight, resources):
-    done = preflight({"default-resources": resources})
+def test_wrong_partition(slurm, preflight):
+    done = preflight({"default-resources": ["slurm_partition=nope", "mem_mb=100"]})
     assert done.returncode == 1
     about_partition, about_job = errors(done)
     assert about_partition == f"error   partition: no partition nope; set slurm_partition in {PATH} to one of closed, main"
@@ -160,7 +159,7 @@ def test_mistakes_are_one_line(preflight, tmp_path):
 
 def test_a_python_that_does_not_start(slurm, preflight, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import os, sys\nif 'SLURM_JOB_ID' in os.environ: sys.exit('no such library')\n")
-    done = preflight({}, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    done = preflight({}, env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT / 'src'}"})
     assert done.returncode == 1
     assert f"on {slurm.NODE} it ended as FAILED: SystemExit: no such library; see that the environment" in errors(done)[0]
 
