@@ -79,6 +79,7 @@ class Case:
         arrays = {}
         for part, n in (("train", POINTS), ("valid", VALID)):
             shape = (n, *self.shape)
+            arrays[f"y_{part}"] = np.zeros(n, dtype=int)
             if images:
                 arrays[f"x_{part}"] = rng.integers(0, 256, shape, dtype=np.uint8)
                 arrays[f"x_{part}_binary"] = rng.integers(0, 2, shape, dtype=np.uint8)

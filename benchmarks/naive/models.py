@@ -172,7 +172,7 @@ def evaluate(model: _Naive, x: Tensor, samples: int, noise_size: int, batch: int
         log_weights = []
         for sample in range(samples):
             if noise is None:
-                drawn = torch.randn(1, model.sampled_components, len(points), noise_size, device=x.device, dtype=x.dtype)
+                drawn = torch.randn(1, model.K, len(points), noise_size, device=x.device, dtype=x.dtype)
             else:
                 drawn = noise[sample : sample + 1, :, start : start + batch]
             terms = model.log_terms(points, posterior, given, drawn)
@@ -180,7 +180,7 @@ def evaluate(model: _Naive, x: Tensor, samples: int, noise_size: int, batch: int
         pooled = torch.cat(log_weights)
         results.append((
             pooled.mean((0, 1)),
-            math.log(samples * model.sampled_components) - torch.logsumexp(pooled, (0, 1)),
+            math.log(samples * model.K) - torch.logsumexp(pooled, (0, 1)),
             math.log(samples) - torch.logsumexp(pooled, 0).mean(0),
         ))  # fmt: skip
     return {
