@@ -33,7 +33,7 @@ def main() -> None:
     templates = [run for run, spec in study.runs.items() if spec.model != "constant"]
     shutil.copytree(small / "datasets", results / "datasets")
     (arguments.into / "config").symlink_to(SCRIPTS.parent / "config")
-    runs = {run: spec for run, spec in study.runs.items() if spec.model == "constant"}
+    runs = {run: spec for run, spec in study.runs.items() if spec.is_control}
     for run in runs:
         shutil.copytree(small / "runs" / run, results / "runs" / run)
     for number in range(arguments.runs):

@@ -30,7 +30,7 @@ def points_of(case: Case, n: int, device: torch.device) -> torch.Tensor:
 
 def measure(case: Case, device: torch.device, seconds: float) -> dict[str, Any]:
     """Return the samples per second of the library and of the naive formulation, of all components together."""
-    deep = case.spec.decoder.name in ("pixelcnn", "deconv")
+    deep = case.spec.decoder.for_images
     n, samples, naive_samples = (DEEP_POINTS, DEEP_SAMPLES, DEEP_NAIVE_SAMPLES) if deep else (POINTS, SAMPLES, NAIVE_SAMPLES)
     samples = samples[device.type]
     model, x = case.model(device), points_of(case, POINTS, device)

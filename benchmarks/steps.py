@@ -98,7 +98,7 @@ def naive(case: Case, device: torch.device, prior_once: bool = True) -> Side:
 
     def step() -> float:
         batch = x[torch.randint(len(x), (spec.training.batch_size,), device=device)]
-        if spec.likelihood.name == "bernoulli":
+        if spec.likelihood.binary:
             batch = torch.bernoulli(batch)
         noise = torch.randn(spec.training.samples, spec.K, len(batch), noise_size, device=device)
         loss = -model.objective(batch, 1.0, noise)
@@ -114,7 +114,7 @@ def forward_and_backward(case: Case, device: torch.device) -> tuple[nn.Module, A
     """Return the library's model and a function that runs it forward and backward on one batch."""
     model = case.model(device).train()
     x = torch.from_numpy(case.data().points("train", binary=False)).to(device)[: case.spec.training.batch_size]
-    x = x.round() if case.spec.likelihood.name == "bernoulli" else x
+    x = x.round() if case.spec.likelihood.binary else x
     noise = torch.randn(case.spec.training.samples, model.sampled_components, len(x), model.noise_size, device=device)
 
     def step() -> Tensor:
@@ -142,7 +142,7 @@ def measure(case: Case, device: torch.device, seconds: float, peak: machine.Prod
     }
     if case.naive:
         sides["naive"] = naive(case, device)
-        if case.spec.prior.name == "vamp" and case.spec.K > 1:
+        if case.spec.prior.pseudo_inputs and case.spec.K > 1:
             sides["repeated"] = naive(case, device, prior_once=False)
     once(step, device)
     rounds = take_turns(sides, seconds)

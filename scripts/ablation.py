@@ -1,7 +1,5 @@
 """Run a study through Snakemake from config check to headline table: what `make ablation` calls."""
 
-from __future__ import annotations
-
 import argparse
 
 from mixvae import cli

@@ -1,7 +1,5 @@
 """Check the results of a study: complete, unchanged since they were made, consistent and plausible. Exits 1 on a failure."""
 
-from __future__ import annotations
-
 import argparse
 
 from mixvae import cli

@@ -1,7 +1,5 @@
 """Validate a study's config and print its runs, without starting anything."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

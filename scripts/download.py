@@ -1,7 +1,5 @@
 """Rule download: put a data set's raw files into place, verified."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

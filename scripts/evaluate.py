@@ -1,7 +1,5 @@
 """Rule evaluate: importance-weighted likelihoods of the test points of one run."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Write the results of a study, with its workflow and the record of every job, as a Workflow Run RO-Crate."""
 
-from __future__ import annotations
-
 import argparse
 
 from mixvae import cli

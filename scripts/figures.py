@@ -1,7 +1,5 @@
 """Rule figures: the figures of a study."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

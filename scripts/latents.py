@@ -1,7 +1,5 @@
 """Rule latents: the codes of one run as an h5ad, and what they know of the labels."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Look at a user's own data file and print what it holds as JSON; checking a config starts it for a file that it does not know."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Say what a study will take before anything starts: jobs, hours, memory and disk space, from what finished runs took."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Try out a profile before a study: what `make preflight` calls. Trial jobs say what a compute node sees."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

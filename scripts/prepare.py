@@ -1,7 +1,5 @@
 """Rule prepare: split, check and binarise a data set."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

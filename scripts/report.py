@@ -4,8 +4,6 @@ The audit is part of it, and its verdict stands on top. A study whose audit fail
 there is none.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from mixvae import cli

@@ -1,7 +1,5 @@
 """Rule tabulate: tidy metrics and tables of a study from the results of its runs."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

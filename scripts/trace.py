@@ -1,7 +1,5 @@
 """Print where one cell of a table comes from: runs, seeds, records, commands and data."""
 
-from __future__ import annotations
-
 import argparse
 
 from mixvae import cli

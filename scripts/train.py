@@ -1,7 +1,5 @@
 """Rule train: fit one run's model and keep the weights of its best epoch."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

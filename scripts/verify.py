@@ -1,7 +1,5 @@
 """Train a run again in a scratch folder and compare: the same bytes, or within the seed-to-seed spread. Exits 1 if neither."""
 
-from __future__ import annotations
-
 import argparse
 import signal
 
