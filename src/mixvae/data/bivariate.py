@@ -12,7 +12,7 @@ from mixvae.data.splits import consecutive
 SEED = 777
 SIZES = (10_000, 1_000, 1_000)
 MEANS, WEIGHTS = (-1.0, 1.0), (0.2, 0.8)
-"""Of either component: its mean in both coordinates and its weight."""
+"""These are the mean of either component in both coordinates, and its weight."""
 STD = 0.5
 
 

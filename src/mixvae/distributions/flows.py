@@ -30,7 +30,7 @@ from mixvae.nets import BatchedLinear, mlp
 from mixvae.study import parts
 
 OPEN_GATE = 2.0
-"""Where the gates' logits start (Kingma et al., 2016, advise 1 to 2)."""
+"""The gates' logits start here (Kingma et al., 2016, advise 1 to 2)."""
 
 
 class Pushed(NamedTuple):

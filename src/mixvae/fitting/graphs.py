@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 PLAIN_CALLS = 3
-"""Before a function is recorded: in them, the libraries that it calls take what memory they need."""
+"""A function is called this often before it is recorded, so that the libraries it calls take what memory they need."""
 
 
 class Replayed:

@@ -31,7 +31,7 @@ DIVERGED = "training diverged, lower training.learning_rate"
 
 
 class Trained(NamedTuple):
-    """What training leaves behind.
+    """A training leaves its best weights and its history behind.
 
     weights: The state of the epoch with the best validation objective.
     history: One row per epoch.
@@ -46,7 +46,7 @@ class Trained(NamedTuple):
 
 
 class Loop:
-    """What a training loop changes as it goes, so that it can be saved after any step.
+    """A training loop keeps what it changes here, so that it can be saved after any step.
 
     epoch, batch: The epoch being trained, and how many of its batches are finished.
     permutation: The epoch's data order, (N,).

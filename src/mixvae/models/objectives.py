@@ -28,7 +28,7 @@ class LogTerms(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """What training maximises, and its two parts for the history, each (B,).
+    """Training maximises a value, whose two parts are for the history, each (B,).
 
     value: The objective at the epoch's KL weight.
     reconstruction: -E[log p(x | z)].

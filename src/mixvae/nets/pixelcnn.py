@@ -12,7 +12,7 @@ from torch.nn.functional import conv2d, pad, relu
 from mixvae.study import parts
 
 BLOCK = {"cpu": 20, "cuda": 2000}
-"""Images at once. On a CPU their feature maps stay in its cache: for 400 images of 28x28 and eight layers of 64 channels, forward alone and
+"""This many images are computed at once. On a CPU their feature maps stay in its cache: for 400 images of 28x28 and eight layers of 64 channels, forward alone and
 with backward, on two cores, 1.0 and 4.4 s instead of 2.8 and 8.7 s; 10 and 40 are about as fast. On a GPU they bound its memory."""
 
 

@@ -19,11 +19,11 @@ _SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
 class Frozen(BaseModel):
-    """An immutable configuration object: unknown keys are refused and strings never pass for numbers."""
+    """A configuration object is immutable; it refuses unknown keys, and strings in place of numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     later: ClassVar[tuple[str, ...]] = ()
-    """Options that came after results had been made: left out of the canonical form at their default, so that ids stay."""
+    """These options came after results had been made; at their default they are not in the canonical form, so that ids stay."""
 
     @model_serializer(mode="wrap")
     def _without_later_defaults(self, serialise: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class RawFile(Frozen):
 
 
 class Splits(Frozen):
-    """How many points each part holds."""
+    """The parts hold this many points."""
 
     train: Annotated[int, Field(gt=0)]
     valid: Annotated[int, Field(gt=0)]
@@ -52,7 +52,7 @@ class Splits(Frozen):
 
 
 class ReaderOptions(Frozen):
-    """What a reader of users' own files is told about one of them.
+    """A reader of users' own files is told this about a file.
 
     keys: For .npz, the file's array for each name that differs: {x_train: images}.
     label: For .h5ad, the column of obs that holds the labels; None for no labels.
@@ -63,7 +63,7 @@ class ReaderOptions(Frozen):
 
 
 class DatasetInfo(Frozen):
-    """What is known of a data set before a byte of it is read.
+    """The catalogue knows this of a data set before a byte of it is read.
 
     levels: The largest grey or colour level, for images.
     genes: Of counts, keep that many genes, those most variable among the training cells.
@@ -86,7 +86,7 @@ class DatasetInfo(Frozen):
 
     @property
     def is_image(self) -> bool:
-        """Whether a point is a picture of pixels."""
+        """A point is a picture of pixels."""
         return self.kind.endswith("_image")
 
     @model_validator(mode="after")

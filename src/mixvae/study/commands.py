@@ -10,7 +10,7 @@ from mixvae.study.run import AnyRun
 from mixvae.study.steps import Step
 
 RESULTS = Path("results")
-"""As seen from the repository's root, where commands are to be given."""
+"""The folder lies in the repository's root, from which the commands start."""
 
 
 def command(step: Step, spec: AnyRun | None, info: DatasetInfo | None, gpu: bool, holes: bool) -> list[str]:

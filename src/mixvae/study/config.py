@@ -18,10 +18,10 @@ from mixvae.study.own_data import is_own, resolve
 from mixvae.study.run import MODELS, AnyRun, Constant, parse_run
 
 OWN_DATA_CACHE = Path("results/datasets/.own.json")
-"""Checksums of the user's own files, so that not every job reads them again."""
+"""This file keeps what is known of the user's own files, so that not every job reads them again."""
 RESERVED = ("runs", "datasets", "reference")
 FOLDER = PATH.parent
-"""Where studies are looked for that another one includes."""
+"""Studies that another one includes are looked for here."""
 
 
 class Study(Frozen):

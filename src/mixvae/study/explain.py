@@ -18,7 +18,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
-    """The discriminator values a model answers to: its `name` or `model` field's literals."""
+    """Return the names that a model goes by: the literals of its field `model` or `name`."""
     for key in ("model", "name"):
         if key in model.model_fields:
             return get_args(model.model_fields[key].annotation)
@@ -55,7 +55,7 @@ def _short(value: Any) -> str:
 
 
 def _plain(message: str) -> str:
-    """pydantic's message in the words of YAML."""
+    """Return pydantic's message in the words of YAML."""
     message = re.sub(r"a valid (dictionary|tuple).*", lambda m: "a mapping" if m[1] == "dictionary" else "a list", message)
     return message[0].lower() + message[1:]
 

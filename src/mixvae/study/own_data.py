@@ -27,11 +27,11 @@ SOURCES_VARIABLE = "MIXVAE_OWN_DATA"
 train every run again."""
 BINARISATION = "dynamic for training, fixed (numpy seed 777) for validation and test"
 CACHE_VERSION = 1
-"""To be raised when the readers of own data see something else in the same file."""
+"""Raise it when the readers of own data come to see something else in the same file."""
 
 
 class OwnData(Frozen):
-    """What identifies a user's own data in a run's spec: its bytes and how they are read, not where they lie."""
+    """A run's spec identifies a user's own data by their bytes and how they are read, and not by where they lie."""
 
     sha256: str
     format: Literal["npz", "h5ad"]
@@ -41,7 +41,7 @@ class OwnData(Frozen):
 
 
 class OwnFile(Frozen):
-    """A data set in a config that is a file.
+    """A data set in a config may be a file.
 
     keys: For .npz, the file's array for each of x, y, x_train, y_train, ... that is named differently there.
     label: For .h5ad, the column of obs that holds the labels; null for no labels.
@@ -55,7 +55,7 @@ class OwnFile(Frozen):
 
 
 class Facts(Frozen):
-    """What a look at the file finds out."""
+    """A look at the file finds this out."""
 
     sha256: str
     kind: Literal["grey_image", "colour_image", "counts"]

@@ -20,7 +20,7 @@ Layers = Annotated[
 
 
 class _Prior(Frozen):
-    """What the rest of the library asks a prior's settings.
+    """The settings of a prior also answer what the rest of the library asks.
 
     pseudo_inputs: It is made of the posteriors of learnt inputs, which pass the encoder in every step.
     of_model: It belongs to the model, so that the model's name says which it is.
@@ -61,7 +61,7 @@ class ConditionalPrior(_Prior):
 
 
 class _Flow(Frozen):
-    """What the rest of the library asks a flow's settings.
+    """The settings of a flow also answer what the rest of the library asks.
 
     is_identity: It changes nothing.
     one_per_component: Every component of the posterior has a flow of its own.
@@ -126,7 +126,7 @@ class SplineFlow(_Flow):
 
 
 class _Network(Frozen):
-    """What the rest of the library asks a network's settings.
+    """The settings of a network also answer what the rest of the library asks.
 
     for_images: It needs points with rows and columns.
     autoregressive: It is a decoder whose output for a number of x depends on those before it, so that it draws x and has no mean.
@@ -157,7 +157,7 @@ class MLP(_Network):
 
 
 class _Strided(_Network):
-    """What `conv` and `deconv` share: layers of [channels, kernel, stride] that make an image smaller or, in reverse, larger."""
+    """The layers [channels, kernel, stride] of `conv` make an image smaller; those of `deconv` do the reverse."""
 
     for_images, cost = True, 10
 
@@ -193,7 +193,7 @@ class PixelCNN(_Network):
 
 
 class _Likelihood(Frozen):
-    """What the rest of the library asks a likelihood's settings.
+    """The settings of a likelihood also answer what the rest of the library asks.
 
     kinds: The kinds of data it is a distribution of.
     measure: What its numbers are of; only likelihoods of the same compare.
@@ -234,7 +234,7 @@ class NegativeBinomial(_Likelihood):
 
 
 class ZeroInflatedNegativeBinomial(_Likelihood):
-    """Counts that get lost."""
+    """Counts with a dispersion per gene, some of which are lost and read as 0."""
 
     kinds, measure = ("counts",), "counts"
 
@@ -242,7 +242,7 @@ class ZeroInflatedNegativeBinomial(_Likelihood):
 
     @property
     def of_control(self) -> NegativeBinomial:
-        """Without inflation, since a constant has nothing to lose."""
+        """The control has no inflation: a constant has nothing to lose."""
         return NegativeBinomial()
 
 
@@ -267,7 +267,7 @@ class Logistics(_Likelihood):
 
 
 class Density(_Likelihood):
-    """No data to be likely: the posterior is fitted to the density that the data set names."""
+    """There are no data to be likely: the posterior is fitted to the density that the data set names."""
 
     kinds, measure = ("density",), "a density"
 

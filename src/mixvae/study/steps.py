@@ -48,7 +48,7 @@ class Step(NamedTuple):
 
     @property
     def provenance(self) -> Path:
-        """Where its record is."""
+        """The record of who made its files."""
         return self.files[-1]
 
 
