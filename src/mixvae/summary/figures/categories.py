@@ -47,7 +47,7 @@ def draw(view: View) -> Figure | None:
     shown |= dict.fromkeys(reversed(plain.values()), _of_prior)
     blocks = [make(view, run) for run, make in list(shown.items())[:BLOCKS]]
     tallest = max(len(block.images) for block in blocks)
-    figure, axes = panels(len(blocks), 3, (0.36 * DRAWS + 0.7, 0.36 * tallest + 0.6))
+    figure, axes = panels([wrapped(block.title, 40) for block in blocks], 3, (0.36 * DRAWS + 0.7, 0.36 * tallest + 0.6))
     for block, ax in zip(blocks, axes, strict=True):
         image = tile(block.images)
         show(ax, image)
@@ -55,7 +55,6 @@ def draw(view: View) -> Figure | None:
         bare(ax)
         ax.set_yticks([(row + 0.5) * height for row in range(len(block.names))], block.names, fontsize=6.5)
         ax.tick_params(length=0)
-        ax.set_title(wrapped(block.title, 40), fontsize=7)
         ax.set_anchor("N")
         ax.set_frame_on(False)
     text = f"{DRAWS} draws from each category, beside it the category and its share q(c) of the training points"

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from mixvae.data.targets import TARGETS
-from mixvae.summary.figures.style import panels, title, wrapped
+from mixvae.summary.figures.style import axes_named, panels, title, wrapped
 from mixvae.summary.figures.view import View
 
 PANELS, SAMPLES, GRID = 24, 1500, 300
@@ -28,7 +28,9 @@ def draw(view: View) -> Figure | None:
     x, y = x.numpy(), y.numpy()
     levels = np.linspace(log_p.max() - DEPTH, log_p.max(), 7)
     kl = view.metrics[view.metrics.metric == "kl"].set_index("run")["value"]
-    figure, axes = panels(len(runs), 4, (2.4, 2.6), sharex=True, sharey=True)
+    fit = {run: f"KL to the target {kl[run]:.4f} nats" if run in kl.index else "KL not measured" for run in runs}
+    titles = [f"{wrapped(view.label(run), 38)}\n{fit[run]}" for run in runs]
+    figure, axes = panels(titles, 4, (2.4, 2.6), sharex=True, sharey=True)
     for run, ax in zip(runs, axes, strict=True):
         K = view.spec(run).K
         ax.contourf(x, y, log_p, levels=levels, cmap="Greys", alpha=0.6)
@@ -37,12 +39,8 @@ def draw(view: View) -> Figure | None:
         for component, colour in zip(draws, colours, strict=True):
             ax.scatter(*component.numpy().T, s=2.5, color=[colour], linewidths=0, rasterized=True)
         ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal")
-        value = f"KL to the target {kl[run]:.4f} nats" if run in kl.index else "KL not measured"
-        ax.set_title(f"{wrapped(view.label(run), 38)}\n{value}", fontsize=7)
         ax.grid(visible=False)
-        ax.tick_params(labelsize=7)
-    figure.supxlabel("z1", fontsize=9)
-    figure.supylabel("z2", fontsize=9)
+    axes_named(figure, "z1", "z2")
     text = f"samples coloured by component over the target's log-density, contours every {DEPTH / 6:.0f} nats from its peak"
     title(figure, view.heading(text, note))
     return figure

@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mixvae.summary.figures.style import legend_below, panels, title, wrapped
+from mixvae.summary.figures.style import axes_named, legend_below, panels, title, wrapped
 from mixvae.summary.figures.view import View, usage
 
 PANELS, DRAWS, BINS = 24, 10_000, 60
@@ -26,15 +26,12 @@ def draw(view: View) -> Figure | None:
     low, high = truth.min(), truth.max()
     edges = np.linspace(low - MARGIN * (high - low), high + MARGIN * (high - low), BINS + 1)
     drawn = {run: generate(view, run) for run in runs}
-    figure, axes = panels(len(runs), 4, (2.4, 2.0), sharex=True)
-    for (run, parts), ax in zip(drawn.items(), axes, strict=True):
+    figure, axes = panels([wrapped(view.label(run), 40) for run in runs], 4, (2.4, 2.0), sharex=True)
+    for parts, ax in zip(drawn.values(), axes, strict=True):
         ax.stairs(_density(truth, edges), edges, fill=True, color="0.8")
         for name, values in parts.items():
             ax.stairs(_density(values, edges), edges, color=COLOURS[name], linewidth=1.1)
-        ax.set_title(wrapped(view.label(run), 40), fontsize=7)
-        ax.tick_params(labelsize=7)
-    figure.supxlabel("x", fontsize=9)
-    figure.supylabel("density", fontsize=9)
+    axes_named(figure, "x", "density")
     names = [name for name in COLOURS if any(name in parts for parts in drawn.values())]
     handles = [Line2D([], [], color="0.8", linewidth=6), *(Line2D([], [], color=COLOURS[name]) for name in names)]
     legend_below(figure, handles, ["test data", *names])

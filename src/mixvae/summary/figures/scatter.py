@@ -42,11 +42,10 @@ def scatter(
     names = sorted({label for _, labels in clouds.values() for label in labels}, key=natural)
     kind = "tab10" if len(names) <= 10 else "tab20" if len(names) <= 20 else "husl"
     colours = dict(zip(names, sns.color_palette(kind, len(names)), strict=True))
-    figure, axes = panels(len(clouds), 4, (2.4, 2.5))
-    for (name, (points, labels)), ax in zip(clouds.items(), axes, strict=True):
+    figure, axes = panels([wrapped(name, 38) for name in clouds], 4, (2.4, 2.5))
+    for (points, labels), ax in zip(clouds.values(), axes, strict=True):
         size = float(np.clip(6000 / len(points), 1.5, 12))
         ax.scatter(*points.T, s=size, c=[colours[label] for label in labels], linewidths=0, alpha=0.8, rasterized=True)
-        ax.set_title(wrapped(name, 38), fontsize=7)
         bare(ax)
         ax.set_xlabel(axes_names[0], fontsize=7)
         ax.set_ylabel(axes_names[1], fontsize=7)

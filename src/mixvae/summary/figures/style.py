@@ -87,16 +87,26 @@ def bare(ax: Axes) -> None:
     ax.grid(visible=False)
 
 
-def panels(count: int, across: int, size: tuple[float, float], **options) -> tuple[Figure, list[Axes]]:
-    """Return a figure with `count` axes, at most `across` in a row, each of `size` inches; options are those of subplots."""
-    rows = -(-count // across)
-    columns = -(-count // rows)
+def panels(titles: Sequence[str], across: int, size: tuple[float, float], **options) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a panel per title, at most `across` in a row, each of `size` inches; options are those of subplots."""
+    rows = -(-len(titles) // across)
+    columns = -(-len(titles) // rows)
     figure, axes = plt.subplots(
         rows, columns, figsize=(size[0] * columns, size[1] * rows), squeeze=False, layout="constrained", **options
     )
-    for ax in axes.flat[count:]:
+    shown, empty = axes.flat[: len(titles)], axes.flat[len(titles) :]
+    for name, ax in zip(titles, shown, strict=True):
+        ax.set_title(name, fontsize=7)
+        ax.tick_params(labelsize=7)
+    for ax in empty:
         ax.set_visible(False)
-    for ax in axes.flat[count - columns : count]:
+    for ax in shown[-columns:]:
         # with a shared axis only the last row has numbers, and there some places are empty
         ax.tick_params(labelbottom=True)
-    return figure, list(axes.flat[:count])
+    return figure, list(shown)
+
+
+def axes_named(figure: Figure, x: str, y: str) -> None:
+    """Name the axes of all panels at once."""
+    figure.supxlabel(x, fontsize=9)
+    figure.supylabel(y, fontsize=9)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from mixvae.summary.figures.style import legend_below, natural, panels, title, wrapped
+from mixvae.summary.figures.style import axes_named, legend_below, natural, panels, title, wrapped
 from mixvae.summary.figures.view import View
 
 EARLY = 0.1
@@ -26,7 +26,7 @@ def draw(view: View) -> Figure | None:
     columns = sorted({view.columns[run] for run in histories}, key=natural)
     Ks = sorted({view.spec(run).K for run in histories})
     colours = dict(zip(Ks, colormaps["viridis"].resampled(len(Ks) + 1).colors, strict=False))
-    figure, axes = panels(len(columns), 4, (2.7, 2.3))
+    figure, axes = panels([wrapped(column, 40, lines=3) for column in columns], 4, (2.7, 2.3))
     for column, ax in zip(columns, axes, strict=True):
         members = {run: history for run, history in histories.items() if view.columns[run] == column}
         for run, history in members.items():
@@ -34,11 +34,8 @@ def draw(view: View) -> Figure | None:
             marker = "." if len(history) < 3 else ""
             ax.plot(history.epoch, history.valid_bound, color=colours[view.spec(run).K], linewidth=0.9, marker=marker)
         ax.set_ylim(_limits(list(members.values())))
-        ax.set_title(wrapped(column, 40, lines=3), fontsize=7)
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        ax.tick_params(labelsize=7)
-    figure.supxlabel("epoch", fontsize=9)
-    figure.supylabel("validation bound (nats)", fontsize=9)
+    axes_named(figure, "epoch", "validation bound (nats)")
     handles = [Line2D([], [], color=colours[K]) for K in Ks]
     legend_below(figure, handles, [f"K={K}" for K in Ks])
     title(figure, view.heading("training, a line per run, each panel with its own scale"))
