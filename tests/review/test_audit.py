@@ -427,7 +427,7 @@ def test_values_of_test_points_that_cannot_be_are_noticed(results, changes, text
     assert_noticed(found, "evaluate", run.name, "pointwise.npz", text)
 
 
-def test_fewer_test_points_are_noticed_even_when_means_and_all_records_follow(results):
+def test_fewer_test_points_are_noticed_even_when_means_and_all_records_follow(results, expansion):
     """The best third of the points, in every run."""
     best = None
     for run in sorted((results / "runs").iterdir()):
@@ -437,7 +437,7 @@ def test_fewer_test_points_are_noticed_even_when_means_and_all_records_follow(re
         arrays = {name: array[best] for name, array in arrays.items()}
         np.savez(run / "pointwise.npz", **arrays)
         likelihood = read_json(run / "likelihood.json")
-        for name, entry in metrics_of(arrays, "bernoulli", 64).items():
+        for name, entry in metrics_of(arrays, expansion.runs[run.name].likelihood, 64).items():
             likelihood["metrics"][name] = entry
         write_json(run / "likelihood.json", likelihood)
         forge_all(results, run, "evaluate", "pointwise.npz", "likelihood.json")

@@ -574,7 +574,7 @@ def test_four_components_worse_than_two_contradict_the_claim(turning):
         assert "Holm-adjusted p < 0.001; seed by seed 5.000 to 5.000, 2 seeds)." in text
     # and the audit says so, of steps alone
     found = Findings("small")
-    plausible._monotone("digits", turning, found)
+    plausible._comparisons("digits", turning.folder / "tables/comparisons_digits.csv", turning, found)
     assert len(found.all) == 6
     assert [f.message.split(" [")[0] for f in found.all if "nll_matched" in f.message] == [
         "standard+none: nll_matched from K = 1 to 2: -20.0000",
