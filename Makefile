@@ -25,7 +25,7 @@ help:
 	@echo "make trace TABLE=results/demo/tables/x.csv ROW=nll,K=4 COLUMN=vamp+iaf   where one cell comes from"
 	@echo "make verify RUN=<run>                  train a run again elsewhere and compare: same bytes, or within the spread of the seeds"
 	@echo "make export   [STUDY=demo]             write its results as a Workflow Run RO-Crate, results/<study>/crate.zip"
-	@echo "make test-fast                         run the tests of mathematics, specs and tables; three minutes"
+	@echo "make test-fast                         run those of mathematics, specs and tables only"
 	@echo "make test                              run all tests, with those that run studies, a SLURM cluster and a browser"
 	@echo "make bench    [ARGS='--only mlp']      measure what training, evaluation and a job's start cost"
 
