@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,12 @@ from mixvae.study import AnyRun
 from mixvae.study.steps import RUN_FILES
 
 
-@contextmanager
-def _recorded(rule: str, spec: AnyRun, run: Path, dataset: Path) -> Iterator[dict[str, Any]]:
-    """Record what the rule's body reads and makes; yields the record's facts."""
+def _recorded(rule: str, spec: AnyRun, run: Path, dataset: Path) -> AbstractContextManager[dict[str, Any]]:
+    """Return the context in which a rule's body is recorded; entering it gives the record's facts."""
     inputs = [run / "spec.json", run / "model.safetensors", dataset / "data.npz", dataset / "dataset.json"]
     outputs = [run / name for name in RUN_FILES[rule]]
     described = spec.model_dump(mode="json")
-    with record(rule, run / f"provenance/{rule}.json", inputs=inputs, outputs=outputs, spec=described) as facts:
-        yield facts
+    return record(rule, run / f"provenance/{rule}.json", inputs=inputs, outputs=outputs, spec=described)
 
 
 def evaluate_run(spec: AnyRun, run: Path, dataset: Path, gpu: int) -> None:
