@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from support.made_up import make, study_of
+from support.made_up import make, sources, study_of
 from support.made_up import run as run_of
 from support.project import ROOT, run_here, run_script
 from support.specs import small_spec
@@ -26,12 +26,16 @@ from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable
 from mixvae.review.audit.subject import Subject, read
 from mixvae.review.lineage import trace
-from mixvae.review.report import html, pages
+from mixvae.review.report import html, notes
 from mixvae.review.report.cost import costs
 from mixvae.review.report.figures import figures
-from mixvae.review.report.findings import CLAIM, comparisons, difference, published, ranking
-from mixvae.review.report.grids import entry, frame_of, shown
-from mixvae.summary.comparisons import compare, markdown
+from mixvae.review.report.grids import frame_of, shown
+from mixvae.review.report.statements import CLAIM, comparisons, difference, published, ranking
+from mixvae.summary.cells import groups_of, next_smaller
+from mixvae.summary.rendering import Entry, entry_of
+from mixvae.summary.tables import TABLES
+from mixvae.summary.tables import comparisons as table_of_comparisons
+from mixvae.summary.tables import ranking as table_of_ranks
 
 BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
 EVIL = (
@@ -149,7 +153,7 @@ def test_every_link_leads_somewhere_and_every_value_has_its_lineage(report, visi
     assert {link[1:] for link in links} <= ids
     assert all(link.startswith("#") for link in links)
     frame = pd.read_csv(report.parent / "tables/latent_digits.csv")
-    assert sum(link.startswith("#cell-latent_digits-") for link in links) == frame["standard+none seeds"].notna().sum()
+    assert sum(link.startswith("#cell-latent_digits-") for link in links) == len(frame) > 0
     for kind in ("comparisons", "ranking", "published"):
         rows = len(pd.read_csv(report.parent / f"tables/{kind}_digits.csv").dropna(subset="K"))
         assert sum(link.startswith(f"#cell-{kind}_digits-") for link in links) == rows > 0
@@ -187,7 +191,7 @@ def test_a_cell_leads_to_its_runs_and_their_commands(report, visit, small_study)
 def test_a_mean_that_its_runs_do_not_give_is_said(results, visit):
     table = results / "small/tables/ablation_digits.csv"
     frame = pd.read_csv(table)
-    frame.loc[0, "standard+none"] -= 1
+    frame.loc[0, "mean"] -= 1
     frame.to_csv(table, index=False)
     page = visit(write(results))
     assert page.locator("#cell-ablation_digits-0-2").text_content().count("which is not what the table says") == 1
@@ -196,7 +200,7 @@ def test_a_mean_that_its_runs_do_not_give_is_said(results, visit):
 
 def test_it_is_there_without_scripts(report, visit):
     page = visit(report, ready="#cost", java_script_enabled=False)
-    assert len(column(page, "ablation_digits", 1)) == len(pd.read_csv(report.parent / "tables/ablation_digits.csv")) + 1
+    assert len(column(page, "ablation_digits", 1)) == len(pd.read_csv(report.parent / "tables/ablation_digits.csv"))
     link = page.locator("#cell-ablation_digits-0-2")
     assert not link.is_visible()
     page.locator("a[href='#cell-ablation_digits-0-2']").click()
@@ -284,10 +288,12 @@ def spoil(results: Path) -> Path:
         strange["attempts"] = [{"host": words, "slurm_job_id": words, "start": words}] * 2
         strange["outputs"] = {f"output {words}": words}
         write_json(record, facts | strange)
-    for table in study.glob("tables/*.md"):
-        table.write_text(
-            re.sub(r"nll_matched|\bari\b", words.replace("|", ""), table.read_text()) + f"\n<b>{words}</b>\n\n- {words}\n"
-        )
+    for table in study.glob("tables/*.csv"):
+        frame = pd.read_csv(table)
+        frame["column"] = words
+        if "interval" in frame:  # which a note tells
+            frame["interval"] = words
+        frame.to_csv(table, index=False)
     metrics = pd.read_csv(study / "metrics.csv")
     metrics["unit"] = words
     metrics.to_csv(study / "metrics.csv", index=False)
@@ -426,7 +432,13 @@ def test_a_difference_is_told_with_its_intervals():
 
 def told(rows: list[dict], *specs) -> list[str]:
     """Return what is said of a study of these runs whose comparisons are `rows`."""
-    return comparisons(SimpleNamespace(study=study_of(specs)), "digits", pd.DataFrame(rows))
+    study = study_of(specs)
+    groups = groups_of(study, "digits")
+    keys, smaller = {group.column: group.key for group in groups.values()}, next_smaller(groups)
+    for one in rows:
+        key = keys[one["column"]]
+        one |= {"group": key, "step": smaller.get((one["K"], key)) == one["against"]}
+    return comparisons(SimpleNamespace(study=study), "digits", pd.DataFrame(rows))
 
 
 @pytest.mark.parametrize(
@@ -545,11 +557,10 @@ def turning(tmp_path) -> Subject:
     specs = [small_spec(K=K, seed=seed) for K in (1, 2, 4) for seed in (0, 1)]
     study, metrics, missing = make(tmp_path / "results/runs", specs, [30, 31, 10, 11, 15, 16])
     subject = Subject(tmp_path / "results", study, [], {})
-    frame = compare(study, metrics, tmp_path / "results/runs", missing, "digits")
+    frame = table_of_comparisons.make(sources(study, metrics, tmp_path / "results/runs", missing))
     table = subject.folder / "tables/comparisons_digits.csv"
     table.parent.mkdir(parents=True)
     frame.to_csv(table, index=False)
-    table.with_suffix(".md").write_text(markdown(frame, "digits"))
     metrics.to_csv(subject.folder / "metrics.csv", index=False)
     specs_as_json = {run: spec.model_dump(mode="json") for run, spec in study.runs.items()}
     infos = {name: info.model_dump(mode="json") for name, info in study.datasets.items()}
@@ -574,7 +585,7 @@ def test_four_components_worse_than_two_contradict_the_claim(turning):
         assert "Holm-adjusted p < 0.001; seed by seed 5.000 to 5.000, 2 seeds)." in text
     # and the audit says so, of steps alone
     found = Findings("small")
-    plausible._comparisons("digits", turning.folder / "tables/comparisons_digits.csv", turning, found)
+    plausible._comparisons(turning.folder / "tables/comparisons_digits.csv", turning, found)
     assert len(found.all) == 6
     assert [f.message.split(" [")[0] for f in found.all if "nll_matched" in f.message] == [
         "standard+none: nll_matched from K = 1 to 2: -20.0000",
@@ -586,14 +597,15 @@ def test_four_components_worse_than_two_contradict_the_claim(turning):
 def test_links_and_traces_lead_to_the_k_that_is_compared_with(turning):
     (table,) = [table for table in shown(turning, {}) if table.name == "comparisons_digits"]
     assert not table.problem
-    place = [header for header, _ in table.grid.headers].index("Δ")
+    (grid,) = table.grids
+    place = [header for header, _ in grid.headers].index("Δ")
     lineages = {lineage.id: lineage for lineage in table.lineages}
     K_of = {run: spec.K for run, spec in turning.study.runs.items()}
-    for cells in table.grid.rows:
-        lineage = lineages[cells[place].lineage]
-        assert {K_of[member.run] for member in lineage.members} == {int(cells[2].text)}
-        assert {K_of[member.run] for member in lineage.compared} == {int(cells[3].text)}
-        assert f"K = {cells[2].text}, against = {cells[3].text}; delta" in lineage.where
+    for row in grid.rows:
+        lineage, (K, against) = lineages[row[place][1]], (entry.text for entry, _ in row[2:4])
+        assert {K_of[member.run] for member in lineage.members} == {int(K)}
+        assert {K_of[member.run] for member in lineage.compared} == {int(against)}
+        assert f"K = {K}, against = {against}; delta" in lineage.where
     csv = turning.folder / "tables/comparisons_digits.csv"
     with pytest.raises(UserError, match="ROW: 2 rows match; add against: 1, 2"):
         trace(csv, "nll_matched,column=standard+none,K=4", "delta")
@@ -649,25 +661,47 @@ def test_what_was_published_is_told_with_the_budget_of_ours():
     ]
 
 
-def test_pages_are_taken_apart_without_their_markup():
-    page = pages.read("# title\n\n| a | b |\n|:--|:--|\n| x\\|y | **1** |\n\nsome <b>words</b>, `code`\n\n- one\n")
-    assert page.tables == [(["a", "b"], [["x|y", "**1**"]])]
-    assert page.note == "<p>some &lt;b&gt;words&lt;/b&gt;, <code>code</code></p>\n<ul>\n<li>one</li>\n</ul>\n"
+def test_notes_have_no_markup_but_their_own():
+    text = "some <b>words</b>, `code` [a](javascript:1) ![b](c)\n\n- one\n"
+    words = "some &lt;b&gt;words&lt;/b&gt;, <code>code</code> [a](javascript:1) ![b](c)"
+    assert notes.html(text) == f"<p>{words}</p>\n<ul>\n<li>one</li>\n</ul>\n"
+
+
+CELL = {"metric": "nll", "K": 2, "mean": 22.355, "low": 22.3, "high": 22.4, "seeds": 2, "expected": 2, "delta": -0.1}
+CELL |= {
+    "delta_low": -0.2,
+    "delta_high": -0.05,
+    "unreliable": False,
+    "stopped_by_budget": True,
+    "best": True,
+    "unmeasured": np.nan,
+}
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("changes", "expected"),
     [
-        ("**22.355**‡ [22.3, 22.4] Δ -0.1 [-0.2, -0.0]", ("22.355‡", ("[22.3, 22.4]", "Δ -0.1 [-0.2, -0.0]"), True, 22.355)),
-        ("missing (0 of 2)", ("missing (0 of 2)", (), False, None)),
-        ("p < 0.001", ("p < 0.001", (), False, 0.001)),
-        ("[-0.248, -0.138]", ("[-0.248, -0.138]", (), False, -0.248)),
-        ("+0.015‡", ("+0.015‡", (), False, 0.015)),
-        ("1 to 12", ("1 to 12", (), False, 1.0)),
+        ({}, ("22.355", "‡", ("[22.300, 22.400]", "Δ -0.100 [-0.200, -0.050]"), True, 22.355)),
+        ({"mean": np.nan, "seeds": 0}, ("missing (0 of 2)", "", (), False, None)),
+        ({"mean": np.nan, "seeds": 0, "unmeasured": "not measured: no weights"}, ("not measured", "", (), False, None)),
+        ({"seeds": 1, "delta": np.nan, "best": False}, ("22.355", "‡", ("(1 of 2)",), False, 22.355)),
+        ({"delta_low": np.nan, "unreliable": True}, ("22.355", "†‡", ("[22.300, 22.400]", "Δ -0.100"), True, 22.355)),
     ],
 )
-def test_a_cell_is_its_value_and_what_follows(text, expected):
-    assert entry(text)[:4] == expected
+def test_a_cell_is_its_value_and_what_follows(changes, expected):
+    assert entry_of(CELL | changes)[:5] == expected
+
+
+def test_differences_and_ranks_are_sorted_by_their_numbers(turning):
+    table, runs = turning.folder / "tables/comparisons_digits.csv", turning.results / "runs"
+    row = table_of_comparisons.grids(pd.read_csv(table))[0].rows[0]
+    assert row[6] == Entry("p < 0.001", order=row[6].order)
+    assert 0 < row[6].order < 0.001
+    assert row[5].text.startswith(f"[{row[5].order:+.3f}, ")
+    assert row[4].text == f"{row[4].order:+.3f}"
+    metrics = pd.read_csv(turning.folder / "metrics.csv")
+    rows = table_of_ranks.grids(table_of_ranks.make(sources(turning.study, metrics, runs)))[0].rows
+    assert [(row[5].text, row[5].order) for row in rows[:2]] == [("1 to 1", 1.0), ("2 to 2", 2.0)]
 
 
 def test_snakemakes_own_report_has_tables_and_figures_and_opens_offline(study_copy, tmp_path, visit):
@@ -686,10 +720,9 @@ def test_snakemakes_own_report_has_tables_and_figures_and_opens_offline(study_co
 
 def test_captions_are_there_for_all_tables_and_figures():
     from mixvae.summary.figures import FIGURES
-    from mixvae.summary.rendering import TITLES
 
     there = {kind: {path.stem for path in (ROOT / "workflow/report" / kind).glob("*.rst")} for kind in ("tables", "figures")}
-    assert there == {"tables": {*TITLES, "metrics"}, "figures": set(FIGURES)}
+    assert there == {"tables": {*TABLES, "metrics"}, "figures": set(FIGURES)}
 
 
 def test_an_unreadable_table_is_not_told_of(results):

@@ -106,7 +106,7 @@ def test_differences_latent_metrics_and_comparisons_are_traced(small_study, monk
 def test_a_cell_that_its_runs_do_not_give_is_said(small_study, tmp_path):
     shutil.copytree(small_study / "results", tmp_path / "results")
     table = pd.read_csv(tmp_path / TABLE)
-    table.loc[0, "standard+none"] -= 1
+    table.loc[0, "mean"] -= 1
     table.to_csv(tmp_path / TABLE, index=False)
     lines = trace(tmp_path / TABLE, "-elbo,K=1", "standard+none")
     assert any("which is NOT what the table says" in line for line in lines)
@@ -175,15 +175,18 @@ def test_metrics_that_cannot_be_read_are_one_line(place, content):
     assert traced(place).stderr.startswith("error: results/small/metrics.csv: ")
 
 
+HEAD = "metric,K,column,mean,group,made_from,factor,runs,compared\n"
+
+
 @pytest.mark.parametrize(
     ("change", "row", "said"),
     [
-        (lambda text: "metric,standard+none\nnll,1\n", "nll", "no column K"),
-        (lambda text: "metric,K,standard+none\nnll,,1\n", "nll", "the row is of no run, but context: None"),
-        (lambda text: "metric,K,standard+none\nnll,x,1\n", "nll", "not as rule tabulate writes it"),
-        (lambda text: "metric,K,standard+none\nnll,inf,1\n", "nll", "not as rule tabulate writes it"),
-        (lambda text: "metric,K,standard+none\n\x1b[2J,1,1\n", "nll", "no row with metric=nll"),
-        (lambda text: text.replace("nll,1,", "nll,9,"), "nll,K=9", "no run of study small is behind row nll,K=9"),
+        (lambda text: f"{HEAD.replace('K,', '')}nll,standard+none,1,g,elbo,1,a b,\n", "nll", "no column K"),
+        (lambda text: f"{HEAD}nll,,standard+none,1,g,elbo,1,,\n", "nll", "the row is of no run, but context: None"),
+        (lambda text: f"{HEAD}nll,1,standard+none,1,g,elbo,x,a b,\n", "nll", "not as rule tabulate writes it"),
+        (lambda text: f"{HEAD}nll,1,standard+none,1,g,elbo,1,5,\n", "nll", "not as rule tabulate writes it"),
+        (lambda text: f"{HEAD}\x1b[2J,1,standard+none,1,g,elbo,1,a b,\n", "nll", "no row with metric=nll"),
+        (lambda text: f"{HEAD}nll,9,standard+none,1,g,elbo,1,a b,\n", "nll,K=9", "no run of study small is behind row nll,K=9"),
         (lambda text: "", "nll", "not valid CSV"),
     ],
 )

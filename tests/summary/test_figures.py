@@ -19,12 +19,14 @@ from mixvae.fitting.runs import build_for, save_run
 from mixvae.fitting.training import Trained
 from mixvae.measuring import latents
 from mixvae.study import DatasetInfo, parse_run
+from mixvae.study.metrics import made_from
 from mixvae.study.outputs import figures as figure_names
-from mixvae.summary import comparisons, figures, ranking
+from mixvae.summary import figures
+from mixvae.summary.cells import LIKELIHOODS, ORIGIN, Sources
 from mixvae.summary.figures import categories, histograms, images, scatter, style, umap
 from mixvae.summary.figures.view import View
 from mixvae.summary.results import COLUMNS, StudyRuns
-from mixvae.summary.tables import LIKELIHOODS
+from mixvae.summary.tables import comparisons, ranking
 
 SIZES = {"train": 40, "valid": 10, "test": 14}
 DATA = {
@@ -90,7 +92,7 @@ def make(root, specs, missing=(), classes: int = 3) -> View:
             binary = spec.likelihood.name == "bernoulli"
             codes = {part: latents.codes(model, torch.from_numpy(data.points(part, binary))) for part in y}
             latents.write_h5ad(run / "latents.h5ad", codes, y, np.zeros(SIZES["test"], int), labels)
-        points = {metric: rng.normal(19 - spec.K, 1, SIZES["test"]) for metric in LIKELIHOODS.values()}
+        points = {made_from(block): rng.normal(19 - spec.K, 1, SIZES["test"]) for block in LIKELIHOODS}
         np.savez(run / "pointwise.npz", **points)
         (run / "provenance").mkdir()
         (run / "provenance/evaluate.json").write_text(json.dumps({"inputs": {"data.npz": "a"}}))
@@ -108,8 +110,9 @@ def make(root, specs, missing=(), classes: int = 3) -> View:
     metrics = pd.DataFrame(rows, columns=COLUMNS)
     if info.kind != "density":
         (root / "s/tables").mkdir(parents=True)
-        for kind, made in (("comparisons", comparisons.compare), ("ranking", ranking.rank)):
-            made(study, metrics, root / "runs", set(missing), name).to_csv(root / f"s/tables/{kind}_{name}.csv", index=False)
+        sources = Sources(study, name, metrics, root / "runs", set(missing))
+        for kind, table in (("comparisons", comparisons), ("ranking", ranking)):
+            table.make(sources).to_csv(root / f"s/tables/{kind}_{name}.csv", index=False)
     return View(study, name, metrics, set(missing), root)
 
 
@@ -293,13 +296,13 @@ def intervals_of(tmp_path, columns: int, Ks: tuple[int, ...]) -> View:
         )
         number = np.arange(len(rows)) / 10
         frame = frame.assign(delta=number, low=number - 1, high=number + 2, seed_low=number - 0.5, seed_high=number + 0.25)
+        frame = frame.assign(measure="counts", step=True, **dict.fromkeys(ORIGIN, ""))
         frame = frame.assign(p=0.01, p_adjusted=np.where(number < 0.15, 0.03, 0.2), probability_best=0.25)
         frame["rank"] = frame["rank_low"] = frame["rank_high"] = frame["seed_rank_low"] = np.arange(len(rows)) + 1
         frame["seed_rank_high"] = len(rows)
         blocks = [frame.assign(metric=block) for block in ("-elbo", "nll_miselbo", "nll_matched")]
         pd.concat(blocks)[order].to_csv(tmp_path / f"s/tables/{kind}_d.csv", index=False)
-    run = SimpleNamespace(likelihood=SimpleNamespace(measure="counts"))
-    view = View(StudyRuns("s", dict.fromkeys(names, run), [], {}), "d", pd.DataFrame(), set(), tmp_path)
+    view = View(StudyRuns("s", {}, [], {}), "d", pd.DataFrame(), set(), tmp_path)
     view.__dict__["columns"] = {name: name for name in names}
     return view
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
-from support.made_up import metrics_of, run, study_of
+from support.made_up import metrics_of, run, sources, study_of
 from support.project import ROOT
 from support.specs import small_spec
 
 from mixvae.errors import UserError
 from mixvae.study import catalogue
-from mixvae.summary import published
+from mixvae.summary import published, rendering
 from mixvae.summary.columns import flat
 from mixvae.summary.results import StudyRuns
+from mixvae.summary.tables import published as table
 
 BUDGET = {"epochs": 24.0, "stopped_by_budget": 1.0}
 EVALUATED = {"elbo": -85.0, "nll": 83.0, "nll_miselbo": 84.0}
@@ -27,8 +30,18 @@ def row(metric="nll_miselbo", value="84.50", match=VAE, dataset="mnist", system=
 
 
 def compare(found, rows, dataset="mnist", extra=()):
-    frame = published.compare(study_of([*found, *extra]), metrics_of(found), dataset, rows)
+    frame = table.make(given(study_of([*found, *extra]), metrics_of(found), rows))
     return frame, frame.to_dict("records")
+
+
+def given(study, metrics, rows):
+    """Return what the table is made from."""
+    return replace(sources(study, metrics), published=rows)
+
+
+def pages(frame):
+    """Return what is compared, and the context, as people read them."""
+    return [rendering.written(grid, "{}", str) for grid in table.grids(frame)]
 
 
 def test_matching_needs_every_key_as_a_number_or_a_word():
@@ -55,7 +68,7 @@ def test_ours_is_the_mean_over_seeds_and_the_difference_has_our_sign():
     assert first["published"] == "84.50"
     assert bound["ours"] == pytest.approx(85)
     assert bound["difference"] == pytest.approx(85 - 88.75)
-    compared, _ = published.text(frame)
+    [compared] = pages(frame)
     assert compared["our value"][0] == "85.33‡ [84.75, 86.00]"
     assert compared["difference"].tolist() == ["+0.83", "-3.75"]
     assert compared["our budget"][0] == "24 of 24 epochs ‡, 3 seeds, L = 5000"
@@ -105,7 +118,7 @@ def test_every_cell_has_a_row_for_its_headline_metric():
     ]
     assert [r["difference"] for r in rows[-3:-1]] == pytest.approx([0.7 - 0.908, 0.7 - 0.783])
     assert rows[3]["ours"] == pytest.approx(0.9)
-    assert published.text(frame)[0]["published as"].tolist().count("not at hand") == 5
+    assert pages(frame)[0]["published as"].tolist().count("not at hand") == 5
 
 
 def test_headline_metrics_follow_the_data():
@@ -120,9 +133,9 @@ def test_headline_metrics_follow_the_data():
     }
     for (model, dataset, likelihood), metrics in kinds.items():
         spec = run(model, dataset, likelihood={"name": likelihood})
-        assert published.headline_metrics(spec, catalogue()[dataset]) == metrics
+        assert spec.judged_by(catalogue()[dataset]) == metrics
     unlabelled = catalogue()["cortex"].model_copy(update={"classes": 1})
-    assert published.headline_metrics(run("vae", "cortex", likelihood="zinb"), unlabelled) == ["nll_miselbo"]
+    assert run("vae", "cortex", likelihood="zinb").judged_by(unlabelled) == ["nll_miselbo"]
 
 
 def test_bits_per_dimension_are_those_of_nll_miselbo():
@@ -141,18 +154,20 @@ def test_rows_without_a_match_are_context():
         ("NVAE", "context"),
         ("other", "context"),
     ]
-    _, context = published.text(frame)
+    _, context = pages(frame)
     assert context["system"].tolist() == ["NVAE", "other"]
-    page = published.markdown(frame, "mnist", catalogue()["mnist"])
-    assert page.index("NVAE") > page.index(published.CONTEXT_NOTE) > page.index("our budget")
-    assert r"A \& B 2018" in published.latex(frame, "mnist", catalogue()["mnist"])
+    arguments = "mnist: t", table.grids(frame), table.note(frame, sources(study_of([run("vae")]), None))
+    page, source = rendering.markdown(*arguments), rendering.latex(*arguments)
+    assert page.index("NVAE") > page.index(table.CONTEXT_NOTE) > page.index("our budget")
+    assert r"A \& B 2018" in source
+    assert f"mnist: {table.CONTEXT_NOTE.removesuffix(':')}" in source
 
 
 def test_data_of_the_users_own_is_never_compared():
     own = {"sha256": "0" * 64, "format": "npz"}
     spec = run("vae", "mnist", data=own)
     found = metrics_of({run("vae", "mnist"): EVALUATED | BUDGET}).assign(run=spec.id)
-    frame = published.compare(study_of([spec]), found, "mnist", [row(), row(match="", system="NVAE")])
+    frame = table.make(given(study_of([spec]), found, [row(), row(match="", system="NVAE")]))
     only = frame.iloc[0]
     assert only["status"] == "not at hand"
     assert only["ours"] == pytest.approx(84)
@@ -163,7 +178,7 @@ def test_holes_scores_not_measured_and_unreliable_estimates_show():
     failed, unreliable = run("vae"), run("vae", K=2)
     found = {unreliable: EVALUATED | BUDGET | {"pareto_k_above_0.7": 0.5}}
     frame, _ = compare(found, [row(), row(match=VAE.replace("K=1", "K=2"))], extra=[failed])
-    compared, _ = published.text(frame)
+    [compared] = pages(frame)
     assert compared["our value"].tolist() == ["missing", "84.00†‡"]
     assert compared["difference"].tolist() == ["", "-0.50"]
     assert compared["our budget"][0] == "not trained, 0 of 1 seed, L = 5000"
@@ -174,8 +189,8 @@ def test_holes_scores_not_measured_and_unreliable_estimates_show():
             metrics_of({spec: {"inception_score": np.nan}}, "not measured: no weights"),
         ]
     )
-    frame = published.compare(study_of([spec]), metrics, "cifar10", [])
-    assert published.text(frame)[0]["our value"].tolist() == ["3.0000‡", "not measured"]
+    frame = table.make(given(study_of([spec]), metrics, []))
+    assert pages(frame)[0]["our value"].tolist() == ["3.0000‡", "not measured"]
 
 
 def test_the_file_of_the_project_is_read_and_matches_the_papers_models():
@@ -194,10 +209,10 @@ def test_the_file_of_the_project_is_read_and_matches_the_papers_models():
 
 def test_numbers_are_written_and_read_again(tmp_path):
     frame, _ = compare({run("vae"): EVALUATED | BUDGET}, [row(), row(match="", system="NVAE")])
-    published.numbers(frame).to_csv(tmp_path / "t.csv", index=False)
+    frame.to_csv(tmp_path / "t.csv", index=False)
     again = pd.read_csv(tmp_path / "t.csv")
     assert again.loc[0, ["K", "published", "difference", "budget"]].tolist() == [1, 84.5, -0.5, frame.budget[0]]
-    assert again.columns.tolist() == published.COLUMNS
+    assert again.columns.tolist() == table.COLUMNS
 
 
 @pytest.mark.parametrize(
@@ -218,8 +233,9 @@ def test_a_broken_file_is_named(tmp_path, text):
 def test_a_study_without_metrics_has_a_table_of_holes():
     spec = small_spec()
     study = StudyRuns("s", {spec.id: spec}, [], {"digits": catalogue()["digits"]})
-    frame = published.compare(study, metrics_of({}), "digits", published.read(ROOT / published.PATH))
+    found = given(study, metrics_of({}), published.read(ROOT / published.PATH))
+    frame = table.make(found)
     assert frame["budget"].tolist() == ["not trained, 0 of 1 seed, L = 50"]
-    page = published.markdown(frame, "digits", study.datasets["digits"])
+    page = rendering.markdown("t", table.grids(frame), table.note(frame, found))
     assert "| missing " in page
-    assert published.CONTEXT_NOTE not in page
+    assert table.CONTEXT_NOTE not in page

@@ -4,25 +4,52 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from support.made_up import N, evaluated_on, make, metrics_of, run, study_of
+from support.made_up import N, evaluated_on, make, metrics_of, run, sources, study_of
 from support.project import run_script
 from support.specs import small_spec
 
 from mixvae.files import sha256
 from mixvae.study import catalogue, outputs, parse_run
+from mixvae.study.metrics import made_from
 from mixvae.study.steps import RUN_FILES
-from mixvae.summary import comparisons, ranking, rendering, tables
+from mixvae.summary import rendering
+from mixvae.summary.cells import COMPARABLE, LIKELIHOODS
 from mixvae.summary.columns import column_names
 from mixvae.summary.holes import failures
+from mixvae.summary.tables import TABLES, ablation, comparisons, components, density, latent, ranking, reconstruction
+
+
+def made(table, *arguments):
+    """Return the rows of a table, and its page as text: (table's rows, page)."""
+    found = sources(*arguments)
+    frame = table.make(found)
+    return frame, rendering.markdown("t", table.grids(frame), table.note(frame, found))
+
+
+def text(table, frame, bold="**{}**"):
+    """Return a table as people read it."""
+    return rendering.written(table.grids(frame)[0], bold, str)
+
+
+def by_row(table, frame, bold="**{}**"):
+    """The same with metric and K, a number, as its index."""
+    shown = text(table, frame, bold)
+    return shown.assign(K=[int(K) if K else "" for K in shown.K]).set_index(["metric", "K"])
+
+
+def headline(table, frame):
+    return rendering.headline(frame, table.HEADLINE[0])
 
 
 def table(tmp_path, study, metrics, missing):
-    return tables.likelihood_table(study, metrics, tmp_path, missing, "digits").set_index(["metric", "K", "column"])
+    return ablation.make(sources(study, metrics, tmp_path, missing)).set_index(["metric", "K", "column"])
 
 
 def specs_of(**axes):
@@ -41,7 +68,7 @@ def test_lower_is_bold_and_differences_are_against_one_component(tmp_path):
     frame = table(tmp_path, *make(tmp_path, specs_of(), [10, 12, 9, 10]))
     assert frame.loc["-elbo", 2, "standard+none"]["best"]
     assert not frame.loc["-elbo", 1, "standard+none"]["best"]
-    for block in tables.COMPARABLE:
+    for block in COMPARABLE:
         row = frame.loc[block, 2, "standard+none"]
         assert row["delta"] == pytest.approx(-1.5)
         assert row["delta_low"] < -1.5 < row["delta_high"] < -1.4
@@ -62,13 +89,13 @@ def test_differences_pair_only_the_seeds_both_have(tmp_path):
 def test_holes_are_marked(tmp_path):
     specs = specs_of()
     study, metrics, missing = make(tmp_path, specs, [10, 12, 9, 10], missing=[specs[2].id, specs[3].id])
-    frame = tables.likelihood_table(study, metrics, tmp_path, missing, "digits")
-    text = rendering.text(frame, "**{}**").set_index(["metric", "K"])["standard+none"]
-    assert text["nll", 2] == "missing (0 of 2)"
-    assert text["nll", 1].startswith("11.000")
-    assert rendering.headline(tables.wide(frame)).count("missing") == 2
-    partly = tables.likelihood_table(*make_again(tmp_path, specs), "digits")
-    assert "(1 of 2)" in rendering.text(partly, "**{}**").set_index(["metric", "K"])["standard+none"]["nll", 2]
+    frame = ablation.make(sources(study, metrics, tmp_path, missing))
+    shown = by_row(ablation, frame)["standard+none"]
+    assert shown["nll", 2] == "missing (0 of 2)"
+    assert shown["nll", 1].startswith("11.000")
+    assert headline(ablation, frame).count("missing") == 2
+    partly = ablation.make(sources(*make_again(tmp_path, specs)))
+    assert "(1 of 2)" in by_row(ablation, partly)["standard+none"]["nll", 2]
 
 
 def make_again(tmp_path, specs):
@@ -83,16 +110,16 @@ def test_unreliable_and_unconverged_cells_are_marked_and_never_bold(tmp_path):
     second = metrics.K == 2
     metrics.loc[second & (metrics.metric == "pareto_k_matched_above_0.7"), "value"] = 0.3
     metrics.loc[second & (metrics.seed == 1) & (metrics.metric == "stopped_by_budget"), "value"] = 1.0
-    frame = tables.likelihood_table(study, metrics, tmp_path, missing, "digits")
+    frame = ablation.make(sources(study, metrics, tmp_path, missing))
     rows = frame.set_index(["metric", "K"])
     assert rows.loc["nll_matched", 2]["unreliable"]
     assert not rows.loc["nll_matched", 2]["best"]
     assert not rows.loc["nll_miselbo", 2]["unreliable"]  # rests on other weights
-    text = rendering.text(frame, "**{}**").set_index(["metric", "K"])["standard+none"]
-    assert text["nll_matched", 2].startswith("9.750†‡ [")
-    assert text["-elbo", 2].startswith("**10.500**‡ [")
-    assert "†" not in text["-elbo", 2] + text["nll_matched", 1]
-    assert "9.750†‡ (-1.500)" in rendering.headline(tables.wide(frame))
+    shown = by_row(ablation, frame)["standard+none"]
+    assert shown["nll_matched", 2].startswith("9.750†‡ [")
+    assert shown["-elbo", 2].startswith("**10.500**‡ [")
+    assert "†" not in shown["-elbo", 2] + shown["nll_matched", 1]
+    assert "9.750†‡ (-1.500)" in headline(ablation, frame)
 
 
 def test_runs_that_differ_in_a_hyperparameter_never_share_a_cell(tmp_path):
@@ -205,20 +232,20 @@ def test_every_column_has_the_control_of_its_likelihood(tmp_path):
         constants = [parse_run({"model": "constant", "dataset": dataset, "likelihood": name}) for name in controls]
         found = dict(zip(constants, ({"nll": value} for value in controls.values()), strict=True))
         study = study_of([*members, *constants])
-        frame = tables.likelihood_table(study, pd.concat([metrics, metrics_of(found)]), tmp_path, missing, dataset)
-        [row] = rendering.text(frame, "**{}**").set_index("metric").loc[["control"]].to_dict("records")
+        frame = ablation.make(sources(study, pd.concat([metrics, metrics_of(found)]), tmp_path, missing))
+        [row] = text(ablation, frame).set_index("metric").loc[["control"]].to_dict("records")
         names = column_names(study, dataset)
         shown = [float(row[names[spec.id]]) for spec in members]
         assert shown == ([500, 500] if dataset == "pbmc68k_reduced" else [-30, 27])
         # a control that failed is a hole
-        frame = tables.likelihood_table(study, metrics, tmp_path, missing, dataset)
-        assert set(rendering.text(frame, "{}").set_index("metric").loc["control"].drop("K")) == {"missing"}
+        frame = ablation.make(sources(study, metrics, tmp_path, missing))
+        assert set(text(ablation, frame).set_index("metric").loc["control"].drop("K")) == {"missing"}
 
 
 def test_colours_are_also_in_bits_per_dimension_when_levels_are_counted(tmp_path):
     logistics = [run("vae", "cifar10", K=K, likelihood="logistics") for K in (1, 2)]
     study, metrics, missing = make(tmp_path, [*logistics, run("mvae", "cifar10")], [7000, 6900, 10])
-    frame = tables.likelihood_table(study, metrics, tmp_path, missing, "cifar10").set_index(["metric", "K", "column"])
+    frame = table(tmp_path, study, metrics, missing)
     bits = 3072 * np.log(2)
     for block, nats in {"-elbo bpd": 6901, "nll_miselbo bpd": 6900.5, "nll_matched bpd": 6900.25}.items():
         row = frame.loc[block, 2, "vae standard+none (logistics)"]
@@ -230,10 +257,10 @@ def test_colours_are_also_in_bits_per_dimension_when_levels_are_counted(tmp_path
         assert (block, 1, "mvae (gaussian)") not in frame.index
     assert frame.loc["-elbo", 1, "mvae (gaussian)"]["mean"] == pytest.approx(11)
     metrics.loc[(metrics.K == 2) & (metrics.metric == "pareto_k_above_0.7"), "value"] = 0.5
-    plain = tables.likelihood_table(study, metrics, tmp_path, missing, "cifar10")
+    plain, page = made(ablation, study, metrics, tmp_path, missing)
     assert set(plain.metric[plain.unreliable]) == {"nll", "nll_miselbo", "nll_miselbo bpd"}
-    assert "nats / (D log 2)" in rendering.note(plain, "ablation")
-    assert "nll_miselbo bpd" in rendering.headline(tables.wide(plain))
+    assert "nats / (D log 2)" in page
+    assert "nll_miselbo bpd" in headline(ablation, plain)
 
 
 def test_runs_evaluated_on_different_numbers_of_points_are_not_paired(tmp_path):
@@ -252,18 +279,24 @@ def test_points_of_other_data_are_not_paired(tmp_path):
     study, metrics, missing = make(tmp_path, specs, [10, 9])
     evaluated_on(tmp_path / specs[1].id, "another")
     assert table(tmp_path, study, metrics, missing)["delta"].isna().all()
-    frame = comparisons.compare(study, metrics, tmp_path, missing, "digits")
+    frame, page = made(comparisons, study, metrics, tmp_path, missing)
     assert frame.empty
-    assert "have seen other test points: standard+none, K = 2 against 1." in comparisons.markdown(frame, "digits")
-    ranked = ranking.rank(study, metrics, tmp_path, missing, "digits")
+    assert "have seen other test points: standard+none, K = 2 against 1." in page
+    ranked, page = made(ranking, study, metrics, tmp_path, missing)
     assert len(ranked) == 3
-    assert ranked.attrs["left_out"] == ["Not ranked, since evaluated on other test points than the rest: standard+none, K = 2."]
+    assert "\n- Not ranked, since evaluated on other test points than the rest: standard+none, K = 2.\n" in page
+    assert page.count("Not ranked") == 1
 
 
+ORIGIN = "group,made_from,factor,runs,compared"
 COMPARISONS = (
-    "metric,column,K,against,delta,low,high,p,p_adjusted,points,seeds,seed_low,seed_high,seed_kind,unreliable,stopped_by_budget"
+    "metric,column,K,against,step,measure,delta,low,high,p,p_adjusted,points,seeds,seed_low,seed_high,seed_kind,unreliable,"
+    f"stopped_by_budget,{ORIGIN}"
 )
-RANKING = "metric,rank,K,column,mean,rank_low,rank_high,probability_best,seed_rank_low,seed_rank_high,seeds,points,unreliable,stopped_by_budget"
+RANKING = (
+    "metric,measure,rank,K,column,mean,rank_low,rank_high,probability_best,seed_rank_low,seed_rank_high,seeds,points,unreliable,"
+    f"stopped_by_budget,{ORIGIN}"
+)
 
 
 def test_comparisons_are_paired_and_adjusted_as_one_family(tmp_path):
@@ -271,11 +304,12 @@ def test_comparisons_are_paired_and_adjusted_as_one_family(tmp_path):
     study, metrics, missing = make(tmp_path, specs, [10, 12, 9, 10, 10.001, 12, 20, 20, 20, 20.02, 25, 26])
     metrics.loc[(metrics.run == specs[0].id) & (metrics.metric == "pareto_k_matched_above_0.7"), "value"] = 0.5
     metrics.loc[(metrics.run == specs[-1].id) & (metrics.metric == "stopped_by_budget"), "value"] = 1.0
-    frame = comparisons.compare(study, metrics, tmp_path, missing, "digits")
+    frame = comparisons.make(sources(study, metrics, tmp_path, missing))
     assert frame.to_csv(index=False).splitlines()[0] == COMPARISONS
+    assert list(frame.step) == [True, False, True] * 6
     columns = ["standard+none (latent=3)", "standard+none (latent=5)"]
     assert list(zip(frame.metric, frame.column, zip(frame.K, frame.against, strict=True), strict=True)) == list(
-        itertools.product(tables.COMPARABLE, columns, ((2, 1), (4, 1), (4, 2)))
+        itertools.product(COMPARABLE, columns, ((2, 1), (4, 1), (4, 2)))
     )
     rows = frame.set_index(["metric", "column", "K", "against"])
     found = rows.loc["-elbo", columns[0], 2, 1]
@@ -302,25 +336,25 @@ def test_comparisons_are_paired_and_adjusted_as_one_family(tmp_path):
     # either side's: heavy tails with K = 1, in what rests on these weights; training to the last epoch with K = 4
     unreliable = rows.index[rows.unreliable]
     assert list(unreliable) == [("nll_matched", columns[0], K, 1) for K in (2, 4)]
-    stopped = {(block, columns[1], 4, against) for block in tables.COMPARABLE for against in (1, 2)}
+    stopped = {(block, columns[1], 4, against) for block in COMPARABLE for against in (1, 2)}
     assert set(rows.index[rows.stopped_by_budget]) == stopped
     # the table of likelihoods says the same of K = 1, and of no other
     rows = rows.xs(1, level="against")
-    ablation = tables.likelihood_table(study, metrics, tmp_path, missing, "digits").set_index(["metric", "column", "K"])
+    likelihoods = ablation.make(sources(study, metrics, tmp_path, missing)).set_index(["metric", "column", "K"])
     for ours, theirs in (("delta", "delta"), ("low", "delta_low"), ("high", "delta_high")):
-        np.testing.assert_array_equal(rows[ours], ablation.loc[rows.index, theirs])
-    assert ablation.delta.notna().sum() == len(rows)
-    assert ablation.index.is_unique
+        np.testing.assert_array_equal(rows[ours], likelihoods.loc[rows.index, theirs])
+    assert likelihoods.delta.notna().sum() == len(rows)
+    assert likelihoods.index.is_unique
 
 
 def test_comparisons_are_written_with_what_they_do_not_say(tmp_path):
     study, metrics, missing = make(tmp_path, specs_of(), [10, 12, 9, 10])
-    frame = comparisons.compare(study, metrics, tmp_path, missing, "digits")
-    line = comparisons.text(frame).iloc[0]
-    assert (line["K"], line["against"]) == (2, 1)
+    frame, page = made(comparisons, study, metrics, tmp_path, missing)
+    line = text(comparisons, frame).iloc[0]
+    assert (line["K"], line["against"]) == ("2", "1")
     assert (line["Δ"], line["p"], line["over seeds"]) == ("-1.500", "p < 0.001", "[-2.000, -1.000]")
     assert line["95 % over points"] == f"[{frame.low[0]:+.3f}, {frame.high[0]:+.3f}]"
-    page, source = comparisons.markdown(frame, "digits"), comparisons.latex(frame, "digits")
+    source = latex(comparisons, frame, study, metrics, tmp_path, missing)
     for words in (
         "Holm for the 3 comparisons",
         "what training again would give",
@@ -331,10 +365,10 @@ def test_comparisons_are_written_with_what_they_do_not_say(tmp_path):
         assert words in source
     assert "p $<$ 0.001" in source
     single = make_some(tmp_path / "single", [small_spec(K=K) for K in (1, 2)], [10, 9])
-    frame = comparisons.compare(*single, "digits")
+    frame, page = made(comparisons, *single)
     assert frame[["seed_low", "seed_high", "seed_kind"]].isna().all(axis=None)
-    assert list(comparisons.text(frame)["over seeds"]) == [""] * 3
-    assert "One seed tells next to nothing of that." in comparisons.note(frame)
+    assert list(text(comparisons, frame)["over seeds"]) == [""] * 3
+    assert "One seed tells next to nothing of that." in page
     assert [comparisons.probability(p) for p in (0.00099, 0.0123, 1.0, np.nan)] == ["p < 0.001", "p = 0.012", "p = 1.000", ""]
 
 
@@ -356,12 +390,11 @@ def make_some(folder, specs, values, missing=()):
 )
 def test_without_a_comparison_the_table_has_its_header_and_the_reason(tmp_path, specs, gone, reason):
     arguments = make_some(tmp_path / "runs", specs, [10] * len(specs), [specs[number].id for number in gone])
-    frame = comparisons.compare(*arguments, "digits")
+    frame, page = made(comparisons, *arguments)
     assert frame.to_csv(index=False) == COMPARISONS + "\n"
-    page = comparisons.markdown(frame, "digits")
     assert reason in page
     assert page.splitlines()[2].startswith("| metric")
-    assert r"\bottomrule" in comparisons.latex(frame, "digits")
+    assert r"\bottomrule" in latex(comparisons, frame, *arguments)
 
 
 def test_every_column_is_compared_by_the_k_that_it_has(tmp_path):
@@ -369,7 +402,7 @@ def test_every_column_is_compared_by_the_k_that_it_has(tmp_path):
     Ks = {"latent=3": (1, 2, 4), "latent=4": (1, 4), "latent=5": (4, 2, 8), "latent=6": (1, 2, 4), "latent=7": (8,)}
     specs = [small_spec(K=K, latent=int(name[-1])) for name, those in Ks.items() for K in those]
     arguments = make_some(tmp_path / "runs", specs, [10.0 + spec.K for spec in specs], [specs[9].id])
-    frame = comparisons.compare(*arguments, "digits")
+    frame, page = made(comparisons, *arguments)
     block = frame[frame.metric == "nll_matched"]
     found = {name: [] for name in Ks}
     for row in block.itertuples():
@@ -383,7 +416,6 @@ def test_every_column_is_compared_by_the_k_that_it_has(tmp_path):
         "latent=6": [(4, 1)],
         "latent=7": [],
     }
-    page = comparisons.markdown(frame, "digits")
     assert "- No other K of the same column to compare with: standard+none (latent=7), K = 8.\n" in page
     assert "- No K = 1, so that every K stands against the next smaller one alone: standard+none (latent=5).\n" in page
     lost = "standard+none (latent=6), K = 2 against 1; standard+none (latent=6), K = 4 against 2."
@@ -402,8 +434,8 @@ def test_figures_of_comparisons_and_ranks_are_known_from_the_runs_alone(tmp_path
     for name, specs in cases.items():
         arguments = make_some(tmp_path / name, specs, [10] * len(specs))
         names = outputs.figures(specs, arguments[0].datasets)
-        assert ("comparisons_digits" in names) == (len(comparisons.compare(*arguments, "digits")) > 0), name
-        cells = ranking.rank(*arguments, "digits")[["K", "column"]].drop_duplicates()
+        assert ("comparisons_digits" in names) == (len(comparisons.make(sources(*arguments))) > 0), name
+        cells = ranking.make(sources(*arguments))[["K", "column"]].drop_duplicates()
         assert ("ranking_digits" in names) == (len(cells) > 1), name
         assert {"comparisons_digits", "ranking_digits"} <= set(outputs.tables(specs, arguments[0].datasets))
 
@@ -412,8 +444,8 @@ def test_ranking_says_who_is_best_and_how_sure_that_is(tmp_path):
     specs = [small_spec(K=K, seed=seed) for K in (1, 2, 4, 5) for seed in (0, 1)]
     # K = 2 and 4 change places from seed to seed, and are close together in the mean
     arguments = make_some(tmp_path / "runs", specs, [30, 31, 10, 14, 14, 10.001, 20, 20])
-    frame = ranking.rank(*arguments, "digits")
-    assert frame[ranking.COLUMNS].to_csv(index=False).splitlines()[0] == RANKING
+    frame, page = made(ranking, *arguments)
+    assert frame.to_csv(index=False).splitlines()[0] == RANKING
     block = frame[frame.metric == "nll_matched"]
     assert list(block["rank"]) == [1, 2, 3, 4]
     assert list(block.K) == [2, 4, 5, 1]
@@ -426,10 +458,10 @@ def test_ranking_says_who_is_best_and_how_sure_that_is(tmp_path):
     assert block.probability_best.iloc[2] == 0
     assert set(block.seeds) == {2}
     assert set(block.points) == {N}
-    line = ranking.text(frame).iloc[0]
+    line = text(ranking, frame).iloc[0]
     assert (line["95 % over points"], line["over seeds"]) == ("1 to 2", "1 to 2")
-    assert "had all been trained again" in ranking.markdown(frame, "digits")
-    assert frame.equals(ranking.rank(*arguments, "digits"))
+    assert "had all been trained again" in page
+    assert frame.equals(ranking.make(sources(*arguments)))
 
 
 def test_ranking_leaves_out_what_does_not_compare_and_says_so(tmp_path):
@@ -441,7 +473,7 @@ def test_ranking_leaves_out_what_does_not_compare_and_says_so(tmp_path):
     with np.load(path) as file:
         short = {name: array[:30] for name, array in file.items()}
     np.savez(path, **short)
-    frame = ranking.rank(study, metrics, folder, missing, "digits")
+    frame, page = made(ranking, study, metrics, folder, missing)
     block = frame[frame.metric == "-elbo"]
     latent3, latent5, mvae = (
         "vae standard+none (bernoulli, latent=3)",
@@ -459,12 +491,11 @@ def test_ranking_leaves_out_what_does_not_compare_and_says_so(tmp_path):
     assert list(block.seeds) == [2, 1, 1, 1, 1]
     # one seed is all that those of pixels have in common
     assert block.seed_rank_low.isna().all()
-    page = ranking.markdown(frame, "digits")
     assert "Likelihoods of binary pixels and of real numbers do not compare: each has its own ranks." in page
     assert f"Not ranked, since runs are missing, see failures.csv: {latent3}, K = 2." in page
     assert f"Not ranked, since evaluated on other test points than the rest: {latent5}, K = 2." in page
     assert f"Ranked by fewer seeds than the rest: {latent3}, K = 1; " in page
-    assert "real numbers" in ranking.text(frame)["of"].tolist()
+    assert "real numbers" in text(ranking, frame)["of"].tolist()
 
 
 def test_one_test_point_has_a_difference_and_a_rank_without_intervals(tmp_path):
@@ -475,29 +506,28 @@ def test_one_test_point_has_a_difference_and_a_rank_without_intervals(tmp_path):
         with np.load(path) as file:
             one = {name: array[:1] for name, array in file.items()}
         np.savez(path, **one)
-    frame = comparisons.compare(study, metrics, folder, missing, "digits")
+    frame, page = made(comparisons, study, metrics, folder, missing)
     assert frame.delta.notna().all()
     assert frame[["low", "high", "p", "p_adjusted"]].isna().all(axis=None)
-    assert "Holm for the 0 comparisons" in comparisons.note(frame)
-    ranked = ranking.rank(study, metrics, folder, missing, "digits")
+    assert "Holm for the 0 comparisons" in page
+    ranked, other = made(ranking, study, metrics, folder, missing)
     assert set(ranked["rank"]) == {1, 2}
     assert ranked[["rank_low", "rank_high", "probability_best"]].isna().all(axis=None)
-    for page in (comparisons.markdown(frame, "digits"), ranking.markdown(ranked, "digits")):
-        assert "nan" not in page.lower()
-    ablation = tables.likelihood_table(study, metrics, folder, missing, "digits")
-    assert "nan" not in rendering.markdown(ablation, "ablation", "digits")
-    assert "Δ" in rendering.text(ablation, "{}")["standard+none"].iloc[1]
+    likelihoods, third = made(ablation, study, metrics, folder, missing)
+    for words in (page, other, third):
+        assert "nan" not in words.lower()
+    assert "Δ" in text(ablation, likelihoods)["standard+none"].iloc[1]
 
 
 def test_equal_cells_share_a_rank(tmp_path):
     specs = [small_spec(K=K) for K in (1, 2, 4)]
     study, metrics, folder, missing = make_some(tmp_path / "runs", specs, [10, 10, 30])
     (folder / specs[1].id / "pointwise.npz").write_bytes((folder / specs[0].id / "pointwise.npz").read_bytes())
-    block = ranking.rank(study, metrics, folder, missing, "digits").iloc[:3]
+    block = ranking.make(sources(study, metrics, folder, missing)).iloc[:3]
     assert list(block["rank"]) == list(block.rank_low) == [1, 1, 3]
     assert list(block.rank_high) == [2, 2, 3]
     assert list(block.probability_best) == [0.5, 0.5, 0]
-    found = comparisons.compare(study, metrics, folder, missing, "digits").iloc[0]
+    found = comparisons.make(sources(study, metrics, folder, missing)).iloc[0]
     assert (found.delta, found.low, found.high, found.p, found.p_adjusted) == (0, 0, 0, 1, 1)
 
 
@@ -508,7 +538,7 @@ def test_latent_blocks_are_those_that_a_data_set_and_its_models_have():
         clustering: {"active_units": 4, "jsd": 0, "cluster_accuracy": 0.9},
     }
     study = study_of(found)
-    frame = tables.latent_table(study, metrics_of(found), "mnist").set_index(["metric", "column"])
+    frame = latent.make(sources(study, metrics_of(found))).set_index(["metric", "column"])
     assert list(frame.index) == [
         ("cluster_accuracy", "cpvae"),
         ("ari", "vae standard+none"),
@@ -519,11 +549,11 @@ def test_latent_blocks_are_those_that_a_data_set_and_its_models_have():
     ]
     assert frame.loc["ari", "cpvae"]["unmeasured"] == "undefined"
     unlabelled = study._replace(datasets={"mnist": catalogue()["mnist"].model_copy(update={"classes": 1})})
-    frame = tables.latent_table(unlabelled, metrics_of(found), "mnist")
+    frame = latent.make(sources(unlabelled, metrics_of(found)))
     assert list(frame.metric.unique()) == ["jsd", "active_units"]
     # nothing is there: holes, not an empty table
-    text = rendering.text(tables.latent_table(study, metrics_of({}), "mnist"), "{}").set_index(["metric", "K"])
-    assert text.loc[("cluster_accuracy", 10), "cpvae"] == "missing (0 of 1)"
+    shown = by_row(latent, latent.make(sources(study, metrics_of({}))))
+    assert shown.loc[("cluster_accuracy", 10), "cpvae"] == "missing (0 of 1)"
 
 
 def reconstructions():
@@ -536,97 +566,173 @@ def reconstructions():
 
 
 def test_a_score_that_could_not_be_measured_says_so_and_why():
-    frame = tables.reconstruction_table(*reconstructions(), "cifar10")
-    text = rendering.text(frame, "**{}**").set_index(["metric", "K"])
-    assert list(text.columns) == ["mvae (gaussian)"]
+    frame, page = made(reconstruction, *reconstructions())
+    shown = by_row(reconstruction, frame)
+    assert list(shown.columns) == ["mvae (gaussian)"]
     assert (
-        text.loc[("inception_score", 1), "mvae (gaussian)"]
-        == text.loc[("inception_score", 4), "mvae (gaussian)"]
+        shown.loc[("inception_score", 1), "mvae (gaussian)"]
+        == shown.loc[("inception_score", 4), "mvae (gaussian)"]
         == "not measured"
     )
-    assert text.loc[("mse", 4), "mvae (gaussian)"] == "**100.000**"
-    assert '"not measured": no weights.' in rendering.note(frame, "reconstruction")
-    csv = tables.wide(frame).set_index(["metric", "K"])
-    assert csv.loc[("inception_score", 1), "mvae (gaussian) unmeasured"] == "not measured: no weights"
-    assert np.isnan(csv.loc[("inception_score", 1), "mvae (gaussian)"])
-    assert rendering.headline(tables.wide(frame), "reconstruction").split()[-3:] == ["mse", "4", "100.000"]
+    assert shown.loc[("mse", 4), "mvae (gaussian)"] == "**100.000**"
+    assert '"not measured": no weights.' in page
+    cells = frame.set_index(["metric", "K"])
+    assert cells.loc[("inception_score", 1), "unmeasured"] == "not measured: no weights"
+    assert np.isnan(cells.loc[("inception_score", 1), "mean"])
+    assert headline(reconstruction, frame).split()[-3:] == ["mse", "4", "100.000"]
 
 
 def test_dependence_stands_beside_its_null_with_enough_digits():
-    text = rendering.text(tables.reconstruction_table(*reconstructions(), "cifar10"), "{}")
-    rows = text[text.metric.str.startswith("dhsic")]
+    shown = text(reconstruction, reconstruction.make(sources(*reconstructions())))
+    rows = shown[shown.metric.str.startswith("dhsic")]
     assert rows.values.tolist() == [
-        ["dhsic", 4, "0.01561"],
-        ["dhsic_null_median", 4, "0.01558"],
-        ["dhsic_null_95", 4, "0.01610"],
+        ["dhsic", "4", "0.01561"],
+        ["dhsic_null_median", "4", "0.01558"],
+        ["dhsic_null_95", "4", "0.01610"],
     ]
 
 
 def test_components_stand_beside_the_mixture_and_the_single_vae():
-    specs = {latent: [run("mvae", K=K, latent=latent, seed=seed) for K in (1, 3) for seed in (0, 1)] for latent in (2, 3)}
+    specs = {size: [run("mvae", K=K, latent=size, seed=seed) for K in (1, 3) for seed in (0, 1)] for size in (2, 3)}
     found = {}
-    for latent, members in specs.items():
+    for size, members in specs.items():
         for spec in members:
-            value = latent / 10 + spec.seed / 100
+            value = size / 10 + spec.seed / 100
             found[spec] = {"accuracy_svm": value + (0.5 if spec.K == 3 else 0)}
             if spec.K == 3:
                 found[spec] |= {f"accuracy_svm_component_{k}": value + k / 20 for k in (1, 2, 3)}
-    frame = tables.components_table(study_of(found), metrics_of(found), "mnist")
+    frame = components.make(sources(study_of(found), metrics_of(found)))
     values = frame.set_index(["settings", "metric", "K", "column"])["mean"]
     assert values["mvae (latent=2)", "accuracy_svm", 3, "mixture"] == pytest.approx(0.705)
     assert values["mvae (latent=2)", "accuracy_svm", 3, "single VAE"] == pytest.approx(0.205)
     assert values["mvae (latent=3)", "accuracy_svm", 3, "C2"] == pytest.approx(0.405)
-    text = rendering.text(frame, "**{}**")
-    assert list(text.columns) == ["settings", "metric", "K", "mixture", "C1", "C2", "C3", "single VAE"]
-    row = text[text.metric == "accuracy_svm"].iloc[0]
+    shown = text(components, frame)
+    assert list(shown.columns) == ["settings", "metric", "K", "mixture", "C1", "C2", "C3", "single VAE"]
+    row = shown[shown.metric == "accuracy_svm"].iloc[0]
     assert row["mixture"] == "**0.705** [0.700, 0.710]"
     assert "**" not in row["C3"]
-    assert "single VAE low" in tables.wide(frame).columns
+    single = frame[frame.column == "single VAE"]
+    # of which run a cell is does not follow from the K of its row
+    assert single.runs.str.contains("-mvae-K1-").all()
+    assert set(single.K) == {3}
+    one = components.make(sources(*reordered(found)))
+    assert list(text(components, one).columns) == ["metric", "K", "mixture", "C1", "C2", "C3", "single VAE"]
+
+
+def reordered(found):
+    """Return a study and the metrics of the settings with two latent dimensions alone."""
+    some = {spec: values for spec, values in found.items() if spec.latent == 2}
+    return study_of(some), metrics_of(some)
 
 
 def test_density_table_has_the_kl_on_the_grid_beside_its_estimate():
     specs = [parse_run({"model": "toy", "dataset": "ring", "K": K}) for K in (1, 4)]
     iaf = parse_run({"model": "toy", "dataset": "ring", "K": 1, "flow": "iaf"})
     found = {spec: {"kl": 1 / spec.K, "elbo": -1.1 / spec.K, "mass": 1.0} for spec in (*specs, iaf)}
-    frame = tables.density_table(study_of(found), metrics_of(found), "ring")
-    text = rendering.text(frame, "**{}**").set_index(["metric", "K"])
-    assert list(text.columns) == ["no flow", "iaf"]
-    assert text.loc[("kl", 4), "no flow"] == "**0.250**"
-    assert text.loc[("-elbo", 4), "no flow"] == "**0.275**"
-    assert text.loc[("kl", 4), "iaf"] == ""
-    assert "control" not in text.index.get_level_values("metric")
-    assert rendering.headline(tables.wide(frame), "density").split()[-3:] == ["kl", "4", "0.250"]
+    frame = density.make(sources(study_of(found), metrics_of(found)))
+    shown = by_row(density, frame)
+    assert list(shown.columns) == ["no flow", "iaf"]
+    assert shown.loc[("kl", 4), "no flow"] == "**0.250**"
+    assert shown.loc[("-elbo", 4), "no flow"] == "**0.275**"
+    assert shown.loc[("kl", 4), "iaf"] == ""
+    assert "control" not in shown.index.get_level_values("metric")
+    assert headline(density, frame).split()[-3:] == ["kl", "4", "0.250"]
 
 
-@pytest.mark.parametrize("kind", rendering.NOTES)
+@pytest.mark.parametrize("kind", TABLES)
 def test_every_table_can_be_written(kind, tmp_path):
     toy = parse_run({"model": "toy", "dataset": "ring", "K": 2})
     spec = {"density": toy, "ablation": run("vae", K=2)}.get(kind, run("mvae", K=2))
-    study = study_of([spec])
-    arguments = (study, metrics_of({}), *((tmp_path, {spec.id}) if kind == "ablation" else ()), spec.dataset)
-    maker = {"ablation": "likelihood"}.get(kind, kind)
-    frame = getattr(tables, f"{maker}_table")(*arguments)
-    page, latex = rendering.markdown(frame, kind, spec.dataset), rendering.latex(frame, kind, spec.dataset)
-    assert "missing (0 of 1)" in page
+    arguments = (study_of([spec]), metrics_of({}), tmp_path, {spec.id})
+    frame, page = made(TABLES[kind], *arguments)
+    if kind not in ("comparisons", "ranking"):
+        assert ("missing" if kind == "published" else "missing (0 of 1)") in page
+        assert len(TABLES[kind].grids(frame)[0].rows) == len(frame.drop_duplicates(["metric", "K"]))
     assert "{" not in page
-    assert latex.startswith("% ")
-    assert r"\bottomrule" in latex
-    assert len(tables.wide(frame)) == frame[tables.row_keys(frame)].drop_duplicates().shape[0]
+    source = latex(TABLES[kind], frame, *arguments)
+    assert source.startswith("% ")
+    assert r"\bottomrule" in source
+
+
+def test_every_kind_that_a_study_may_have_can_be_made():
+    assert list(outputs.TABLES) == list(TABLES)
+
+
+def test_cells_say_of_which_runs_they_are_made_and_how(tmp_path):
+    arguments = make(tmp_path, specs_of(), [10, 12, 9, 10])
+    study, metrics, _ = arguments
+    values = metrics.set_index(["run", "metric"])["value"]
+    for kind in (ablation, ranking):
+        for row in kind.make(sources(study, metrics, tmp_path)).to_dict("records"):
+            members = row["runs"].split()
+            assert {study.runs[name].K for name in members} == {row["K"]}
+            assert {study.runs[name].group for name in members} == {row["group"]}
+            assert row["mean"] == pytest.approx(row["factor"] * np.mean([values[name, row["made_from"]] for name in members]))
+    for row in comparisons.make(sources(study, metrics, tmp_path)).to_dict("records"):
+        ours, theirs = (
+            np.mean([values[name, row["made_from"]] for name in row[side].split()]) for side in ("runs", "compared")
+        )
+        assert row["delta"] == pytest.approx(row["factor"] * (ours - theirs))
+        assert {study.runs[name].K for name in row["compared"].split()} == {row["against"]}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_page_is_the_same_from_the_rows_that_were_written(kind, tmp_path):
+    """The report lays out what it reads from the .csv."""
+    specs = [run("mvae", "digits", K=K) for K in (1, 2)] if kind != "density" else []
+    specs += [parse_run({"model": "toy", "dataset": "ring", "K": K}) for K in (1, 2)] if kind == "density" else []
+    specs += [run("vae", "digits", K=2, likelihood="bernoulli")] if kind == "ablation" else []
+    study, metrics, _ = make(tmp_path, specs, [10, 9, 8][: len(specs)])
+    more = {spec: {"mse": 3.0 - spec.K, "accuracy_mlp": 0.5, "accuracy_mlp_component_1": 0.25, "kl": 0.5} for spec in specs}
+    found = sources(study, pd.concat([metrics, metrics_of(more)]), tmp_path)
+    frame = TABLES[kind].make(found)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    again = pd.read_csv(tmp_path / "t.csv", dtype={"published": str})
+    pages = [rendering.markdown("t", TABLES[kind].grids(one), TABLES[kind].note(one, found)) for one in (frame, again)]
+    assert pages[0] == pages[1]
+    assert "nan" not in pages[0].lower()
 
 
 def test_latent_table_prefers_high_scores(tmp_path):
     study, metrics, _ = make(tmp_path, specs_of(), [10, 12, 9, 10])
-    frame = tables.latent_table(study, metrics, "digits").set_index(["metric", "K"])
+    frame = latent.make(sources(study, metrics)).set_index(["metric", "K"])
     assert frame.loc["ari", 1]["best"]
     assert not frame.loc["ari", 2]["best"]
 
 
+def latex(table, frame, *arguments):
+    """Return a table as LaTeX, of a study whose name needs care."""
+    return rendering.latex("digits: 100 % & more", table.grids(frame), table.note(frame, sources(*arguments)))
+
+
 def test_latex_escapes_what_it_must(tmp_path):
-    frame = tables.likelihood_table(*make_again(tmp_path, specs_of(latent=5)), "digits")
-    text = rendering.latex_table(rendering.text(frame, rendering.LATEX_BOLD), "digits: 100 % & more")
-    assert r"nll\_matched" in text
-    assert r"\$" not in text
-    assert r"100 \% \& more" in text
+    study, metrics, folder, missing = make_again(tmp_path, specs_of(latent=5))
+    frame = ablation.make(sources(study, metrics, folder, missing))
+    source = latex(ablation, frame, study, metrics, folder, missing)
+    assert r"nll\_matched" in source
+    assert r"\$" not in source
+    assert r"100 \% \& more" in source
+
+
+EVERYTHING = "&%_#^~{}\\|$<>\"'†‡Δ±§Σ×–—`@*/[]é ü Ž 漢 \N{GRINNING FACE}"
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex on the PATH")
+def test_latex_compiles(tmp_path):
+    study, metrics, folder, missing = make_again(tmp_path, specs_of())
+    sources_, parts = sources(study, metrics, folder, missing), []
+    for number, kind in enumerate(("ablation", "comparisons", "ranking", "latent", "published")):
+        frame = TABLES[kind].make(sources_)
+        frame["column"] = f"{'[*'[number % 2]}{EVERYTHING}"
+        if kind == "published":  # its first column
+            frame.loc[1, "column"] = f"*{EVERYTHING}"
+        parts.append(rendering.latex(f"{EVERYTHING}: {kind}", TABLES[kind].grids(frame), TABLES[kind].note(frame, sources_)))
+    head = "\\documentclass{article}\\usepackage{booktabs,textcomp}\\begin{document}\n"
+    (tmp_path / "t.tex").write_text(f"{head}{''.join(parts)}\\end{{document}}\n", encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    options = {"capture_output": True, "text": True, "check": False, "errors": "replace", "timeout": 60}
+    result = subprocess.run(command, cwd=tmp_path, **options)
+    assert result.returncode == 0, result.stdout[-2000:]
 
 
 def test_failures_name_the_first_missing_rule_and_the_end_of_its_log(tmp_path, monkeypatch):
@@ -685,7 +791,7 @@ def fabricate(root, specs):
     for spec in specs:
         folder = root / "results/runs" / spec.id
         (folder / "provenance").mkdir(parents=True)
-        pointwise = {name: rng.normal(-80 if name == "elbo" else 80, 1, N) for name in tables.LIKELIHOODS.values()}
+        pointwise = {made_from(name): rng.normal(-80 if name == "-elbo" else 80, 1, N) for name in LIKELIHOODS}
         found = {name: (array.mean(), "nats") for name, array in pointwise.items()}
         if spec.likelihood.name == "gaussian":
             found |= {"mse": (12.0, ""), "rmse": (12**0.5, "")}

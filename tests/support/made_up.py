@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mixvae.study import catalogue, parse_run
+from mixvae.summary.cells import Sources
 from mixvae.summary.results import COLUMNS, StudyRuns
 
 N = 40
@@ -64,6 +65,11 @@ def metrics_of(values, unit=""):
         for metric, value in found.items()
     ]
     return pd.DataFrame(rows, columns=COLUMNS).astype({"value": float})
+
+
+def sources(study, metrics, folder=None, missing=()):
+    """Return what the tables of a study's only data set are made from."""
+    return Sources(study, next(iter(study.datasets)), metrics, folder, set(missing))
 
 
 def run(model, dataset="mnist", **changes):

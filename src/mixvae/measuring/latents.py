@@ -22,7 +22,7 @@ from mixvae.measuring.entries import SHARE, entry, mean_of
 from mixvae.models import Model
 from mixvae.seeds import derive
 from mixvae.study import AnyRun
-from mixvae.study.outputs import POINTS_PER_CLASS
+from mixvae.study.metrics import POINTS_PER_CLASS
 
 ACTIVE_VARIANCE = 0.01
 EXPECTATION_DRAWS = 128

@@ -46,6 +46,7 @@ class Run(Frozen):
     has_codes: It encodes points.
     has_data: It is fitted to points, and not to a known density.
     categorises: It sorts the points into K categories.
+    posterior_is_mixture: Its posterior is a mixture of K components, each of which draws samples of its own.
     components_are_models: Every component encodes and decodes alone, so that each can be looked at apart.
     named_by_model: Its prior and flow are fixed, so that the model's name says which they are.
     has_category_priors: Every category has a prior of its own, so that categories can be drawn in any proportion.
@@ -55,6 +56,7 @@ class Run(Frozen):
     has_codes: ClassVar[bool] = True
     has_data: ClassVar[bool] = True
     categorises: ClassVar[bool] = False
+    posterior_is_mixture: ClassVar[bool] = False
     components_are_models: ClassVar[bool] = False
     named_by_model: ClassVar[bool] = False
     has_category_priors: ClassVar[bool] = False
@@ -84,9 +86,26 @@ class Run(Frozen):
         return canonical_json(self.model_dump(mode="json"))
 
     @property
+    def group(self) -> str:
+        """8 hex digits of the sha256 of all settings but K and seed: runs of one group stand in one column of a table."""
+        alike = self.model_copy(update={"K": 1, "seed": 0})
+        return hashlib.sha256(alike.canonical().encode()).hexdigest()[:8]
+
+    @property
     def sampled_components(self) -> int:
         """How many components draw importance samples of their own: 1 for a system that draws its component within a sample."""
-        return 1
+        return self.K if self.posterior_is_mixture else 1
+
+    def called(self, prior: str, several: bool) -> str:
+        """Return what a table's column of such runs is called, before what tells variants apart.
+
+        Arguments:
+            prior: What its prior is called.
+            several: Whether there are columns of other models beside it.
+        """
+        if self.named_by_model:
+            return self.model
+        return f"{self.model} {prior}+{self.flow.name}" if several else f"{prior}+{self.flow.name}"
 
     @property
     def networks(self) -> tuple[Encoder | Decoder, ...]:
@@ -196,15 +215,13 @@ class _Trained(_Fitted):
 class _Mixture(_Trained):
     """What posteriors that are mixtures of K encoders share: any prior and flow."""
 
+    posterior_is_mixture = True
+
     K: Annotated[int, Field(ge=1, le=1000)]
     prior: Prior = StandardPrior()
     flow: Flow = NoFlow()
     encoder: Encoder = MLP()
     decoder: Decoder = MLP()
-
-    @property
-    def sampled_components(self) -> int:
-        return self.K
 
     @model_validator(mode="after")
     def _flow_is_wide_enough(self) -> _Mixture:
@@ -367,6 +384,7 @@ class Toy(_Fitted):
     """K Gaussians, or one under a flow, fitted to a two-dimensional density (Kviman et al., 2023)."""
 
     has_codes = has_data = False
+    posterior_is_mixture = True
 
     model: Literal["toy"]
     K: Annotated[int, Field(ge=1, le=1000)]
@@ -376,9 +394,9 @@ class Toy(_Fitted):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
 
-    @property
-    def sampled_components(self) -> int:
-        return self.K
+    def called(self, prior: str, several: bool) -> str:
+        # the target takes the prior's place
+        return "no flow" if self.flow.is_identity else self.flow.name
 
     def extra_metrics(self, kind: str) -> set[str]:
         return {"kl", "mass"}

@@ -9,8 +9,6 @@ from typing import Any
 
 from mixvae.summary.results import StudyRuns
 
-FIXED_PRIOR = ("mvae", "cpvae", "gmvae", "gmvae_shu")
-"""Models with one prior and no flow, so that the model's name says it all."""
 APART = ("K", "seed", "model", "prior.name", "flow.name")
 """What a column's name starts with, and what its rows and their cells stand for."""
 PROCEDURE = ("training.", "evaluation.", "threads")
@@ -28,19 +26,13 @@ def flat(value: Any, prefix: str = "") -> Flat:
     }
 
 
-def flat_specs(study: StudyRuns, dataset: str) -> dict[str, Flat]:
-    """Return the flattened spec of every run on `dataset` but the controls."""
-    specs = {run: spec for run, spec in study.runs.items() if spec.dataset == dataset and spec.model != "constant"}
-    return {run: flat(spec.spelt_out()) for run, spec in specs.items()}
-
-
 def column_names(study: StudyRuns, dataset: str) -> dict[str, str]:
     """Return the table column of every run on `dataset` but the controls.
 
     The model where there are several, prior+flow, and in brackets whatever else tells the runs of these apart. Runs that differ in
     more than K and seed never share a name.
     """
-    specs = flat_specs(study, dataset)
+    specs = {run: flat(spec.spelt_out()) for run, spec in study.runs.items() if spec.dataset == dataset and not spec.is_control}
     several = len({spec["model"] for spec in specs.values()}) > 1
     likelihoods = {spec["likelihood.name"] for spec in specs.values()}
     groups: dict[tuple[str, ...], dict[str, Flat]] = defaultdict(dict)
@@ -50,7 +42,7 @@ def column_names(study: StudyRuns, dataset: str) -> dict[str, str]:
     for (model, _, _), runs in groups.items():
         networks[model].update(spec.get("networks", "") for spec in runs.values())
     names = {}
-    for (model, prior, flow), runs in groups.items():
+    for (model, prior, _), runs in groups.items():
         variants = _variants(runs)
         for run, spec in runs.items():
             # named for all columns of a model or for none, so that a bare name does not hide a PixelCNN
@@ -59,18 +51,10 @@ def column_names(study: StudyRuns, dataset: str) -> dict[str, str]:
             texts |= {"likelihood.name": spec["likelihood.name"]} if len(likelihoods) > 1 else {}
             texts |= variants[run]
             components = texts.pop("prior.components", None)
-            head = _head(model, f"{prior}({components})" if components else prior, flow, several)
+            head = study.runs[run].called(f"{prior}({components})" if components else prior, several)
             variant = ", ".join(dict.fromkeys(texts.values()))
             names[run] = f"{head} ({variant})" if variant else head
     return {run: names[run] for run in specs}
-
-
-def _head(model: str, prior: str, flow: str, several: bool) -> str:
-    if model in FIXED_PRIOR:
-        return model
-    if model == "toy":  # the target takes the prior's place
-        return "no flow" if flow == "none" else flow
-    return f"{model} {prior}+{flow}" if several else f"{prior}+{flow}"
 
 
 def _variants(runs: dict[str, Flat]) -> dict[str, dict[str, str]]:

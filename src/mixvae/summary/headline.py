@@ -11,13 +11,15 @@ def show(folder: Path, expansion: Expansion) -> None:
     """Print the headline tables, the controls and where everything lies."""
     import pandas as pd
 
-    from mixvae.summary.rendering import HEADLINES, MARKS_NOTE, headline
+    from mixvae.summary.rendering import MARKS_NOTE, headline
+    from mixvae.summary.tables import TABLES
 
     seen = ""
     names = outputs.tables(expansion.runs.values(), expansion.datasets)
-    for kind, (_, what) in HEADLINES.items():
+    for kind in ("ablation", "reconstruction", "latent", "density"):
+        quantities, what = TABLES[kind].HEADLINE
         for path in (folder / f"tables/{name}.csv" for name in names if name.split("_", 1)[0] == kind):
-            if path.is_file() and (text := headline(pd.read_csv(path), kind)):
+            if path.is_file() and (text := headline(pd.read_csv(path), quantities)):
                 dataset = path.stem.removeprefix(f"{kind}_")
                 print(f"\n{dataset}: {what}\n\n{text}")
                 seen += text
@@ -38,5 +40,5 @@ def print_controls(folder: Path, expansion: Expansion, dataset: str) -> None:
     metrics = pd.read_csv(folder / "metrics.csv")
     values = metrics[metrics.metric == "nll"].set_index("run")["value"]
     for run, spec in expansion.runs.items():
-        if spec.model == "constant" and spec.dataset == dataset and run in values.index:
+        if spec.is_control and spec.dataset == dataset and run in values.index:
             print(f"a constant predictor ({spec.likelihood.name}): {values[run]:.3f}")

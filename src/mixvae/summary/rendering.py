@@ -1,230 +1,199 @@
-"""Tables as people read them: Markdown, LaTeX, and the headlines on the terminal."""
+"""Tables as people read them: their rows and columns as entries, and these as Markdown, LaTeX and text on the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mixvae.summary.tables import BITS, NOT_MEASURED, UNDEFINED, UNRELIABLE_SHARE, column_order, digits, row_keys, spread
+from mixvae.study.metrics import metric_of
+from mixvae.summary.cells import NOT_MEASURED, UNDEFINED, UNRELIABLE_SHARE
 
 HOLE = "missing"
-MARKDOWN_BOLD, LATEX_BOLD = "**{}**", r"\textbf{{{}}}"
-
-TITLES = {
-    "ablation": "likelihoods",
-    "latent": "latent space",
-    "reconstruction": "reconstructions",
-    "components": "classifiers on the codes of each component",
-    "density": "fit to the density",
-    "published": "published and ours",
-    "comparisons": "differences between K",
-    "ranking": "all K and columns ranked",
-}
 COLUMNS_NOTE = """\
 A column is prior+flow, after the model where there are several; mog(10) is a prior of 10 components; in brackets stands what
 else tells columns apart: encoder/decoder, widths as layers x units, "IWAE L=2" for training on the bound of 2 samples."""
+STOPPED_NOTE = "‡: training ended with its epochs, before it stopped improving."
 MARKS_NOTE = f"""\
 †: Pareto k above 0.7 for {UNRELIABLE_SHARE:.0%} of the test points or more, so the estimate is unreliable.
-‡: training ended with its epochs, before it stopped improving."""
-NOTES = {
-    "ablation": """\
-Nats per test point, lower is better; mean over seeds [{spread} over seeds]. Δ is the paired difference to K = 1 of the same
-column, on the same seeds, with its 95 % interval over test points. Bold: best of its column. "control" is a constant predictor
-with the column's likelihood (nb for zinb), fitted on all training points. Where columns name their likelihoods, only those of
-the same one compare.
-{columns}
-{marks}
-
-- `-elbo`: the MISELBO bound, one sample per component at a time.
-- `nll_miselbo`: -1/K Σ_k log 1/L Σ_l w, the form published for mixture VAEs; for K > 1 it stays above -log p(x).
-- `nll`: -log 1/(KL) Σ w with L samples from each component: K times as many for K components, so not for comparing K.
-- `nll_matched`: the same estimator with L samples in all whatever K: the one to compare different K by.
-{bits}- "{hole}": runs that failed, see failures.csv; "(1 of 2)": how many seeds are there.
-""",
-    "latent": """\
-Mean over seeds [{spread} over seeds], of test points; probes and K-means are fitted on training points. Bold: best of its column.
-{columns}
-accuracy_svm, _knn and _mlp are those of classifiers on the codes. cluster_accuracy matches the model's own categories to the
-labels one to one, cluster_purity gives each category its commonest label, which more categories inflate. ari and nmi compare
-K-means clusters of the codes with the labels; asw_true is the silhouette of the labels, asw_pred that of the clusters. jsd, in
-nats, is how far a mixture's components are apart; active_units counts units. What needs labels is left out where there are none.
-"{hole}": runs that failed, see failures.csv; "{undefined}": the metric has no value for these codes.
-""",
-    "reconstruction": """\
-Mean over seeds [{spread} over seeds], of test points under a Gaussian likelihood. Bold: best of its column. K = 1 is the single VAE.
-{columns}
-‡: training ended with its epochs, before it stopped improving.
-
-- `mse`: squared error summed over the numbers of a point, which lie in [0, 1]; `rmse`: the root of its mean.
-- `inception_score`: of images made from the prior, higher is better.
-- `dhsic`: dependence of the components' codes; `_null_median` and `_null_95` are what permuted, hence independent codes give, and
-  only a value above them shows dependence. `hsic_pairs` is the sum over all pairs of components, beside its own null.
-- "{hole}": runs that failed, see failures.csv.{reasons}
-""",
-    "components": """\
-Accuracy on test points of classifiers fitted on the codes of training points; mean over seeds [{spread} over seeds]. Bold: best of
-its row. "mixture" is fitted on the codes of all components together, "C1" on those of component 1 alone, "single VAE" on those of
-the run with K = 1 and the same settings. The components of different runs have no common order.
-"{hole}": runs that failed, see failures.csv.
-""",
-    "density": """\
-Nats; mean over seeds [{spread} over seeds]. Bold: best of its column. A column is the flow behind the K Gaussians.
-‡: training ended with its epochs, before it stopped improving.
-
-- `kl`: KL(q || p) to the true density, summed over a grid; 0 is a perfect fit.
-- `-elbo`: the same KL as estimated from samples of q, since the bound of a normalised density is -KL.
-- `mass`: of q on the grid; `kl` is right where it is 1.
-- "{hole}": runs that failed, see failures.csv.
-""",
-}
-BITS_NOTE = """\
-- `bpd` behind a name: the same in bits per dimension, nats / (D log 2), for likelihoods of discrete levels only. Published values
-  compare with `nll_miselbo bpd`; the metric `bpd` in metrics.csv is made from `nll`.
-"""
-HEADLINES = {
-    "ablation": (
-        ("-elbo", "nll_matched", f"nll_miselbo{BITS}"),
-        "nats per test point, lower is better; mean over seeds (difference to K = 1)",
-    ),
-    "reconstruction": (("mse",), "squared error, lower is better; mean over seeds"),
-    "latent": (("cluster_accuracy", "cluster_purity"), "share of test points, higher is better; mean over seeds"),
-    "density": (("kl",), "KL to the truth in nats, lower is better; mean over seeds"),
-}
-"""By kind of table, the blocks that the terminal shows, and what they are."""
+{STOPPED_NOTE}"""
+LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "#": r"\#", "$": r"\$", "%": r"\%", "&": r"\&", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": "$<$", ">": "$>$", "|": r"\textbar{}",
+    "Δ": r"$\Delta$", "Σ": r"$\Sigma$", "±": r"$\pm$", "×": r"$\times$", "§": r"\S{}", "–": "--", "—": "---",
+    "†": r"\textsuperscript{\textdagger}", "‡": r"\textsuperscript{\textdaggerdbl}",
+}  # fmt: skip
+"""What stands for a character in LaTeX."""
 
 
-def text(frame: pd.DataFrame, bold: str) -> pd.DataFrame:
-    """Return the cells as text: rows (metric, K), or (settings, metric, K) where there are several, one column per `column`.
+class Entry(NamedTuple):
+    """One place of a table.
+
+    text: What it says first; marks: the signs that warn of it; rest: intervals and whatever else follows, part by part.
+    order: What it is sorted by where its column is one of numbers; None for what is no number.
+    cell: The row of the .csv that it shows, and in which column, `fact`; None for what shows no value of runs.
+    """
+
+    text: str
+    marks: str = ""
+    rest: tuple[str, ...] = ()
+    best: bool = False
+    order: float | None = None
+    cell: Mapping[str, Any] | None = None
+    fact: str = "mean"
+
+
+class Grid(NamedTuple):
+    """A table laid out: the names of its columns, its rows, and what stands above it where it is not the first of its page."""
+
+    headers: list[str]
+    rows: list[list[Entry]]
+    heading: str = ""
+
+
+def spread(
+    frame: pd.DataFrame, rows: tuple[str, ...] = ("metric", "K"), across: str = "group", order: Iterable[str] = ()
+) -> Grid:
+    """Return cells laid out in the order in which they come, one row per value of `rows`.
 
     Arguments:
-        bold: How bold is written, with {} for the text.
+        rows: What names a row.
+        across: What tells the columns apart, whose names are in `column`.
+        order: The columns' order where it is not that of the cells.
     """
-    keys, columns = row_keys(frame), column_order(frame)
-    table = spread(frame.assign(text=[_cell(row, bold) for row in frame.to_dict("records")]), "text")
-    table = table.reindex(columns=columns).fillna("").rename_axis(keys).reset_index().rename_axis(columns=None)
-    if "settings" in keys and frame.settings.nunique() == 1:
-        table = table.drop(columns="settings")
-    lines = [
-        {"metric": name, "K": "", **{column: _control(values, column) for column in columns}}
-        for name, values in frame.attrs.get("control", {}).items()
-        if values
-    ]
-    return pd.concat([table, pd.DataFrame(lines)], ignore_index=True) if lines else table
+    columns = {key: key for key in order} | dict(zip(frame[across], frame["column"], strict=True))
+    lines: dict[tuple[str, ...], dict[str, Entry]] = {}
+    labels: dict[tuple[str, ...], list[Entry]] = {}
+    for cell in frame.to_dict("records"):
+        named = [whole(cell[name]) if name == "K" else label(cell[name]) for name in rows]
+        # names of settings are for people
+        key = (*(entry.text for entry in named), cell["group"] if across != "group" else "")
+        labels[key] = named
+        lines.setdefault(key, {})[cell[across]] = entry_of(cell)
+    empty = Entry("")
+    return Grid(
+        [*rows, *columns.values()],
+        [[*labels[key], *(line.get(column, empty) for column in columns)] for key, line in lines.items()],
+    )
 
 
-def _control(values: Mapping[str, float], column: str) -> str:
-    if column not in values:
-        return ""
-    return HOLE if pd.isna(values[column]) else f"{values[column]:.3f}"
+def label(value: Any) -> Entry:
+    """Return the entry of a word, "" for none."""
+    return Entry("" if pd.isna(value) else str(value))
 
 
-def _cell(row: Mapping[str, Any], bold: str) -> str:
-    if not row["seeds"]:
-        return _absent(row["unmeasured"]) or f"{HOLE} (0 of {row['expected']})"
-    shown = f"{{:.{digits(row['metric'])}f}}"
-    mean = shown.format(row["mean"])
-    parts = [bold.format(mean) if row["best"] else mean]
-    parts[0] += marks(row.get("unreliable"), row.get("stopped_by_budget"))
-    if row["seeds"] > 1:
-        parts.append(f"[{shown.format(row['low'])}, {shown.format(row['high'])}]")
-    if row["seeds"] < row["expected"]:
-        parts.append(f"({row['seeds']} of {row['expected']})")
-    if not pd.isna(row.get("delta")):
-        parts.append(f"Δ {row['delta']:+.3f}")
-        if not pd.isna(row["delta_low"]):
-            parts.append(f"[{row['delta_low']:+.3f}, {row['delta_high']:+.3f}]")
-    return " ".join(parts)
+def whole(value: Any) -> Entry:
+    """Return the entry of a whole number, "" for none."""
+    return Entry("") if pd.isna(value) else Entry(f"{value:.0f}", order=float(value))
 
 
-def _absent(unmeasured: Any) -> str:
+def between(low: Any, high: Any, shown: str) -> Entry:
+    """Return the entry of an interval, "" for none, from how both ends are shown."""
+    return Entry("") if pd.isna(low) else Entry(shown.format(low, high), order=float(low))
+
+
+def entry_of(cell: Mapping[str, Any]) -> Entry:
+    """Return the entry of a cell with a mean over seeds."""
+    if pd.isna(cell["mean"]):
+        absent = absence(cell["unmeasured"]) or (HOLE if pd.isna(cell["K"]) else f"{HOLE} (0 of {cell['expected']:.0f})")
+        return Entry(absent, cell=cell)
+    shown = f"{{:.{digits(cell['metric'])}f}}"
+    rest = []
+    if cell["seeds"] > 1:
+        rest.append(f"[{shown.format(cell['low'])}, {shown.format(cell['high'])}]")
+    if cell["seeds"] < cell["expected"]:
+        rest.append(f"({cell['seeds']:.0f} of {cell['expected']:.0f})")
+    if not pd.isna(cell["delta"]):
+        interval = "" if pd.isna(cell["delta_low"]) else f" [{cell['delta_low']:+.3f}, {cell['delta_high']:+.3f}]"
+        rest.append(f"Δ {cell['delta']:+.3f}{interval}")
+    mean = float(cell["mean"])
+    return Entry(shown.format(mean), marks(cell), tuple(rest), cell["best"] is True, mean, cell)
+
+
+def digits(name: str) -> int:
+    """Return the decimals of a quantity; the control's are those of a likelihood."""
+    return 3 if name.startswith("control") else metric_of(name).digits
+
+
+def absence(unmeasured: Any) -> str:
     """Return what a cell says whose runs are there without a value, "" where they are not."""
     if not isinstance(unmeasured, str):
         return ""
     return UNDEFINED if unmeasured == UNDEFINED else NOT_MEASURED
 
 
-def marks(unreliable: Any, stopped_by_budget: Any) -> str:
+def marks(cell: Mapping[str, Any]) -> str:
     """Return the signs that warn of a likelihood."""
-    return ("†" if unreliable is True else "") + ("‡" if stopped_by_budget is True else "")
+    return "†" * (cell["unreliable"] is True) + "‡" * (cell["stopped_by_budget"] is True)
 
 
-def note(frame: pd.DataFrame, kind: str) -> str:
-    """Return the explanation that stands below a table."""
-    found = [reason for reason in frame["unmeasured"].dropna().unique() if reason != UNDEFINED]
-    return NOTES[kind].format(
-        spread=" or ".join(frame["kind"].dropna().unique()) or "min-max",
-        columns=COLUMNS_NOTE,
-        marks=MARKS_NOTE,
-        bits=BITS_NOTE if frame.metric.str.endswith(BITS).any() else "",
-        hole=HOLE,
-        undefined=UNDEFINED,
-        reasons="".join(f'\n- "{NOT_MEASURED}": {reason.removeprefix(f"{NOT_MEASURED}: ")}.' for reason in found),
-    )
+def intervals(frame: pd.DataFrame) -> str:
+    """Return which intervals over seeds a table has."""
+    return " or ".join(frame["interval"].dropna().unique()) or "min-max"
 
 
-def headline(table: pd.DataFrame, kind: str = "ablation") -> str:
-    """Return the blocks to look at first as plain text, mean and, in brackets, the difference to K = 1; "" where there are none.
+def headline(frame: pd.DataFrame, quantities: Iterable[str]) -> str:
+    """Return the quantities to look at first as plain text, mean and, in brackets, the difference to K = 1; "" where there are none."""
+    grid = spread(frame[frame.metric.isin(list(quantities))])
+    texts = [[_brief(entry) for entry in row] for row in grid.rows]
+    return pd.DataFrame(texts, columns=grid.headers).to_string(index=False) if texts else ""
+
+
+def _brief(entry: Entry) -> str:
+    cell = entry.cell
+    if cell is None:
+        return entry.text
+    if pd.isna(cell["mean"]):
+        return absence(cell["unmeasured"]) or HOLE
+    return f"{cell['mean']:.3f}{entry.marks}" + ("" if pd.isna(cell["delta"]) else f" ({cell['delta']:+.3f})")
+
+
+def written(grid: Grid, bold: str, escape: Callable[[str], str]) -> pd.DataFrame:
+    """Return a table as text.
 
     Arguments:
-        table: A table as written to CSV, see `wide`.
+        bold: How bold is written, with {} for the text.
+        escape: What a text is written as.
     """
-    columns = [name for name in table.columns if f"{name} seeds" in table.columns]
-    rows = table[table.metric.isin(HEADLINES[kind][0])].to_dict("records")
-    shown = [{"metric": row["metric"], "K": row["K"], **{name: _brief(row, name) for name in columns}} for row in rows]
-    frame = pd.DataFrame(shown, columns=["metric", "K", *columns])
-    # columns that these blocks say nothing of
-    return frame.loc[:, (frame != "").any()].to_string(index=False) if shown else ""
+
+    def line(entry: Entry) -> str:
+        text = escape(entry.text)
+        # of an entry without a text its marks and parts are empty, too
+        return " ".join([(bold.format(text) if entry.best else text) + escape(entry.marks), *map(escape, entry.rest)])
+
+    return pd.DataFrame([[line(entry) for entry in row] for row in grid.rows], columns=[escape(name) for name in grid.headers])
 
 
-def _brief(row: Mapping[str, Any], name: str) -> str:
-    if pd.isna(row[name]):
-        return "" if pd.isna(row[f"{name} seeds"]) else _absent(row.get(f"{name} unmeasured")) or HOLE
-    delta = row.get(f"{name} delta")
-    signs = marks(row.get(f"{name} unreliable"), row.get(f"{name} stopped_by_budget"))
-    return f"{row[name]:.3f}{signs}" + ("" if pd.isna(delta) else f" ({delta:+.3f})")
+def markdown(title: str, grids: list[Grid], note: str) -> str:
+    """Return a page with a table, its note, and whatever tables follow under their headings."""
+    texts = [written(grid, "**{}**", lambda text: text.replace("|", r"\|")) for grid in grids]
+    tables = [table.to_markdown(index=False, disable_numparse=True) for table in texts]
+    more = [f"\n{grid.heading}\n\n{table}\n" for grid, table in zip(grids[1:], tables[1:], strict=True)]
+    return f"# {title}\n\n{tables[0]}\n\n{note}" + "".join(more)
 
 
-def markdown_table(table: pd.DataFrame) -> str:
-    """Return a table of text as a Markdown table."""
-    escaped = table.map(lambda cell: str(cell).replace("|", r"\|"))
-    return escaped.to_markdown(index=False, disable_numparse=True)
+def latex(title: str, grids: list[Grid], note: str) -> str:
+    """Return tables as LaTeX table environments, which need booktabs, with the note above them as a comment."""
+    comment = "".join(f"% {line}".rstrip() + "\n" for line in note.splitlines())
+    captions = [title, *(f"{title.partition(':')[0]}: {grid.heading.removesuffix(':')}" for grid in grids[1:])]
+    return comment + "".join(_latex_table(grid, caption) for grid, caption in zip(grids, captions, strict=True))
 
 
-def latex_table(table: pd.DataFrame, caption: str) -> str:
-    """Return a table of text as a LaTeX table environment (booktabs)."""
-    bare = table.rename(columns=_latex).map(_latex)
-    return bare.to_latex(index=False, escape=False, caption=_latex(caption), column_format="l" * len(table.columns))
+def _latex_table(grid: Grid, caption: str) -> str:
+    table = written(grid, r"\textbf{{{}}}", escaped)
+    # the end of a row and a rule would take these as their options
+    table = table.replace({table.columns[0]: r"^([\[*])"}, r"{\1}", regex=True) if len(table.columns) else table
+    return table.to_latex(index=False, escape=False, caption=escaped(caption), column_format="l" * len(grid.headers))
 
 
-def markdown(frame: pd.DataFrame, kind: str, dataset: str) -> str:
-    """Return a page with the table and its note."""
-    body = markdown_table(text(frame, MARKDOWN_BOLD))
-    return f"# {dataset}: {TITLES[kind]}\n\n{body}\n\n{note(frame, kind)}"
+def escaped(text: str) -> str:
+    """Return text as LaTeX; a letter that a plain document cannot print becomes the one below its accents, or a question mark."""
+    return "".join(LATEX.get(letter) or _printable(letter) for letter in text)
 
 
-def latex(frame: pd.DataFrame, kind: str, dataset: str) -> str:
-    """Return the table as LaTeX, its note above it as a comment."""
-    return commented(note(frame, kind)) + latex_table(text(frame, LATEX_BOLD), f"{dataset}: {TITLES[kind]}")
-
-
-def commented(note: str) -> str:
-    """Return text as a LaTeX comment."""
-    return "".join(f"% {line}".rstrip() + "\n" for line in note.splitlines())
-
-
-def _latex(value: Any) -> str:
-    replaced = str(value)
-    for symbol, command in {
-        "_": r"\_",
-        "%": r"\%",
-        "&": r"\&",
-        "#": r"\#",
-        "<": "$<$",
-        "Δ": r"$\Delta$",
-        "†": r"\textsuperscript{\textdagger}",
-        "‡": r"\textsuperscript{\textdaggerdbl}",
-    }.items():
-        replaced = replaced.replace(symbol, command)
-    return replaced
+def _printable(letter: str) -> str:
+    if letter.isascii() or ("À" <= letter <= "ÿ" and letter not in "ÐÞðþ÷"):
+        return letter
+    return unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode() or "?"

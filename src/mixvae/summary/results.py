@@ -10,6 +10,7 @@ import pandas as pd
 from mixvae.errors import UserError
 from mixvae.files import read_json
 from mixvae.study import AnyRun, DatasetInfo, parse_run
+from mixvae.study.metrics import METRICS
 from mixvae.study.steps import rules_of
 
 COLUMNS = ("run", "dataset", "model", "K", "prior", "flow", "seed", "metric", "value", "stderr", "unit")
@@ -31,6 +32,21 @@ def read_study(path: Path) -> StudyRuns:
     runs = {run: parse_run(spec) for run, spec in content["runs"].items()}
     datasets = {name: DatasetInfo.model_validate(info) for name, info in content["datasets"].items()}
     return StudyRuns(content["study"], runs, content["skipped"], datasets)
+
+
+def controls_of(study: StudyRuns) -> dict[str, str]:
+    """Return for every run that has one the run of the constant predictor on its data set, with the likelihood for its control."""
+    controls = [(run, spec) for run, spec in study.runs.items() if spec.is_control]
+    found = {}
+    for run, spec in study.runs.items():
+        fitting = [
+            name
+            for name, control in controls
+            if control.dataset == spec.dataset and control.likelihood in (spec.likelihood, spec.likelihood.of_control)
+        ]
+        if fitting and not spec.is_control:
+            found[run] = fitting[0]
+    return found
 
 
 def tidy(study: StudyRuns, runs: Path, missing: set[str]) -> pd.DataFrame:
@@ -55,11 +71,11 @@ def _metrics(folder: Path, spec: AnyRun) -> dict[str, dict[str, Any]]:
     except (ValueError, KeyError) as error:
         raise UserError(f"{folder}: a result file cannot be read ({error}); delete the folder and run again") from None
     extra = {
-        "parameters": (training["parameters"], "parameters"),
-        "epochs": (training["epochs"], "epochs"),
-        "best_epoch": (training["best_epoch"], "epochs"),
-        "stopped_by_budget": (float(training["stopped_by"] == "budget"), "flag"),
-        "train_seconds": (provenance["train_seconds"], "s"),
-        "peak_memory_mb": (provenance["peak_memory_mb"], "MB"),
+        "parameters": training["parameters"],
+        "epochs": training["epochs"],
+        "best_epoch": training["best_epoch"],
+        "stopped_by_budget": float(training["stopped_by"] == "budget"),
+        "train_seconds": provenance["train_seconds"],
+        "peak_memory_mb": provenance["peak_memory_mb"],
     }
-    return result | {name: {"value": value, "stderr": None, "unit": unit} for name, (value, unit) in extra.items()}
+    return result | {name: {"value": value, "stderr": None, "unit": METRICS[name].unit} for name, value in extra.items()}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mixvae.review.audit.expected import FOUND_IN, OPTIONAL, expected_metrics
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import read_mapping, read_rows
 from mixvae.review.audit.subject import Subject
 from mixvae.study import DatasetInfo, catalogue
+from mixvae.study.metrics import FOUND_IN, METRICS, metrics_of
 from mixvae.study.own_data import without_source
 from mixvae.study.steps import Step
 from mixvae.summary.results import COLUMNS
 
+OPTIONAL = {name for name, metric in METRICS.items() if metric.undefined == "absent"}
 NO_CONFIG = "its config is not at hand, so the runs are those that study.json names"
 
 
@@ -24,7 +25,7 @@ def check(subject: Subject, findings: Findings) -> None:
             _files(step, subject, findings)
     _failures(subject, findings)
     for run, spec in subject.study.runs.items():
-        for rule, names in expected_metrics(spec, subject.study.datasets[spec.dataset]).items():
+        for rule, names in metrics_of(spec, subject.study.datasets[spec.dataset]).items():
             path = subject.run_file(run, FOUND_IN[rule])
             if subject.there(path):
                 with findings.guarded(path):

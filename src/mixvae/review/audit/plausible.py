@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mixvae.review.audit.expected import FOUND_IN, components, expected_counts, points_tested
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, read_frame, read_mapping
 from mixvae.review.audit.subject import Subject
 from mixvae.study import AnyRun
-from mixvae.summary.columns import column_names
-from mixvae.summary.comparisons import probability, verdict
-from mixvae.summary.tables import UNRELIABLE_SHARE, controls_of, grouped, next_smaller
+from mixvae.study.metrics import FOUND_IN, METRICS, SHARE, counts_of, metric_of
+from mixvae.study.resources import points
+from mixvae.summary.cells import UNRELIABLE_SHARE
+from mixvae.summary.results import controls_of
+from mixvae.summary.tables.comparisons import probability, verdict
 
 ROUNDING = 1e-6
 """The rounding of float64 sums over samples, relative to nats."""
@@ -26,19 +27,8 @@ FEW_EPOCHS = 50
 """So few epochs are a rehearsal, which need not beat the control."""
 STANDARD_ERRORS = 5
 """How many of its standard errors an average that cannot be negative may lie below 0."""
-MAY_BE_UNDEFINED = ("pareto_k", "pareto_k_matched")
+MAY_BE_UNDEFINED = [name for name, metric in METRICS.items() if metric.undefined == "null"]
 """Metrics that are undefined where no shape can be fitted to the weights, which counts as unreliable."""
-SHARE = ("accuracy_", "cluster_")
-RANGES = {
-    "ari": (-1, 1),
-    "nmi": (0, 1),
-    "asw_true": (-1, 1),
-    "asw_pred": (-1, 1),
-    "mse": (0, math.inf),
-    "rmse": (0, math.inf),
-    "mass": (0, math.inf),
-    "inception_score": (1, math.inf),
-}
 LEAST_SHAPE = -10
 """The shape that the fit of a Pareto tail cannot reach: it tries none below -log(12 m), m = 30 + the root of the tail's length."""
 VERDICTS = {"better": "better", "worse": "worse", "open": "no difference shown"}
@@ -73,13 +63,13 @@ def check(subject: Subject, findings: Findings) -> None:
         path = subject.folder / f"tables/comparisons_{dataset}.csv"
         if subject.there(path):
             with findings.guarded(path):
-                _comparisons(dataset, path, subject, findings)
+                _comparisons(path, subject, findings)
 
 
 def _metrics(rule: str, spec: AnyRun, path: Path, subject: Subject, findings: Findings) -> Metrics:
     """Return the metrics of one file that are numbers; of the others it must say why they are not. Raises Unreadable."""
     content = read_mapping(path, subject.results)
-    for name, count in expected_counts(spec, subject.study.datasets[spec.dataset])[rule].items():
+    for name, count in counts_of(spec, subject.study.datasets[spec.dataset])[rule].items():
         if content[name] != count:
             findings.fail(path, f"{name}: found {content[name]!r}, expected {count} by the spec and the data set")
     good = {}
@@ -103,7 +93,7 @@ def _is_number(value: object) -> bool:
 def _points(run: str, spec: AnyRun, path: Path, subject: Subject, findings: Findings) -> None:
     """Check for every point and exactly that nll <= nll_miselbo <= -elbo = reconstruction + kl, and the ranges."""
     value = subject.pointwise(run)
-    n, K = points_tested(spec, subject.study.datasets[spec.dataset]), components(spec)
+    n, K = points(spec, subject.study.datasets[spec.dataset], "test"), spec.sampled_components
     for name, array in value.items():
         shape = (n, K) if name == "elbo_components" else (n,)
         if array.shape != shape:
@@ -136,21 +126,24 @@ def _first(where: np.ndarray) -> int:
 
 def _alone(spec: AnyRun, metrics: Metrics, path: Path, subject: Subject, findings: Findings) -> None:
     """Check that every metric lies in its range, and that shares of points and numbers of units are whole."""
-    n = points_tested(spec, subject.study.datasets[spec.dataset])
+    n = points(spec, subject.study.datasets[spec.dataset], "test")
     for name, entry in metrics.items():
         value = entry["value"]
         if (entry["stderr"] or 0) < 0:
             findings.fail(path, f"{name}: the standard error {entry['stderr']} is negative")
-        if name.startswith(SHARE) or name.endswith("_above_0.7"):
+        try:
+            metric = metric_of(name)
+        except KeyError:
+            continue  # check complete warns of it
+        low, high = metric.range
+        if metric.unit == SHARE:
             if not 0 <= value <= 1 or abs(value * n - round(value * n)) > ROUNDING:
                 findings.fail(path, f"{name} {value} is no share of {n} test points")
         elif name == "active_units":
             if value not in range(spec.latent_units + 1):
                 findings.fail(path, f"{name} {value} is no number of {spec.latent_units} units")
-        elif name in RANGES:
-            low, high = RANGES[name]
-            if not low - ROUNDING <= value <= high + ROUNDING:
-                findings.fail(path, f"{name} {value} is outside of [{low}, {high}]")
+        elif not low - ROUNDING <= value <= high + ROUNDING:
+            findings.fail(path, f"{name} {value} is outside of [{low}, {high}]")
 
 
 def _together(spec: AnyRun, metrics: Metrics, path: Path, findings: Findings) -> None:
@@ -164,7 +157,7 @@ def _together(spec: AnyRun, metrics: Metrics, path: Path, findings: Findings) ->
             findings.fail(path, f"{small} <= {large} is violated: {low} and {high}")
     if "jsd" in value:
         slack = STANDARD_ERRORS * (metrics["jsd"]["stderr"] or 0.0) + ROUNDING
-        if not -slack <= value["jsd"] <= math.log(components(spec)) + ROUNDING:
+        if not -slack <= value["jsd"] <= math.log(spec.sampled_components) + ROUNDING:
             findings.fail(path, f"jsd {value['jsd']} is outside of [0, log K]")
     for name in ("pareto_k_above_0.7", "pareto_k_matched_above_0.7"):
         if value.get(name, 0) >= UNRELIABLE_SHARE:
@@ -189,11 +182,10 @@ def _control(
         findings.fail(path, message)
 
 
-def _comparisons(dataset: str, path: Path, subject: Subject, findings: Findings) -> None:
+def _comparisons(path: Path, subject: Subject, findings: Findings) -> None:
     """Note how each likelihood changes from one K to the next, as the table of comparisons has it."""
-    smaller = next_smaller(grouped(subject.study, column_names(subject.study, dataset)))
     for row in read_frame(path, subject.results).to_dict("records"):
-        if smaller.get((row["K"], row["column"])) == row["against"]:
+        if row["step"] is True:
             message = f"{row['column']}: {row['metric']} from K = {row['against']} to {row['K']}: {row['delta']:+.4f}"
             if not pd.isna(row["p_adjusted"]):  # one test point has neither
                 message += f" [{row['low']:+.4f}, {row['high']:+.4f}], Holm-adjusted {probability(row['p_adjusted'])}"

@@ -6,7 +6,6 @@ import math
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -14,13 +13,19 @@ from mixvae.errors import UserError, did_you_mean, one_line
 from mixvae.review.audit.findings import FAILURE
 from mixvae.review.audit.reading import Unreadable, read_frame
 from mixvae.review.audit.subject import Subject, read
-from mixvae.review.lineage.cells import ROW_KEYS, SUFFIXES, Cell, Cells, Member, agrees, mean_of, read_values
+from mixvae.review.lineage.cells import Cell, Member, agrees, cell_of, mean_of, members, read_values, row_text, value_text
 from mixvae.review.lineage.records import broken, command_of, record_of
 from mixvae.study.outputs import tables
 from mixvae.study.steps import Step
+from mixvae.summary.cells import COLUMNS, ORIGIN
+from mixvae.summary.tables import TABLES
 
 USAGE = "TABLE is results/<study>/tables/<table>.csv"
 MORE = "make audit says more"
+ROW_KEYS = ("settings", "column", "metric", "K", "against")
+"""What may name a row; which of them do is said by each kind of table."""
+FACTS = [name for name in COLUMNS if name not in (*ROW_KEYS, *ORIGIN)]
+"""What a cell has beside its name."""
 
 
 def trace(table: Path, row: str, column: str) -> list[str]:
@@ -29,36 +34,42 @@ def trace(table: Path, row: str, column: str) -> list[str]:
     Arguments:
         table: results/<study>/tables/<table>.csv.
         row: As `parse_row` reads it.
-        column: As in the table's first line.
+        column: One of the table as people read it, alone for the mean or with one of FACTS behind it; of tables with a number in
+            every row, a column of the .csv.
 
     Raises UserError for what the table has not, and for files that are not as rules write them.
     """
     subject, frame = _read(table)
     kind, _, dataset = table.stem.partition("_")
-    if column not in frame.columns or column in ROW_KEYS:
-        valid = [name for name in frame.columns if name not in ROW_KEYS and ("column" in frame or not name.endswith(SUFFIXES))]
-        raise UserError(f"{table}: no column {column!r}{did_you_mean(column, valid)}")
-    line = find_row(table, frame, parse_row(row))
-    if pd.isna(line["K"]):
-        raise UserError(f"{dataset}: the row is of no run, but context: {line.get('source')}")
+    keys = [key for key in TABLES[kind].ROWS if key in frame.columns]
+    name, what = _column(table, frame, keys, column)
+    rows = find_row(table, frame, keys, parse_row(row))
+    if "column" not in keys:
+        rows = rows[rows.column == name]
     try:
+        line = rows.iloc[0].to_dict()
+        if pd.isna(line["runs"]):
+            raise UserError(f"{dataset}: the row is of no run, but context: {line.get('source')}")
+        cell = cell_of(line, what, subject.study)
+        where = row_text(line, keys, "=")
         values = read_values(subject)
     except Unreadable as reason:
         raise UserError(f"{subject.folder / 'metrics.csv'}: {reason}; {MORE}") from None
-    try:
-        cells = Cells(subject.study, dataset)
-        cell = cells.find(kind, line, column)
-    except (LookupError, TypeError, ValueError, OverflowError) as error:
+    except IndexError:
+        cell = None
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise UserError(f"{table}: not as rule tabulate writes it ({type(error).__name__}: {error}); {MORE}") from None
-    if not cell.runs:
+    if cell is None or not cell.runs:
         raise UserError(f"{table}: no run of study {subject.study.name} is behind row {row}, column {column}")
-    members = cells.members(cell, cell.runs, values)
-    where = ", ".join(f"{key}={line[key]}" for key in ROW_KEYS if key in frame.columns)
-    lines = [f"{table}: row {where}, column {column}: {cell.value}", *_summary(cell, members, subject)]
+    ours = members(subject.study, cell, cell.runs, values)
+    # a mean that stands beside its difference is of its own runs alone
+    compared = cell.compared if "column" in keys or what.startswith("delta") else []
+    theirs = members(subject.study, cell, compared, values)
+    lines = [f"{table}: row {where}, column {column}: {cell.value}", *_summary(cell, ours, subject)]
     jobs: dict[str, list[Step]] = {}
     for step in subject.steps:
         jobs.setdefault(step.name, []).append(step)
-    for title, runs in (("", members), (" compared with", cells.members(cell, cell.compared, values))):
+    for title, runs in (("", ours), (" compared with", theirs)):
         for member in runs:
             lines += ["", *_run(member, title)]
             lines += [text for step in jobs[member.run] for text in _job(step, subject)]
@@ -86,9 +97,25 @@ def _read(table: Path) -> tuple[Subject, pd.DataFrame]:
         frame = read_frame(table, subject.results)
     except Unreadable as reason:
         raise UserError(f"{table}: {reason}; {MORE}") from None
-    if missing := {"K", "metric"} - set(frame.columns):
+    if missing := {"K", "metric", "column", *ORIGIN} - set(frame.columns):
         raise UserError(f"{table}: not as rule tabulate writes it, no column {min(missing)}; {MORE}")
     return subject, frame
+
+
+def _column(table: Path, frame: pd.DataFrame, keys: list[str], column: str) -> tuple[str, str]:
+    """Return the column of the table that is meant, and which of its facts."""
+    if "column" in keys:
+        valid = [name for name in frame.columns if name not in (*keys, *ORIGIN)]
+        if column in valid:
+            return column, column
+    else:
+        valid = list(frame.column.unique())
+        name, _, fact = column.rpartition(" ")
+        if column in valid:
+            return column, "mean"
+        if name in valid and fact in FACTS:
+            return name, fact
+    raise UserError(f"{table}: no column {column!r}{did_you_mean(column, valid)}")
 
 
 def parse_row(text: str) -> dict[str, str]:
@@ -114,31 +141,30 @@ def parse_row(text: str) -> dict[str, str]:
     return row
 
 
-def find_row(table: Path, frame: pd.DataFrame, row: Mapping[str, str]) -> dict[str, Any]:
-    """Return the only row of a table in which every key has its value. Raises UserError."""
+def find_row(table: Path, frame: pd.DataFrame, keys: list[str], row: Mapping[str, str]) -> pd.DataFrame:
+    """Return the cells of the only row in which every key has its value. Raises UserError."""
     there = frame
     for key, value in row.items():
-        if key not in frame.columns:
-            raise UserError(
-                f"{table}: ROW: rows are not named by {key!r}{did_you_mean(key, set(ROW_KEYS) & set(frame.columns))}"
-            )
-        # a K beside rows without one is read as a real number
-        texts = there[key].map(lambda cell: f"{cell:g}" if isinstance(cell, float) else str(cell))
+        if key not in keys:
+            raise UserError(f"{table}: ROW: rows are not named by {key!r}{did_you_mean(key, keys)}")
+        texts = there[key].map(value_text)
         if not (texts == value).any():
-            raise UserError(f"{table}: ROW: no row with {key}={value}{did_you_mean(value, texts.unique())}")
+            raise UserError(f"{table}: ROW: no row with {key}={value}{did_you_mean(value, filter(None, texts.unique()))}")
         there = there[texts == value]
-    if len(there) != 1:
-        keys = [key for key in ROW_KEYS if key in frame.columns and there[key].nunique() > 1]
-        more = "; ".join(f"{key}: {', '.join(map(str, there[key].unique()))}" for key in keys)
-        raise UserError(f"{table}: ROW: {len(there)} rows match; add {more or 'what tells them apart'}")
-    return there.iloc[0].to_dict()
+    found = there[keys].drop_duplicates()
+    if len(found) != 1:
+        more = "; ".join(
+            f"{key}: {', '.join(map(value_text, found[key].unique()))}" for key in keys if found[key].nunique() > 1
+        )
+        raise UserError(f"{table}: ROW: {len(found)} rows match; add {more or 'what tells them apart'}")
+    return there
 
 
-def _summary(cell: Cell, members: list[Member], subject: Subject) -> list[str]:
+def _summary(cell: Cell, found: list[Member], subject: Subject) -> list[str]:
     scaled = f"{cell.scale:g} x {cell.metric}" if cell.scale != 1 else cell.metric
-    there, mean = mean_of(members)
+    there, mean = mean_of(found)
     lines = [f"{cell.what} of {scaled} over {there} of {len(cell.runs)} seeds, {subject.folder / 'metrics.csv'}"]
-    if (agree := agrees(cell, members)) is not None:
+    if (agree := agrees(cell, found)) is not None:
         lines.append(f"mean of the seeds below: {mean}" + ("" if agree else ", which is NOT what the table says"))
     return lines
 

@@ -1,50 +1,21 @@
-"""The tables of a study as they are shown: cell by cell, each with its lineage."""
+"""The tables of a study as they are shown: entry by entry, each with its lineage."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import pandas as pd
 from markupsafe import Markup
 
-from mixvae.review.audit.reading import Unreadable, read_frame, read_text
+from mixvae.review.audit.reading import Unreadable, read_frame
 from mixvae.review.audit.subject import Subject
-from mixvae.review.lineage.cells import ROW_KEYS, Cell, Cells, Member, Values, agrees, mean_of
-from mixvae.review.report import pages
+from mixvae.review.lineage.cells import Cell, Member, Values, agrees, cell_of, mean_of, members, row_text
+from mixvae.review.report import notes
 from mixvae.study import outputs
-
-LINKED = {"published": {"our value": "ours"}, "comparisons": {"Δ": "delta"}, "ranking": {"mean": "mean"}}
-"""By kind of table, the columns with values of runs as the page calls them, and as the .csv does; of other kinds, all but the keys."""
-LARGEST = 1 << 24
-"""Characters of a table's page."""
-BOLD = re.compile(r"\*\*(.*?)\*\*")
-NUMBER = re.compile(r"(?:p [=<] |\[)?([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)\b")
-SPLIT = re.compile(r"([+-]?[\d.]+[†‡]*) ([\[(Δ].*)")
-
-
-class Entry(NamedTuple):
-    """One cell as it is shown.
-
-    text: What it says first; rest: intervals and whatever else follows, line by line.
-    order: What it is sorted by where its column is one of numbers; None for what is no number.
-    lineage: The id of its lineage, "" for none.
-    """
-
-    text: str
-    rest: tuple[str, ...] = ()
-    best: bool = False
-    order: float | None = None
-    lineage: str = ""
-
-
-class Grid(NamedTuple):
-    """A table: its headers, for each whether it is sorted by numbers, and its rows."""
-
-    id: str
-    headers: list[tuple[str, bool]]
-    rows: list[list[Entry]]
+from mixvae.summary.cells import Sources
+from mixvae.summary.rendering import Entry, Grid
+from mixvae.summary.results import COLUMNS, StudyRuns
+from mixvae.summary.tables import TABLES
 
 
 class Lineage(NamedTuple):
@@ -66,14 +37,25 @@ class Lineage(NamedTuple):
     agrees: bool | None
 
 
+class Linked(NamedTuple):
+    """A table whose entries lead to their lineage.
+
+    headers: For each whether its column is sorted by numbers.
+    rows: Every entry with the id of its lineage, "" for none.
+    """
+
+    heading: str
+    headers: list[tuple[str, bool]]
+    rows: list[list[tuple[Entry, str]]]
+
+
 class Shown(NamedTuple):
-    """A table of the study: the grid, what else the page holds, and the lineages; or why it cannot be shown."""
+    """A table of the study and what follows it on its page, its note, and the lineages; or why it cannot be shown."""
 
     name: str
     kind: str
     dataset: str
-    grid: Grid | None = None
-    context: tuple[Grid, ...] = ()
+    grids: tuple[Linked, ...] = ()
     note: Markup = Markup("")
     lineages: tuple[Lineage, ...] = ()
     problem: str = ""
@@ -81,13 +63,12 @@ class Shown(NamedTuple):
 
 def shown(subject: Subject, values: Values) -> list[Shown]:
     """Return all tables of a study, those that cannot be read with the reason."""
-    tables, known = [], {}
+    tables = []
+    sources = {name: sources_of(subject, name) for name in subject.study.datasets}
     for name in outputs.tables(subject.study.runs.values(), subject.study.datasets):
         kind, _, dataset = name.partition("_")
         try:
-            if dataset not in known:
-                known[dataset] = Cells(subject.study, dataset)
-            tables.append(_table(name, kind, dataset, subject, known[dataset], values))
+            tables.append(_table(name, kind, frame_of(subject, name), sources[dataset], values))
         except Unreadable as reason:
             tables.append(Shown(name, kind, dataset, problem=str(reason)))
         except Exception as error:  # strangers may have put anything there
@@ -96,69 +77,42 @@ def shown(subject: Subject, values: Values) -> list[Shown]:
 
 
 def frame_of(subject: Subject, table: str) -> pd.DataFrame:
-    """Return the numbers of a table. Raises Unreadable."""
-    return read_frame(subject.folder / f"tables/{table}.csv", subject.results)
+    """Return the rows of a table, published numbers with the digits that they were published with. Raises Unreadable."""
+    return read_frame(subject.folder / f"tables/{table}.csv", subject.results, dtype={"published": str})
 
 
-def grid(name: str, headers: list[str], rows: Iterable[list[Entry]]) -> Grid:
-    """Return a table whose columns are sorted by numbers where no cell but empty ones and words of absence say otherwise."""
-    rows = list(rows)
-    numeric = [any(row[number].order is not None for row in rows) for number in range(len(headers))]
-    return Grid(name, list(zip(headers, numeric, strict=True)), rows)
+def sources_of(subject: Subject, dataset: str) -> Sources:
+    """Return what notes and statements ask of a data set's runs beside the tables' rows."""
+    return Sources(subject.study, dataset, pd.DataFrame(columns=COLUMNS), subject.results / "runs", set(subject.missing))
 
 
-def entry(text: Any, numeric: bool = True) -> Entry:
-    """Return a cell from its text: bold is best of its column, and behind a number follow its intervals."""
-    text = str(text)
-    plain = BOLD.sub(r"\1", text)
-    number = NUMBER.match(plain) if numeric else None
-    first, rest = parts.groups() if (parts := SPLIT.match(plain)) else (plain, "")
-    return Entry(first, tuple(re.split(r" (?=Δ)", rest)) if rest else (), plain != text, float(number[1]) if number else None)
+def _table(name: str, kind: str, frame: pd.DataFrame, sources: Sources, values: Values) -> Shown:
+    table = TABLES[kind]
+    grids, lineages = [], []
+    for grid in table.grids(frame):
+        rows: list[list[tuple[Entry, str]]] = []
+        for row in grid.rows:
+            rows.append([])
+            for place, entry in enumerate(row):
+                if entry.cell is not None:
+                    keys = [key for key in table.ROWS if key in frame.columns]
+                    lineages.append(_lineage(f"{name}-{len(rows) - 1}-{place}", entry, keys, sources.study, values))
+                rows[-1].append((entry, lineages[-1].id if entry.cell is not None else ""))
+        grids.append(_linked(grid, rows))
+    note = notes.html(table.note(frame, sources))
+    return Shown(name, kind, sources.dataset, tuple(grids), note, tuple(lineages))
 
 
-def _table(name: str, kind: str, dataset: str, subject: Subject, cells: Cells, values: Values) -> Shown:
-    source = read_text(subject.folder / f"tables/{name}.md", subject.results)
-    if len(source) > LARGEST:
-        raise Unreadable(f"{len(source)} characters, more than a table has")
-    page = pages.read(source)
-    frame = frame_of(subject, name)
-    (headers, texts), *context = page.tables or [([], [])]
-    lines = frame[frame["K"].notna()].to_dict("records")
-    linked = LINKED.get(kind) or {header: header for header in headers if header not in ROW_KEYS}
-    words = {
-        header
-        for header in headers
-        if header in ("settings", "column", "metric", "ours", "published as", "source", "our budget")
-    }
-    rows, lineages = [], []
-    for number, text in enumerate(texts):
-        row = [entry(cell, header not in words) for header, cell in zip(headers, text, strict=True)]
-        # the rows of controls, which come last, are of no K
-        for place, header in enumerate(headers if number < len(lines) else []):
-            if header in linked and text[place]:
-                found = _lineage(f"{name}-{number}-{place}", kind, lines[number], linked[header], text[place], cells, values)
-                lineages.append(found)
-                row[place] = row[place]._replace(lineage=found.id)
-        rows.append(row)
-    if len(texts) < len(lines):
-        raise Unreadable(f"{len(texts)} rows in the .md, but {len(lines)} in the .csv")
-    others = tuple(
-        grid(f"{name}-context-{number}", names, ([entry(cell, False) for cell in line] for line in body))
-        for number, (names, body) in enumerate(context)
-    )
-    return Shown(name, kind, dataset, grid(name, headers, rows), others, page.note, tuple(lineages))
+def _linked(grid: Grid, rows: list[list[tuple[Entry, str]]]) -> Linked:
+    numeric = [any(row[place].order is not None for row in grid.rows) for place in range(len(grid.headers))]
+    return Linked(grid.heading, list(zip(grid.headers, numeric, strict=True)), rows)
 
 
-def _lineage(name: str, kind: str, line: dict[str, Any], column: str, text: str, cells: Cells, values: Values) -> Lineage:
-    cell = cells.find(kind, line, column)
-    delta = f"{column} delta"
-    compared = cell.compared
-    if delta in line and not pd.isna(line[delta]):
-        compared = cells.find(kind, line, delta).compared
-    keys = [key for key in ROW_KEYS if key in line]
-    where = ", ".join(f"{key} = {line[key]:g}" if isinstance(line[key], float) else f"{key} = {line[key]}" for key in keys)
-    members = cells.members(cell, cell.runs, values)
-    there, mean = mean_of(members)
-    others = cells.members(cell, compared, values)
-    shown = BOLD.sub(r"\1", text)
-    return Lineage(name, f"{where}; {column}", shown, cell, members, others, there, mean, agrees(cell, members))
+def _lineage(name: str, entry: Entry, keys: list[str], study: StudyRuns, values: Values) -> Lineage:
+    row: Any = entry.cell
+    cell = cell_of(row, entry.fact, study)
+    ours, theirs = (members(study, cell, runs, values) for runs in (cell.runs, cell.compared))
+    there, mean = mean_of(ours)
+    where = f"{row_text(row, keys, ' = ')}; {entry.fact if 'column' in keys else row['column']}"
+    text = " ".join([entry.text + entry.marks, *entry.rest])
+    return Lineage(name, where, text, cell, ours, theirs, there, mean, agrees(cell, ours))

@@ -23,9 +23,9 @@ from mixvae.review.lineage.cells import Values, read_values
 from mixvae.review.lineage.records import HOUR, Job, command_of, record_of
 from mixvae.review.report.cost import costs
 from mixvae.review.report.figures import figures
-from mixvae.review.report.findings import findings
 from mixvae.review.report.grids import shown
-from mixvae.summary.rendering import TITLES
+from mixvae.review.report.statements import statements
+from mixvae.summary.tables import TABLES
 
 CAPTIONS = ROOT / "workflow/report"
 SHOWN = 300
@@ -70,7 +70,7 @@ def html(subject: Subject, audited: Findings) -> str:
     values, problem = _values(subject)
     jobs = jobs_of(subject)
     tables = shown(subject, values)
-    told = findings(subject)
+    told = statements(subject)
     pictures = figures(subject)
     return environment.get_template("page.html").render(
         study=subject.study,
@@ -90,14 +90,14 @@ def html(subject: Subject, audited: Findings) -> str:
             {
                 "name": name,
                 "info": info,
-                "findings": told.get(name, []),
+                "statements": told.get(name, []),
                 "tables": [table for table in tables if table.dataset == name],
                 "figures": [figure for figure in pictures if figure.dataset == name],
                 "jobs": jobs[name],
             }
             for name, info in subject.study.datasets.items()
         ],
-        titles=TITLES,
+        titles={kind: table.TITLE for kind, table in TABLES.items()},
         captions={kind: caption for kind in ("tables", "figures") for caption in [captions(kind)]},
         lineages=[(table, lineage) for table in tables for lineage in table.lineages],
         runs=runs(subject, jobs, values),

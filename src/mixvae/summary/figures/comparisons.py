@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from mixvae.summary.comparisons import SIGNIFICANCE
 from mixvae.summary.figures.forest import FIRST, HOLLOW, NEXT, SEEDS, as_text, described, forest, legend
 from mixvae.summary.figures.style import title
 from mixvae.summary.figures.view import View
+from mixvae.summary.tables.comparisons import SIGNIFICANCE
 
 GREY = {"color": "0.4"}
 """The colour of entries in the legend that hold for all colours."""
@@ -20,7 +20,7 @@ def draw(view: View) -> Figure | None:
     table = view.table("comparisons")
     if table.empty:
         return None
-    frame = described(view, table).assign(x=table.delta, filled=table.p_adjusted < SIGNIFICANCE)
+    frame = described(table).assign(x=table.delta, filled=table.p_adjusted < SIGNIFICANCE)
     figure = forest(frame, "difference (nats per test point)")
     for ax in figure.axes:
         ax.axvline(0, color="black", linewidth=0.8, zorder=1)

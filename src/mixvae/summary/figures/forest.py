@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mixvae.summary.figures.style import legend_below, wrapped
-from mixvae.summary.figures.view import View
 from mixvae.summary.rendering import marks
 
 FIRST = {"color": "#1f4e79", "marker": "o", "markersize": 4.5, "linewidth": 1.6}
@@ -37,11 +36,9 @@ class Row(NamedTuple):
     against: int
 
 
-def described(view: View, table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the measure of every row's likelihood, and with its marks, which stand `beside` the number."""
-    measures = {column: view.spec(run).likelihood.measure for run, column in view.columns.items()}
-    signs = [marks(*facts) for facts in zip(table.unreliable, table.stopped_by_budget, strict=True)]
-    return table.assign(measure=table.column.map(measures), beside=signs)
+def described(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the marks of every row, which stand `beside` the number."""
+    return table.assign(beside=[marks(row) for row in table[["unreliable", "stopped_by_budget"]].to_dict("records")])
 
 
 def as_text(numbers: pd.Series, noun: str) -> str:

@@ -19,7 +19,7 @@ def draw(view: View) -> Figure | None:
     if table.empty:
         return None
     order = table.groupby(["column", "K"])["rank"].transform("mean").sort_values(kind="stable").index
-    frame = described(view, table.loc[order]).rename(columns=RENAMED).assign(filled=True, against=0)
+    frame = described(table.loc[order]).rename(columns=RENAMED).assign(filled=True, against=0)
     best = [f"{share:.2f} " if share >= 0.005 else "" for share in frame.probability_best]
     frame = frame.assign(beside=[share + sign for share, sign in zip(best, frame.beside, strict=True)])
     figure = forest(frame, "rank, 1 is the lowest", grouped=False)

@@ -1,8 +1,9 @@
-"""The headline findings as sentences: each from the numbers of a table, with its interval, and no further than these go."""
+"""What a study has found, as sentences: each from the numbers of a table, with its interval, and no further than these go."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,24 +13,24 @@ from mixvae.review.audit.reading import Unreadable
 from mixvae.review.audit.subject import Subject
 from mixvae.review.report.grids import frame_of
 from mixvae.study import outputs
-from mixvae.study.outputs import CLUSTERING
-from mixvae.summary.columns import column_names
-from mixvae.summary.comparisons import SIGNIFICANCE, probability, verdict
-from mixvae.summary.published import COMPARED
+from mixvae.study.metrics import better_end
+from mixvae.summary.cells import UNRELIABLE_SHARE, groups_of, pairs
 from mixvae.summary.rendering import marks
+from mixvae.summary.results import controls_of
 from mixvae.summary.statistics import paired
-from mixvae.summary.tables import LIKELIHOODS, MEASURES, UNRELIABLE_SHARE, controls_of, grouped, next_smaller, pairs
+from mixvae.summary.tables.comparisons import SIGNIFICANCE, probability, verdict
+from mixvae.summary.tables.published import COMPARED
 
 HEADLINE = ("-elbo", "nll_matched")
 """What K is compared by: the bound, and the estimate of the likelihood that spends the same on every K."""
-BEST = {"density": {"kl": "min"}, "latent": {"cluster_accuracy": "max"}, "reconstruction": {"mse": "min"}}
-"""By kind of table without ranks, metrics of which the best cell is named, and which end of the scale is best."""
+BEST = {"density": "kl", "latent": "cluster_accuracy", "reconstruction": "mse"}
+"""By kind of table without ranks, the metric of which the best cell is named."""
 FEW = 6
 """Differences and published values that are told one by one; of more, the extremes."""
 CLAIM = "The claim that the bound and the likelihood never get worse as K grows (Kviman et al., 2023)"
 
 
-class Finding(NamedTuple):
+class Statement(NamedTuple):
     """A sentence, the table that it is from, and whether it comes before all others."""
 
     text: str
@@ -37,9 +38,9 @@ class Finding(NamedTuple):
     lead: bool
 
 
-def findings(subject: Subject) -> dict[str, list[Finding]]:
-    """Return the findings by data set."""
-    found: dict[str, list[Finding]] = {}
+def statements(subject: Subject) -> dict[str, list[Statement]]:
+    """Return the statements by data set."""
+    found: dict[str, list[Statement]] = {}
     for table in outputs.tables(subject.study.runs.values(), subject.study.datasets):
         kind, _, dataset = table.partition("_")
         sentences: Callable[[Subject, str, pd.DataFrame], list[str]] | None = SENTENCES.get(kind)
@@ -51,7 +52,7 @@ def findings(subject: Subject) -> dict[str, list[Finding]]:
                 texts = [f"Nothing can be told of {table}: it cannot be read, {reason}."]
             except Exception as error:  # strangers may have put anything there
                 texts = [f"Nothing can be told of {table}: it is not as tabulate writes it, {type(error).__name__}: {error}."]
-        found.setdefault(dataset, []).extend(Finding(text, table, text.startswith(CLAIM)) for text in texts)
+        found.setdefault(dataset, []).extend(Statement(text, table, text.startswith(CLAIM)) for text in texts)
     return found
 
 
@@ -60,19 +61,15 @@ def comparisons(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str
     frame = frame[frame.metric.isin(HEADLINE)]
     if frame.empty:
         return []
-    cells = grouped(subject.study, column_names(subject.study, dataset))
-    smaller = next_smaller(cells)
-    frame = frame.assign(
-        verdict=frame.apply(verdict, axis=1),
-        step=[smaller.get((row.K, row.column)) == row.against for row in frame.itertuples()],
-    )
+    groups = groups_of(subject.study, dataset)
+    frame = frame.assign(verdict=frame.apply(verdict, axis=1))
     # the claim is of mixtures: the K categories of a clustering model are no components of a posterior
-    mixtures = {column for (_, column), runs in cells.items() if subject.study.runs[runs[0]].model not in CLUSTERING}
-    rows = frame[frame.column.isin(mixtures)]
+    mixtures = {group.key for group in groups.values() if not group.spec.categorises}
+    rows = frame[frame.group.isin(mixtures)]
     texts, told = [], rows[:0]
     if len(rows):
-        planned = {(metric, *pair) for metric in HEADLINE for pair in pairs(cells) if pair[2] in mixtures}
-        texts = [claim(rows, len(planned - set(zip(rows.metric, rows.K, rows.against, rows.column, strict=True))))]
+        planned = {(metric, *pair) for metric in HEADLINE for pair in pairs(groups) if pair[2] in mixtures}
+        texts = [claim(rows, len(planned - set(zip(rows.metric, rows.K, rows.against, rows.group, strict=True))))]
         texts += [text for metric in HEADLINE for text in counts(metric, rows[rows.metric == metric])]
         worse = rows[rows.verdict == "worse"].sort_values("delta", ascending=False, kind="stable")
         told = worse if len(worse) <= FEW else worse[:1]
@@ -83,7 +80,7 @@ def comparisons(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str
 
 def _largest(rows: pd.DataFrame, told: set[int]) -> list[str]:
     """Return how every column's largest K differs from K = 1, or else the next smaller K: of many columns the extremes, if not `told`."""
-    rows = rows.sort_values(["K", "against"], ascending=[False, True], kind="stable").groupby("column", sort=False).head(1)
+    rows = rows.sort_values(["K", "against"], ascending=[False, True], kind="stable").groupby("group", sort=False).head(1)
     rows = rows.sort_values("delta", kind="stable")
     heads = [""] * len(rows)
     if (columns := len(rows)) > FEW:
@@ -137,7 +134,7 @@ def difference(row: Mapping[str, Any]) -> str:
     which = verdict(row)
     # a fall is told as a positive number
     sign, shown = (-1, ".3f") if which == "better" else (1, ".3f" if which == "worse" else "+.3f")
-    between = f"from K = {row['against']} to K = {row['K']}{marks(row['unreliable'], row['stopped_by_budget'])}"
+    between = f"from K = {row['against']} to K = {row['K']}{marks(row)}"
     said = {
         "better": f"{row['metric']} falls by {-row['delta']:.3f} nats {between}",
         "worse": f"{row['metric']} rises by {row['delta']:.3f} nats {between}",
@@ -160,17 +157,14 @@ def difference(row: Mapping[str, Any]) -> str:
 
 def ranking(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
     """Return which cell is best, how sure that is, what it is worth against the control, and which marks warn of the rest."""
-    # likelihoods of different things do not compare, and have ranks of their own
-    names = column_names(subject.study, dataset)
-    measure = frame.column.map({name: MEASURES[subject.study.runs[run].likelihood.name] for run, name in names.items()})
     texts = []
     for metric in HEADLINE:
-        rows = frame[frame.metric == metric]
-        for _, group in rows.groupby(measure[rows.index], sort=False):
+        # likelihoods of different things do not compare, and have ranks of their own
+        for _, group in frame[frame.metric == metric].groupby("measure", sort=False):
             if len(group) > 1:
                 texts.append(best_ranked(metric, group))
             if metric == HEADLINE[-1]:
-                texts += control(subject, dataset, group.iloc[0].to_dict())
+                texts += control(subject, group.iloc[0].to_dict())
     rows = frame[frame.metric == HEADLINE[-1]].to_dict("records")
     unreliable, stopped = (sum(row[mark] is True for row in rows) for mark in ("unreliable", "stopped_by_budget"))
     if unreliable:
@@ -200,26 +194,23 @@ def best_ranked(metric: str, group: pd.DataFrame) -> str:
         facts.append(f"rank seed by seed {low:.0f} to {high:.0f}, {row['seeds']} seeds")
     where = f"{row['column']} with K = {row['K']} ranks first of {len(group)}"
     tie = f", in a tie with {ties - 1} more" if ties > 1 else ""
-    value = f"{row['mean']:.3f} nats{marks(row['unreliable'], row['stopped_by_budget'])}"
+    value = f"{row['mean']:.3f} nats{marks(row)}"
     return f"By {metric}, {where}{tie}: {value} ({'; '.join(facts)})."
 
 
-def control(subject: Subject, dataset: str, row: Mapping[str, Any]) -> list[str]:
+def control(subject: Subject, row: Mapping[str, Any]) -> list[str]:
     """Return what the best cell is worth against the constant predictor, on the same test points."""
-    study = subject.study
-    runs = grouped(study, column_names(study, dataset))[row["K"], row["column"]]
-    constant = controls_of(study).get(runs[0])
+    runs = row["runs"].split()
+    constant = controls_of(subject.study).get(runs[0])
     try:
         theirs = subject.pointwise(str(constant))["nll"]
-        metric = LIKELIHOODS[HEADLINE[-1]]
-        there = [run for run in runs if run in subject.present]
-        ours = np.stack([subject.pointwise(run)[metric] for run in there])
+        ours = np.stack([subject.pointwise(run)[row["made_from"]] for run in runs if run in subject.present])
         gain = paired(np.broadcast_to(theirs, ours.shape), ours)
     except (Unreadable, KeyError, ValueError):
         return []
-    cell = f"that best cell{marks(row['unreliable'], row['stopped_by_budget'])}"
+    cell = f"that best cell{marks(row)}"
     return [
-        f"A constant predictor ({study.runs[constant].likelihood.name}) is at {theirs.mean():.3f} nats: {cell} is better by"
+        f"A constant predictor ({subject.study.runs[constant].likelihood.name}) is at {theirs.mean():.3f} nats: {cell} is better by"
         f" {gain.mean:.3f} nats (95 % interval over {len(theirs)} test points {gain.low:.3f} to {gain.high:.3f})."
     ]
 
@@ -251,27 +242,24 @@ def _beside(row: Mapping[str, Any]) -> str:
     )
 
 
-def best(kind: str) -> Callable[[Subject, str, pd.DataFrame], list[str]]:
-    """Return a function that names the best cell of a table with its interval over seeds."""
-
-    def sentences(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
-        columns = [name for name in frame.columns if f"{name} seeds" in frame.columns]
-        texts = []
-        for metric, end in BEST[kind].items():
-            lines = frame[frame.metric == metric].to_dict("records")
-            found = [(line[name], line, name) for line in lines for name in columns if not pd.isna(line[name])]
-            if len(found) < 2:
-                continue
-            mean, line, name = (min if end == "min" else max)(found, key=lambda cell: cell[0])
-            end = "lowest" if end == "min" else "highest"
-            seeds = int(line[f"{name} seeds"])
-            spread = f"{line[f'{name} low']:.3f} to {line[f'{name} high']:.3f} over {seeds} seeds"
-            said = f"{metric} is {end} for {name} with K = {line['K']}: {mean:.3f} ({spread})."
-            texts.append(said if seeds > 1 else f"{metric}: the {end} cell has one seed, so no interval; see the table.")
-        return texts
-
-    return sentences
+def best(subject: Subject, dataset: str, frame: pd.DataFrame, metric: str) -> list[str]:
+    """Return the best cell of a table with its interval over seeds."""
+    rows = frame[(frame.metric == metric) & frame["mean"].notna()]
+    if len(rows) < 2:
+        return []
+    highest = better_end(metric) == "max"
+    row = rows.loc[rows["mean"].idxmax() if highest else rows["mean"].idxmin()]
+    end = "highest" if highest else "lowest"
+    if row.seeds < 2:
+        return [f"{metric}: the {end} cell has one seed, so no interval; see the table."]
+    spread = f"{row.low:.3f} to {row.high:.3f} over {row.seeds:.0f} seeds"
+    return [f"{metric} is {end} for {row.column} with K = {row.K:.0f}: {row['mean']:.3f} ({spread})."]
 
 
-SENTENCES = {"comparisons": comparisons, "ranking": ranking, "published": published, **{kind: best(kind) for kind in BEST}}
+SENTENCES = {
+    "comparisons": comparisons,
+    "ranking": ranking,
+    "published": published,
+    **{kind: partial(best, metric=metric) for kind, metric in BEST.items()},
+}
 """By kind of table, what is told of it."""

@@ -1,0 +1,306 @@
+"""The cells of tables: the runs behind each, their mean and interval over seeds, and what warns of it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mixvae.files import read_json
+from mixvae.study import AnyRun, DatasetInfo
+from mixvae.study.metrics import BITS, better_end, factor, made_from, metric_of
+from mixvae.summary.columns import column_names
+from mixvae.summary.results import StudyRuns
+from mixvae.summary.statistics import over_seeds, paired
+
+LIKELIHOODS = ("-elbo", "nll_miselbo", "nll", "nll_matched")
+"""The quantities that tables are made of and whose values at every test point are known; of all, lower is better."""
+COMPARABLE = tuple(name for name in LIKELIHOODS if metric_of(name).compares_K)
+UNRELIABLE_SHARE = 0.1
+"""Share of test points with Pareto k above 0.7 from which an importance-weighted likelihood is marked."""
+NOT_MEASURED, UNDEFINED = "not measured", "undefined"
+ORIGIN = ["group", "made_from", "factor", "runs", "compared"]
+"""Columns of every table that say where a cell comes from, see `origin`."""
+COLUMNS = [
+    "metric", "K", "column", "mean", "sd", "low", "high", "interval", "delta", "delta_low", "delta_high", "seeds", "expected",
+    "unreliable", "stopped_by_budget", "best", "unmeasured", *ORIGIN,
+]  # fmt: skip
+"""Columns of a table of means over seeds, with a row per cell."""
+
+Values = Mapping[str, Mapping[str, tuple[float, str]]]
+"""By run and metric, the value and its unit."""
+
+
+class Group(NamedTuple):
+    """The runs that a cell summarises: they differ in nothing but the seed.
+
+    key: What they share with the same column's runs of other K, `spec.group`.
+    column: What that column is called.
+    """
+
+    key: str
+    K: int
+    column: str
+    runs: list[str]
+    spec: AnyRun
+
+    @property
+    def text(self) -> str:
+        """What notes call it."""
+        return f"{self.column}, K = {self.K}"
+
+
+Groups = dict[tuple[int, str], Group]
+"""By K and key, in order of K."""
+
+
+def groups_of(study: StudyRuns, dataset: str) -> Groups:
+    """Return the groups of a data set's runs, without the controls."""
+    groups: Groups = {}
+    for run, column in column_names(study, dataset).items():
+        spec = study.runs[run]
+        groups.setdefault((spec.K, spec.group), Group(spec.group, spec.K, column, [], spec)).runs.append(run)
+    return dict(sorted(groups.items(), key=lambda item: item[0][0]))
+
+
+def next_smaller(cells: Iterable[tuple[int, str]]) -> dict[tuple[int, str], int]:
+    """Return for every cell (K, key) the next smaller K of its key, where it has one; cells come in order of K."""
+    found, last = {}, {}
+    for K, key in cells:
+        if key in last:
+            found[K, key] = last[key]
+        last[key] = K
+    return found
+
+
+def pairs(cells: Collection[tuple[int, str]]) -> list[tuple[int, int, str]]:
+    """Return what is compared, as (K, against, key): every K with K = 1 and with the next smaller K, as far as its key has them."""
+    return [
+        (K, against, key)
+        for (K, key), smaller in next_smaller(cells).items()
+        for against in dict.fromkeys((1, smaller))
+        if (against, key) in cells
+    ]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the tables on one data set are made from.
+
+    metrics: The study's tidy metrics.
+    runs: The folder of all runs.
+    missing: Runs that are not complete.
+    published: The rows of config/published.csv.
+    """
+
+    study: StudyRuns
+    dataset: str
+    metrics: pd.DataFrame
+    runs: Path
+    missing: Collection[str] = ()
+    published: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What is known of the data set."""
+        return self.study.datasets[self.dataset]
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The groups of its runs."""
+        return groups_of(self.study, self.dataset)
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The keys of the groups in the order of the study's runs."""
+        place = {run: number for number, run in enumerate(self.study.runs)}
+        return list(dict.fromkeys(group.key for group in sorted(self.groups.values(), key=lambda group: place[group.runs[0]])))
+
+    @cached_property
+    def values(self) -> Values:
+        """The metrics of the runs that are there."""
+        values: dict[str, dict[str, tuple[float, str]]] = {}
+        for run, metric, value, unit in self.metrics[["run", "metric", "value", "unit"]].itertuples(index=False, name=None):
+            values.setdefault(run, {})[metric] = (value, unit)
+        return values
+
+    def numbers(self, runs: Iterable[str], metric: str) -> list[float]:
+        """Return the values of a metric that runs have."""
+        found = [self.values[run].get(metric, (math.nan, ""))[0] for run in runs if run in self.values]
+        return [value for value in found if not math.isnan(value)]
+
+    def unreliable(self, runs: Iterable[str], quantity: str) -> bool:
+        """Return whether an estimate rests on heavy-tailed weights at too many test points, on average over the runs."""
+        shares = self.numbers(runs, metric_of(quantity).rests_on)
+        return bool(shares) and bool(np.mean(shares) >= UNRELIABLE_SHARE)
+
+    def stopped(self, runs: Iterable[str]) -> bool:
+        """Return whether training ended with its epochs for one of the runs."""
+        return any(self.numbers(runs, "stopped_by_budget"))
+
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """The paired differences of K to smaller K, see `differences`; tables of likelihoods and of differences share them."""
+        return pd.DataFrame(differences(self), columns=[*DIFFERENCE])
+
+
+DIFFERENCE = (
+    "metric", "column", "K", "against", "step", "measure", "delta", "low", "high", "p", "points", "seeds",
+    "seed_low", "seed_high", "seed_kind", "unreliable", "stopped_by_budget", *ORIGIN,
+)  # fmt: skip
+
+
+def likelihoods(info: DatasetInfo) -> tuple[str, ...]:
+    """Return the likelihoods shown for a data set: of colours in bits per dimension, too, where K compares."""
+    return LIKELIHOODS + tuple(f"{name}{BITS}" for name in COMPARABLE if info.kind == "colour_image")
+
+
+def applies(spec: AnyRun, quantity: str, info: DatasetInfo) -> bool:
+    """Return whether a run has what a row of a table shows."""
+    if quantity.endswith(BITS):  # a density on [0, 1] is no probability of levels, so its bits are not those that are published
+        return spec.likelihood.discrete
+    return metric_of(quantity).who(spec, info)
+
+
+def origin(group: str, quantity: str, info: DatasetInfo, runs: Iterable[str], compared: Iterable[str] = ()) -> dict[str, Any]:
+    """Return where a cell comes from: `factor` times the mean over `runs` of a metric of metrics.csv, `made_from`.
+
+    Arguments:
+        group: The key of its group of runs.
+        compared: Runs that a difference is taken to.
+    """
+    texts = {"runs": " ".join(runs), "compared": " ".join(compared)}
+    return {"group": group, "made_from": made_from(quantity), "factor": factor(quantity, info), **texts}
+
+
+def summary(sources: Sources, runs: list[str], quantity: str) -> dict[str, Any]:
+    """Return mean, sd, low, high and interval of a quantity over the seeds, and how many seeds there are of those expected.
+
+    Where no seed has a value, `unmeasured` says why: "not measured: ..." or "undefined"; None means that the runs are missing.
+    """
+    metric, scale = made_from(quantity), factor(quantity, sources.info)
+    found = [scale * value for value in sources.numbers(runs, metric)]
+    row = {"seeds": len(found), "expected": len(runs), "unmeasured": None}
+    if found:
+        spread = over_seeds(np.array(found))._asdict()
+        return row | spread | {"interval": spread["kind"]}
+    there = [sources.values[run].get(metric, (math.nan, ""))[1] for run in runs if run in sources.values]
+    reasons = [unit for unit in there if str(unit).startswith(NOT_MEASURED)]
+    return row | {"unmeasured": reasons[0] if reasons else UNDEFINED if there else None}
+
+
+def cells(sources: Sources, quantities: Iterable[str], shown=applies) -> pd.DataFrame:
+    """Return one row per quantity and group of runs that can have it, with COLUMNS.
+
+    Quantities of which the runs, as far as they are there, have no value are left out.
+
+    Arguments:
+        shown: Whether a run has a place in the row of a quantity, see `applies`.
+    """
+    rows = []
+    for name in quantities:
+        found = [
+            {"metric": name, "K": group.K, "column": group.column, **summary(sources, group.runs, name)}
+            | origin(group.key, name, sources.info, group.runs)
+            for group in sources.groups.values()
+            if shown(group.spec, name, sources.info)
+        ]
+        if any(row["seeds"] or row["unmeasured"] != UNDEFINED for row in found):
+            rows += found
+    return frame_of(rows)
+
+
+def frame_of(rows: list[dict[str, Any]], columns: Iterable[str] = COLUMNS) -> pd.DataFrame:
+    """Return rows as a table of means over seeds."""
+    return pd.DataFrame(rows, columns=list(columns)).astype(dict.fromkeys(("K", "seeds", "expected"), "Int64"))
+
+
+def stopped(frame: pd.DataFrame, sources: Sources) -> list[bool]:
+    """Return for every cell whether training ended with its epochs for one of its runs."""
+    return [sources.stopped(runs.split()) for runs in frame.runs]
+
+
+def best(frame: pd.DataFrame, within: tuple[str, ...] = ("metric", "group"), **ends: str) -> pd.Series:
+    """Return which cells are the best of theirs as printed, so that equal numbers all are; where there is one there is no best.
+
+    Arguments:
+        within: The columns whose values the cells that are compared share.
+        ends: Which end of the scale is better, "min" or "max", for metrics of which it is another than usual.
+    """
+    chosen = pd.Series(False, index=frame.index)
+    for _, rows in frame.groupby(list(within), sort=False):
+        name = rows.metric.iloc[0]
+        metric = metric_of(name)
+        end = ends.get(name, better_end(name) if metric.compares_K else None)
+        printed = rows["mean"].astype(float).map(lambda mean, digits=metric.digits: round(mean, digits))
+        if end and printed.notna().sum() > 1:
+            chosen[rows.index] = printed == printed.agg(end)
+    return chosen
+
+
+def differences(sources: Sources) -> Iterator[dict[str, Any]]:
+    """Yield one row per comparable likelihood and one of `pairs`, of the paired difference of K to a smaller K of the same column.
+
+    `delta` has its interval low to high and p over test points; seed_low, seed_high and seed_kind are of the seeds' own mean
+    differences, which one seed has not; `step` says whether the smaller K is the next. There is no row where runs are missing, nor
+    for runs that were evaluated on different points.
+    """
+    groups, info = sources.groups, sources.info
+    compared = []
+    for K, against, key in pairs(groups):
+        sides = [
+            {sources.study.runs[run].seed: run for run in groups[side, key].runs if run not in sources.missing}
+            for side in (K, against)
+        ]
+        seeds = sorted(sides[0].keys() & sides[1].keys())
+        points = [[pointwise(sources.runs / side[seed]) for seed in seeds] for side in sides]
+        if len({which for which, _ in itertools.chain(*points)}) == 1:
+            compared.append((groups[K, key], groups[against, key], points))
+    smaller = next_smaller(groups)
+    order = list(dict.fromkeys(group.key for group in groups.values()))
+    compared.sort(key=lambda three: order.index(three[0].key))
+    for name in (name for name in likelihoods(info) if name.removesuffix(BITS) in COMPARABLE):
+        metric, scale = made_from(name), factor(name, info)
+        for ours, theirs, points in compared:
+            a, b = (scale * np.stack([values[metric] for _, values in side]) for side in points)
+            difference, again = paired(a, b), over_seeds((a - b).mean(1))
+            both = [*ours.runs, *theirs.runs]
+            yield {
+                "metric": name,
+                "column": ours.column,
+                "K": ours.K,
+                "against": theirs.K,
+                "step": smaller[ours.K, ours.key] == theirs.K,
+                "measure": ours.spec.likelihood.measure,
+                "delta": difference.mean,
+                "low": difference.low,
+                "high": difference.high,
+                "p": difference.p,
+                "points": a.shape[1],
+                "seeds": len(a),
+                "seed_low": again.low if len(a) > 1 else math.nan,
+                "seed_high": again.high if len(a) > 1 else math.nan,
+                "seed_kind": again.kind if len(a) > 1 else None,
+                "unreliable": any(sources.unreliable(side.runs, name) for side in (ours, theirs)),
+                "stopped_by_budget": sources.stopped(both),
+                **origin(ours.key, name, info, ours.runs, theirs.runs),
+            }
+
+
+def pointwise(folder: Path) -> tuple[tuple[int, str | None], dict[str, np.ndarray]]:
+    """Return which test points a run was evaluated on, and its likelihoods for each of these N points, (N,) by metric.
+
+    As many points of the same prepared data, by its sha256 in the record of the evaluation, are the same points in the same order.
+    """
+    read = read_json(folder / "provenance/evaluate.json")["inputs"]
+    data = next((digest for name, digest in read.items() if Path(name).name == "data.npz"), None)
+    with np.load(folder / "pointwise.npz", allow_pickle=False) as file:
+        values = {made_from(name): file[made_from(name)] for name in LIKELIHOODS}
+    return (len(values["elbo"]), data), values
