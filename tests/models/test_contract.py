@@ -75,7 +75,7 @@ def test_every_settings_class_has_its_module_and_an_unknown_one_is_refused(choic
 
 SPEC = '''
 from typing import Literal
-from mixvae.study.run import MixtureVAE
+from mixvae.study.systems import MixtureVAE
 
 class Shrunk(MixtureVAE):
     """A mixture VAE whose reconstructions count `share` only."""

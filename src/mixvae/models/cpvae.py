@@ -16,7 +16,7 @@ from mixvae.distributions.posteriors import GaussianMixture, clip
 from mixvae.distributions.priors import MixturePrior
 from mixvae.models.objectives import LogTerms, Objective
 from mixvae.nets import decoder, features, generate, mlp
-from mixvae.study.run import CPVAE as Spec
+from mixvae.study.systems import CPVAE as Spec
 
 CHUNK = 4096
 """Points that pass the encoder at once for the aggregated categories."""

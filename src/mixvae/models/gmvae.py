@@ -15,7 +15,7 @@ from mixvae.distributions.likelihoods import likelihood
 from mixvae.distributions.posteriors import GaussianMixture, clip
 from mixvae.models.objectives import LogTerms, Objective
 from mixvae.nets import decoder, encoder, generate, mlp
-from mixvae.study.run import GMVAE as Spec
+from mixvae.study.systems import GMVAE as Spec
 
 
 class ConditionalMixture:

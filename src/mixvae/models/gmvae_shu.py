@@ -15,7 +15,7 @@ from mixvae.distributions.posteriors import clip
 from mixvae.distributions.priors import MixturePrior
 from mixvae.models.objectives import LogTerms, Objective
 from mixvae.nets import decoder, features, generate
-from mixvae.study.run import ShuGMVAE as Spec
+from mixvae.study.systems import ShuGMVAE as Spec
 
 
 class Posterior(NamedTuple):

@@ -16,7 +16,7 @@ from mixvae.distributions.posteriors import GaussianMixture, clip, own_component
 from mixvae.models.objectives import LogTerms, Objective, bound
 from mixvae.models.vae import pseudo_inputs, sample_width
 from mixvae.nets import BatchedLinear, decoder, encoder, features, generate, mlp
-from mixvae.study.run import HierarchicalVAE as Spec
+from mixvae.study.systems import HierarchicalVAE as Spec
 
 
 class Posterior(NamedTuple):

@@ -18,7 +18,7 @@ from mixvae.models.dependence import STATISTICS, log_kernels, null
 from mixvae.models.objectives import LogTerms, Objective
 from mixvae.nets import decoders, encoder
 from mixvae.seeds import derive
-from mixvae.study.run import MVAE as Spec
+from mixvae.study.systems import MVAE as Spec
 
 CONCENTRATION_FLOOR = 0.01
 """Added to softplus: a Dirichlet needs positive parameters, and well below this its samples and their gradient degenerate in

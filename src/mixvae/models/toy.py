@@ -13,7 +13,7 @@ from mixvae.distributions import flows
 from mixvae.distributions.gaussians import gaussian_log_prob, log_mixture
 from mixvae.distributions.posteriors import GaussianMixture
 from mixvae.models.objectives import LogTerms, Objective, bound
-from mixvae.study.run import Toy as Spec
+from mixvae.study.systems import Toy as Spec
 
 LATENT = 2
 LOG_VAR_RANGE = (-9.0, 4.0)

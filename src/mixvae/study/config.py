@@ -15,7 +15,8 @@ from mixvae.study.catalogue import PATH, DatasetInfo, catalogue
 from mixvae.study.config_file import find_config, read_yaml
 from mixvae.study.explain import explain, key_path
 from mixvae.study.own_data import is_own, resolve
-from mixvae.study.run import MODELS, AnyRun, Constant, parse_run
+from mixvae.study.run import MODELS, AnyRun, parse_run
+from mixvae.study.systems import Constant
 
 OWN_DATA_CACHE = Path("results/datasets/.own.json")
 """This file keeps what is known of the user's own files, so that not every job reads them again."""
