@@ -114,7 +114,7 @@ _TERMS = (
 _ERRORS = "squared error of the mean reconstruction summed over a point's numbers, mean over test points; its root"
 _DEPENDENCE = "M-VAE: dependence of the components' codes, jointly and summed over pairs, beside its permutation null"
 _COST = "cost of training"
-_UNIT, _POSITIVE = (0.0, 1.0), (0.0, math.inf)
+_UNIT, _POSITIVE = (0, 1), (0, math.inf)
 
 METRICS = {
     metric.name: metric
