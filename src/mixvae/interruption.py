@@ -65,9 +65,8 @@ def ask_for_requeue(stop: Interrupted) -> None:
     if job is None or stop.signal != signal.SIGUSR1 or not stop.saved:
         return
     try:
-        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True, timeout=60)
-        say(f"job {job} is requeued")
-    except subprocess.CalledProcessError as error:
-        say(f"job {job} could not be requeued: {error.stderr.strip()}")
+        asked = subprocess.run(["scontrol", "requeue", job], check=False, capture_output=True, text=True, timeout=60)
+        # SLURM ends the job's processes as soon as it has taken the request, and scontrol is one of them: a signal is no refusal
+        say(f"job {job} could not be requeued: {asked.stderr.strip()}" if asked.returncode > 0 else f"job {job} is requeued")
     except (OSError, subprocess.TimeoutExpired) as error:
         say(f"job {job} could not be requeued: {error}")
