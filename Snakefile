@@ -20,7 +20,7 @@ include: "workflow/rules/study.smk"
 include: "workflow/rules/audit.smk"
 
 
-# by the head process itself: compute nodes often have no internet
+# The head process does these rules itself: compute nodes often have no internet.
 localrules:
     all,
     study,

@@ -14,7 +14,7 @@ def main() -> int:
     parser.add_argument(
         "--forgotten-after", type=float, default=15, metavar="MINUTES", help="of silence with no job left in SLURM's queue"
     )
-    # what is not known here is for Snakemake
+    # options that are not known here are passed to Snakemake
     arguments, further = parser.parse_known_args()
     return run_study(arguments.study, arguments.cores, arguments.profile, arguments.forgotten_after, further)
 

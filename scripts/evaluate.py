@@ -1,4 +1,4 @@
-"""Rule evaluate: importance-weighted likelihoods of the test points of one run."""
+"""Rule evaluate: estimate importance-weighted likelihoods of the test points with one run's model."""
 
 import argparse
 from pathlib import Path

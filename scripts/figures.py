@@ -1,4 +1,4 @@
-"""Rule figures: the figures of a study."""
+"""Rule figures: draw the figures of a study."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rule latents: the codes of one run as an h5ad, and what they know of the labels."""
+"""Rule latents: write the codes of one run as an h5ad, and the metrics of its latent space."""
 
 import argparse
 from pathlib import Path

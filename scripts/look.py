@@ -1,4 +1,4 @@
-"""Look at a user's own data file and print what it holds as JSON; checking a config starts it for a file that it does not know."""
+"""Print what a user's own data file holds as JSON; the check of a config runs this script for a file that it does not know."""
 
 import argparse
 import json

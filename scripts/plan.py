@@ -1,4 +1,4 @@
-"""Say what a study will take before anything starts: jobs, hours, memory and disk space, from what finished runs took."""
+"""Estimate the jobs, hours, memory and disk space of a study from finished runs, before anything starts."""
 
 import argparse
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Write the report of a study, results/<study>/report.html: one page that needs no other file and no network.
 
-The audit is part of it, and its verdict stands on top. A study whose audit fails has a report, too: the exit code is 1 only where
-there is none.
+The verdict of an audit stands on top. The report is written even if this audit fails: the exit code is 1 only if there is no
+report.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Rule tabulate: tidy metrics and tables of a study from the results of its runs."""
+"""Rule tabulate: make the tidy metrics and the tables of a study from the results of its runs."""
 
 import argparse
 from pathlib import Path

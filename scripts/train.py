@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--checkpoint-minutes", type=float, default=10.0, help="how often the state is saved")
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, "--spec")
-    # a signal that comes while torch is being imported is remembered, too
+    # a signal that comes while torch is being imported is also remembered
     with StopRequest().listening() as stop:
         from mixvae.fitting.rules import train_run
 

@@ -10,7 +10,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", help="a run's id, its beginning, or results/runs/<run>")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the training would go on, and its folder stay
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # otherwise the training would go on, and its folder stay
 
     from mixvae.review.retraining import verify_run
 

@@ -1,8 +1,8 @@
-"""Whether the results are complete, unchanged, consistent and plausible, and what they say; not part of `all`.
+"""Rules audit and report: check the results of a study and show them on one page; they are not part of `all`.
 
-These rules have neither inputs nor outputs (nor a benchmark, which is one): they look at what is there. With inputs, Snakemake would first
-make anew what looks old, as copied results do; with outputs it would take an earlier verdict for the present one, and remove what a
-failed audit wrote.
+These rules have neither inputs nor outputs (nor a benchmark, which is an output): they look at what is there. With inputs,
+Snakemake would first make files anew that look old, as copied results do; with outputs, it would take an earlier verdict for
+the present one, and remove what a failed audit wrote.
 """
 
 
@@ -21,7 +21,7 @@ rule audit:
         "exec bash workflow/logged.sh {log} python scripts/audit.py {params.folder}"
 
 
-# Its own audit is part of it, and may fail: the report says so then, and is there.
+# The report includes an audit of its own. If this fails, the report is still written, and says so.
 rule report:
     log:
         f"{STUDY}/logs/report.log",

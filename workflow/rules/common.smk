@@ -1,4 +1,4 @@
-"""From the config to the grid of runs: what the rules need to know, without importing torch."""
+"""Expands the config into the grid of runs, and defines the functions that the rules use, without importing torch."""
 
 import json
 import os
@@ -17,13 +17,13 @@ from mixvae.study.own_data import SOURCES_VARIABLE, source_of, without_source
 from mixvae.study.rules import list_study
 from mixvae.study.steps import steps
 
-# SLURM warns every process of a job of its time limit. Training saves its state then; anything else, Snakemake inside the job
-# among it, must not die of the warning.
+# SLURM sends this signal to every process of a job shortly before its time limit. Training then saves its state; all other
+# processes, such as Snakemake inside the job, must not die of the signal.
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def in_one_line(function, *arguments):
-    """Return what a function returns; a user's mistake ends Snakemake with its one line."""
+    """Return what a function returns; a UserError ends Snakemake with the one line of its message."""
     try:
         return function(*arguments)
     except UserError as error:
@@ -40,7 +40,7 @@ DATASET = "results/datasets/{dataset}"
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}", PYTHONPATH=SRC)
 if EXPANSION.study.data_mirror:
     os.environ.update(MIXVAE_DATA=EXPANSION.study.data_mirror)
-# Where a user's file lies is told to the jobs in the same way, and not as a parameter: moving it makes no new data.
+# The jobs learn in the same way, and not by a parameter, where a user's own file lies: moving it does not make the data new.
 os.environ[SOURCES_VARIABLE] = json.dumps({name: source_of(EXPANSION.datasets[name]) for name in EXPANSION.own})
 
 
@@ -63,7 +63,7 @@ def data_folder(wildcards):
 
 
 def info_option(wildcards):
-    """The entry of a user's own data set, which the catalogue does not list."""
+    """Return the entry of a user's own data set, which the catalogue does not list; "" for other data sets."""
     own = wildcards.dataset in EXPANSION.own
     return without_source(EXPANSION.datasets[wildcards.dataset]) if own else ""
 
@@ -77,7 +77,7 @@ def threads_of(wildcards):
 
 
 def gpu(wildcards):
-    """A resource and not a parameter: where a run was trained does not make it another run.
+    """Return 1 if a run is to use a GPU, else 0; not a parameter but a resource, since a run is the same wherever it trains.
 
     `gpu` is what the scheduler is asked for, and a profile may ask in another way (gres); `on_gpu` is what the script is told.
     """
@@ -85,7 +85,7 @@ def gpu(wildcards):
 
 
 def asked_for(amount):
-    """The function by which a rule asks for so much of a resource for its run, and a retry for more."""
+    """Return the function by which a rule asks for an amount of a resource for its run; a retry asks for more."""
 
     def amount_of(wildcards, attempt):
         spec = spec_of(wildcards)
@@ -94,8 +94,8 @@ def asked_for(amount):
     return amount_of
 
 
-# The jobs that look at the study as a whole, and the files of the runs that they read. `all` asks for those, too: tables with holes,
-# made after a failure, must not pass for a finished study when the command is repeated.
+# The steps of the study as a whole, and the files of the runs that they read. `all` also asks for these files: tables with
+# holes, made after a failure, must not pass for a finished study when the command is repeated.
 WHOLE = {
     step.rule: step
     for step in steps(EXPANSION.study.study, RUNS, EXPANSION.datasets, Path("results"))
@@ -111,7 +111,7 @@ def files_of(rule):
 
 
 def shown(rule):
-    """The files of a rule, tables and figures with what Snakemake's own report says of them."""
+    """Return the files of a rule; tables and figures have captions for Snakemake's own report."""
     return [captioned(Path(file)) for file in files_of(rule)]
 
 
@@ -126,6 +126,6 @@ def captioned(file):
 
 
 def only_looks():
-    """Whether nothing was asked for but rules that look at the results and must leave them as they are, a failed audit, too."""
+    """Return whether only rules were asked for that look at the results and, even if they fail, must not change them."""
     targets = set(workflow.dag_settings.targets)
     return bool(targets) and targets <= {"audit", "report"}

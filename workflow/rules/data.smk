@@ -1,4 +1,4 @@
-"""Raw files, verified, and the data sets prepared from them."""
+"""Rules download and prepare: put verified raw files into place, and prepare data sets from them."""
 
 
 rule download:

@@ -1,4 +1,4 @@
-"""What a trained run is worth: likelihoods and latent space."""
+"""Rules evaluate and latents: measure the likelihoods and the latent space of a trained run."""
 
 
 rule evaluate:

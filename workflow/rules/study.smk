@@ -1,4 +1,4 @@
-"""The study as a whole: what it consists of, its tables and its figures."""
+"""Rules study, tabulate and figures: list the runs of a study, and make its tables and its figures."""
 
 
 rule study:

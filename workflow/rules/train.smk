@@ -1,4 +1,4 @@
-"""One model per run, from its own spec alone."""
+"""Rule train: train the model of one run, from the run's own spec alone."""
 
 
 rule train:

@@ -1,1 +1,1 @@
-"""How a study gets run: the head process, SLURM, the GPUs of a node, profiles, and what it will cost."""
+"""Runs a study on a machine or a SLURM cluster: tries the profile, estimates the cost, and watches Snakemake do the jobs."""

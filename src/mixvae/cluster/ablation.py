@@ -1,4 +1,4 @@
-"""The command `make ablation`: a study is run through Snakemake, from the check of its config to its headline tables."""
+"""The command `make ablation`: runs a study through Snakemake, from the check of its config to its headline tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mixvae.summary.headline import show
 
 LOCKS = Path(".snakemake/locks")
 WITHOUT_JOBS = ("-n", "--dry", "--lint", "--unlock", "--summary", "--detailed-summary", "--dag", "--rulegraph", "--list")
-"""How options of Snakemake begin with which it starts no job."""
+"""The beginnings of those options of Snakemake with which it starts no job."""
 
 
 def run_study(name: str, cores: str, profile: str, silence: float, further: Sequence[str]) -> int:
@@ -76,9 +76,9 @@ def run_study(name: str, cores: str, profile: str, silence: float, further: Sequ
 
 
 def _run(command: Sequence[str], lock: int | None, prefix: str | None, silence: float) -> int | None:
-    """Run Snakemake and return its exit code, or None when SLURM has forgotten its jobs, so that it has to be started again.
+    """Run Snakemake and return its exit code, or None if SLURM has forgotten its jobs, so that it has to be started again.
 
-    After an interrupt, everything that it has started on this machine has ended.
+    An interrupt also ends everything that Snakemake has started on this machine.
 
     Arguments:
         lock: The file descriptor of the head's lock, which Snakemake inherits: it keeps the lock should this process be killed.
@@ -117,7 +117,7 @@ def _verify_data(names: Iterable[str]) -> None:
 
 
 def _cancel_leftovers(prefix: str) -> None:
-    """Cancel the jobs that a killed head has left in SLURM's queue: they would delete and make again what the new one works with."""
+    """Cancel jobs that a killed head has left in SLURM's queue: they would delete and remake files that the new head uses."""
     left = slurm.jobs_of(Path.cwd(), prefix)
     if left:
         text = f"cancelling {len(left)} jobs that an earlier Snakemake has left; training goes on from its last state"

@@ -1,8 +1,8 @@
-"""Snakemake's idea of what is finished, corrected by the records of provenance.
+"""Corrects what Snakemake takes for finished, by the provenance records.
 
-A head process that was killed leaves its jobs marked as incomplete, though they may have ended well since. Results that were copied,
-or a clock that jumped, leave files that look older than what they were made from. Snakemake would do all of it again. On the other
-hand it goes by times, and takes for current what was made from a file that has been made anew since.
+A head process that was killed leaves its jobs marked as incomplete, though they may have ended well since. Results that were
+copied, or a clock that jumped, leave files that look older than what they were made from. Snakemake would do all these jobs
+again. On the other hand it goes by times, and takes a file for current although its inputs have been made anew since.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ INCOMPLETE = Path(".snakemake/incomplete")
 
 
 class Adopted(NamedTuple):
-    """Which jobs were corrected.
+    """The jobs that Snakemake would have taken wrongly for unfinished or finished.
 
     steps: Jobs that Snakemake would have done again, though their files are as their records say.
     marked: Those of their files that Snakemake has marked as incomplete.
@@ -38,12 +38,12 @@ class Adopted(NamedTuple):
 def adopt(steps: Iterable[Step], listing: str) -> Adopted:
     """Find the jobs that are finished and those that only look so, and set the times of files right.
 
-    The marks of Snakemake remain; whoever runs it removes them. Every record is read, but only files that look wrong are: a finished
-    study of 700 runs takes a second.
+    The marks of Snakemake remain, and the caller removes them. Every record is read, but only files that look wrong are: a
+    finished study of 700 runs takes a second.
 
     Arguments:
-        listing: What study.json should say by the present config. Snakemake knows of a changed config by notes of its own, and
-            results that were copied come without them.
+        listing: What study.json should say by the present config. Snakemake notices a changed config by notes of its own, which
+            results that were copied do not have.
     """
     marks, known = _marked(), {}
     adopted, current = Adopted([], [], []), []
@@ -56,7 +56,7 @@ def adopt(steps: Iterable[Step], listing: str) -> Adopted:
         if facts is None:
             continue
         if other_input(facts, known):
-            # all, since Snakemake makes again only what another job reads; and study.json, if that is what is old
+            # remove all files, since Snakemake makes again only those that a job reads, and study.json, if it is the old input
             for file in (*step.files, *(file for file in step.inputs if file.name == "study.json")):
                 file.unlink(missing_ok=True)
             adopted.outdated.append(step)
@@ -71,7 +71,7 @@ def adopt(steps: Iterable[Step], listing: str) -> Adopted:
         if not (marked or newer) or not is_as_recorded(step):
             continue
         for file in newer:
-            os.utime(file, ns=(oldest, oldest))  # and not the outputs forward, perhaps into the future
+            os.utime(file, ns=(oldest, oldest))  # the outputs are not moved forward, since that may be into the future
         adopted.steps.append(step)
         adopted.marked.extend(marked)
     return adopted

@@ -14,7 +14,7 @@ from mixvae.errors import UserError
 
 RECORD = Path(".snakemake/head.json")
 INHERITED = "MIXVAE_HEAD"
-"""Set for a Snakemake whose parent has taken the place for it."""
+"""The environment variable of a Snakemake whose parent has already become the head for it."""
 
 _held: list[IO[str]] = []
 
@@ -23,7 +23,7 @@ def take() -> int | None:
     """Become the head, until this process and whoever inherits the lock have ended; return the lock's file descriptor.
 
     The kernel gives the lock back when the head is killed, and the record, emptied at a clean end, then says who was killed.
-    Raises UserError when there is another head, or was one of which it cannot be seen from here whether it has ended.
+    Raises UserError if there is another head, or if an earlier one may still work, which cannot be seen from here.
     """
     if INHERITED in os.environ:
         return None
@@ -49,7 +49,7 @@ def take() -> int | None:
 
 
 def name(pid: int) -> None:
-    """Write down which process to look for."""
+    """Write the host, the process id and the time into the head's record."""
     record = {"host": platform.node(), "pid": pid, "start": datetime.now(UTC).isoformat(timespec="seconds")}
     for file in _held:
         file.truncate(0)
@@ -58,7 +58,7 @@ def name(pid: int) -> None:
 
 
 def leave() -> None:
-    """Say that the head has ended by itself."""
+    """Empty the head's record, which says that the head has ended by itself."""
     for file in _held:
         file.truncate(0)
 

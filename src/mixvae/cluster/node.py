@@ -1,4 +1,4 @@
-"""A look at a machine: what it has of what a study needs, and what its user should change."""
+"""Looks at this machine: what it has of what a study needs, and what its user should change."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FREE_GB = 5
 """Disk space below which a warning is given."""
 
 Remark = tuple[str, str]
-"""ok, warning or error, and one line that says what was found and what to do."""
+"""(level, text): ok, warning or error, and one line that says what was found and what to do."""
 Line = tuple[str, str, str]
-"""A remark with the heading under which it is printed, in the middle."""
+"""(level, heading, text): a remark with the heading under which it is printed."""
 
 
 def observe(gpu: bool) -> dict[str, Any]:
-    """Return what this machine has, as JSON; with `gpu`, whether torch computes on one."""
+    """Return facts about this machine that JSON can hold; with `gpu`, also whether torch computes on a GPU."""
     RESULTS.mkdir(exist_ok=True)
     facts: dict[str, Any] = {
         "node": platform.node(),
@@ -52,11 +52,11 @@ def observe(gpu: bool) -> dict[str, Any]:
 
 
 def remarks(facts: dict[str, Any], path: Path, instead: str, job: bool) -> list[Remark]:
-    """Return what the facts mean for a study.
+    """Return remarks on what the facts mean for a study.
 
     Arguments:
         path: The profile.
-        instead: How to do without a GPU.
+        instead: Advice on how to do without a GPU.
         job: Whether SLURM gave the machine, and with it the GPU.
     """
     node, folder = facts["node"], facts["folder"]
@@ -82,7 +82,7 @@ def remarks(facts: dict[str, Any], path: Path, instead: str, job: bool) -> list[
 
 
 def sharing(facts: dict[str, Any], runs: int) -> list[Remark]:
-    """Return what the facts mean for so many runs at a time, if they share GPUs."""
+    """Return a remark on how this many runs at a time share the GPUs, or none if they need not share."""
     if "device" not in facts or runs <= facts["devices"]:
         return []
     gpus_here = "its GPU" if facts["devices"] == 1 else f"its {facts['devices']} GPUs"
@@ -113,7 +113,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def under(heading: str, remarks: Iterable[Remark]) -> Iterator[Line]:
-    """Yield remarks as lines under a heading; a UserError that ends them is an error like others."""
+    """Yield remarks as lines under a heading; a UserError that ends them becomes a line of level error."""
     try:
         for level, text in remarks:
             yield level, heading, text

@@ -1,4 +1,4 @@
-"""The command `make plan`: jobs, hours, memory and disk space of a study, from what finished runs took, before anything starts."""
+"""The command `make plan`: estimates jobs, hours, memory and disk space of a study from finished runs, before it starts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from mixvae.study.steps import RUN_FILES, steps
 
 HOUR = 3600.0
 THIN, FAR, MISSED = 3, 10.0, 2.0
-"""Fewer measurements, work per step so many times the largest measured, or a fit so far off deserve a warning."""
+"""Warnings are given for fewer measurements, for steps so many times larger than any measured, and for fits so far off."""
 NEGLIGIBLE = 0.005
-"""The share of the hours below which nothing is warned of."""
+"""No warning is given for a smaller share of the hours."""
 
 
 def record_costs(path: Path) -> None:
-    """Write the costs of the finished runs as a table, such as results/reference/costs.csv. Raises UserError when there are none."""
+    """Write the costs of finished runs as a table, such as results/reference/costs.csv. Raises UserError if there are none."""
     measurements, unread = measure(RESULTS, WorkCounter())
     if not measurements:
         raise UserError(f"{RESULTS}/runs: no finished run to record; run a study first, e.g. make ablation")
@@ -40,7 +40,7 @@ def print_plan(name: str, cores: int | None, jobs: int | None) -> None:
 
     Arguments:
         name: A study in config/, or the path of a config.
-        cores: Those of this machine to plan for, None for all.
+        cores: Cores of this machine to plan for, None for all.
         jobs: Jobs at a time on a cluster, instead of cores.
 
     Raises UserError for a bad config, and when there is nothing to estimate from.
@@ -72,7 +72,7 @@ def print_plan(name: str, cores: int | None, jobs: int | None) -> None:
 
 
 def jobs_of(expansion: Expansion) -> tuple[Counter[str], dict[str, list[str]]]:
-    """Return by rule the number of jobs, and the names of those to do: a file is not there, or a job before is to do.
+    """Return by rule the number of jobs, and the names of those to do because a file is missing or an earlier job is to do.
 
     Snakemake also does again what was made from other inputs or parameters.
     """
@@ -113,7 +113,7 @@ def estimates(expansion: Expansion, waiting: Mapping[str, list[str]]) -> pd.Data
             rows.append(about | {"trained": bool(max_epochs)} | estimate._asdict())
         progress.step()
     table = pd.DataFrame(rows).astype({"epochs_share": float})
-    # the share of the epochs that earlier runs have used; all where that is unknown
+    # with the share of the epochs that earlier runs have used, or all epochs if that is unknown
     table["likely"] = table.start_up + (table.seconds - table.start_up) * table.epochs_share.fillna(1.0)
     table["hours"] = table.seconds * table.threads / HOUR
     return table
@@ -140,7 +140,7 @@ def _print_hours(table: pd.DataFrame) -> None:
 
 
 def _print_bases(table: pd.DataFrame) -> None:
-    """Print what the hours rest on, and where that is little."""
+    """Print which finished jobs the hours are estimated from, and warn of hours that rest on little."""
     shown = table.groupby(["rule", "basis"], sort=False).agg(
         jobs=("run", "size"),
         hours=("hours", "sum"),

@@ -1,4 +1,4 @@
-"""The command `make preflight`: what a profile needs of this cluster or machine is tried, and every line says what to change."""
+"""The command `make preflight`: tries out what a profile needs of this cluster or machine, and says what to change."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _check_cluster(path: Path, profile: dict[str, Any], config: Path | None, gpu
 
 
 def _without_gpu(path: Path, config: Path | None) -> str:
-    """Return how to do without a GPU."""
+    """Return advice on how to do without a GPU."""
     return f"set gpu: 0 in {config}" if config else f"ask for none in {path}"
 
 

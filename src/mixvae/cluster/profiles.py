@@ -1,4 +1,4 @@
-"""What a Snakemake profile asks SLURM for, read as Snakemake does."""
+"""Reads what a Snakemake profile asks SLURM for, in the same way as Snakemake."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Request:
 
     @property
     def gpu(self) -> bool:
-        """Whether a GPU is among it."""
+        """Whether the request includes a GPU."""
         return bool(
             self.resources.get("gpu") or self.resources.get("gpu_model") or "gpu" in str(self.resources.get("gres", ""))
         )
 
     def options(self) -> list[str]:
-        """Return it as options of sbatch, in the way of Snakemake's executor."""
+        """Return the request as options of sbatch, in the way of Snakemake's executor."""
         options = [f"{option}={self.resources[key]}" for key, option in OPTIONS.items() if self.resources.get(key)]
         number = self.resources.get("gpu") or 1
         if model := self.resources.get("gpu_model"):
@@ -86,10 +86,10 @@ def pairs(path: Path, key: str, value: Any) -> dict[str, Any]:
 
 
 def requests(path: Path, profile: dict[str, Any], gpu: int | None) -> list[Request]:
-    """Return what a profile asks for, each different request once.
+    """Return the different requests of a profile, each once, with the rules that make it.
 
     Arguments:
-        path: What to call the profile in messages.
+        path: The profile's file, as messages name it.
         gpu: The study's `gpu`; None without a study.
     """
     base = pairs(path, "default-resources", profile.get("default-resources"))

@@ -1,4 +1,4 @@
-"""After a failure: tables and figures are made from what is there, and show the holes."""
+"""Makes tables and figures after a failure, from the runs that are there; both show the holes."""
 
 from __future__ import annotations
 

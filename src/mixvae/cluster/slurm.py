@@ -1,4 +1,4 @@
-"""What the project asks a SLURM cluster: thin functions around its commands, each with a time limit. Imports no torch."""
+"""Asks a SLURM cluster through its commands: thin functions, each with a time limit. This file imports no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from mixvae.errors import UserError
 
 TIMEOUT = 60
-"""Seconds that a command may take. An overloaded controller needs many; SLURM's own limit is about ten."""
+"""Seconds that a command may take: an overloaded controller needs many, and SLURM's own limit is about ten."""
 FINAL = frozenset(
     [
         "BOOT_FAIL",
@@ -69,7 +69,7 @@ def call(*command: str, timeout: float = TIMEOUT) -> str:
 
 
 def explain(command: str, said: str) -> str:
-    """Return one line: what a command said and, when nobody answered it, what to do."""
+    """Return what a command said as one line, with advice if SLURM's controller did not answer it."""
     said = re.sub(r"^\w+: (error|fatal): ", "", said.strip()).removeprefix("Batch job submission failed: ")
     unreachable = any(
         word in said.lower() for word in ("unable to contact", "timed out", "connect failure", "connection refused")
@@ -108,12 +108,12 @@ def accounts() -> list[str]:
 
 
 def status_trouble(wanted: str, first_check: int, config: dict[str, str], sacct: bool) -> tuple[str, str] | None:
-    """Return ("error" or "warning", what is wrong with how Snakemake would ask for the state of jobs), or None.
+    """Return (level, problem) if Snakemake would fail to learn the state of jobs, else None; level is "error" or "warning".
 
     Arguments:
         wanted: The profile's slurm-status-command, squeue or sacct.
         first_check: Its slurm-init-seconds-before-status-checks.
-        sacct: Whether there is such a command, whether or not it works.
+        sacct: Whether the command sacct is there, even if it does not work.
     """
     if wanted == "sacct":
         if not sacct:
@@ -162,10 +162,10 @@ def cancel(jobs: Iterable[SlurmJob], timeout: float = 120) -> None:
             raise UserError(
                 f"job {', '.join(job.id for job in left)}: still in the queue {timeout:g} s after scancel; see squeue --me"
             )
-        # again and again: one that was about to be requeued is back in the queue a moment later
+        # cancel again and again: a job that was about to be requeued is back in the queue a moment later
         pending = [job.id for job in left if job.state != "COMPLETING"]
         for start in range(0, len(pending), CHUNK):
-            # what has ended meanwhile is no mistake; what could not be cancelled stays in the queue
+            # a job that has ended meanwhile is no mistake, and a job that could not be cancelled stays in the queue
             with contextlib.suppress(UserError):
                 call("scancel", "--quiet", *pending[start : start + CHUNK])
         time.sleep(1)

@@ -1,4 +1,4 @@
-"""Trial jobs: one small SLURM job for every different request of a profile, which writes down what its node has."""
+"""Trial jobs: for every different request of a profile, one small SLURM job writes down what its node has."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mixvae.study.place import RESULTS
 NAME = "mixvae-preflight"
 OUTPUT, ANSWER, TOKEN = "output.log", "answer.json", "token"
 LIMITS = ("--ntasks=1", "--cpus-per-task=1", "--mem=2000", "--time=15")
-"""What every trial job asks for, as the smallest job of a study does; so many minutes for a slow file system."""
+"""What every trial job asks for, like the smallest job of a study; it gets 15 minutes because a file system may be slow."""
 LONGEST = 20 * 60
 """Seconds after which a job that SLURM should have ended is given up."""
 
@@ -32,8 +32,8 @@ def run(path: Path, instead: str, requests: Sequence[Request], wait: float, late
     """Submit all trial jobs, then yield what each found; whatever happens, none is left in the queue.
 
     Arguments:
-        path: The profile, by which messages call it.
-        instead: How to do without a GPU.
+        path: The profile's file, as messages name it.
+        instead: Advice on how to do without a GPU.
         wait: Seconds that a job may stay pending.
         latency: Seconds that a file may take to be seen from another node.
     """
@@ -90,7 +90,7 @@ def _follow(
 
 
 def _once_there(read: Callable[[], Any], place: Path, latency: float) -> Any:
-    """Return what `read` reads as soon as it is there; None when it is not within `latency` seconds."""
+    """Return the result of `read` as soon as it succeeds, or None if it does not within `latency` seconds."""
     end = time.monotonic() + latency
     while True:
         for folder in (place.parent, place):  # a network file system looks again only when a folder is listed
@@ -110,6 +110,6 @@ def answer(place: Path, gpu: bool) -> None:
         slurm.call("scontrol", "show", "job", os.environ["SLURM_JOB_ID"])
     except UserError as error:
         facts["scontrol"] = str(error)
-    # in two steps, so that nobody reads half of it
+    # written in two steps, so that nobody reads half of the answer
     (place / "partial").write_text(json.dumps(facts))
     (place / "partial").rename(place / ANSWER)

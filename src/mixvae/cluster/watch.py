@@ -1,4 +1,4 @@
-"""A watch over a Snakemake process: it is interrupted when asked, and started again when it waits for jobs that SLURM has forgotten."""
+"""Watches a Snakemake process: waits for its end, interrupts it, and notices if it waits for jobs that SLURM has forgotten."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LOGS = Path(".snakemake/log")
 
 
 def wait(child: subprocess.Popen, prefix: str | None, silence: float) -> int | None:
-    """Wait for Snakemake and return its exit code, or None when it has to be started again.
+    """Wait for Snakemake and return its exit code, or end it and return None if it has to be started again.
 
     Snakemake waits for ever for a job that SLURM has forgotten, e.g. since the controller was away for longer than it remembers
     finished jobs: there is no job in the queue then and no process of Snakemake's, and it says nothing.
 
     Arguments:
         prefix: How the names of Snakemake's jobs in SLURM begin; None without SLURM.
-        silence: After how many seconds of this it is started again.
+        silence: Seconds of this after which it is ended.
     """
     since = time.time()
     while True:
@@ -38,7 +38,7 @@ def wait(child: subprocess.Popen, prefix: str | None, silence: float) -> int | N
 
 
 def last_sign_of_life(pid: int, prefix: str) -> float:
-    """Return when Snakemake last said something, or now while it works, has jobs in the queue, or where that cannot be known."""
+    """Return when Snakemake last said something, or now if it works, has jobs in the queue, or this cannot be known."""
     try:
         # a rule that runs beside Snakemake, as a download does, is in no queue
         if psutil.Process(pid).children() or slurm.jobs_of(Path.cwd(), prefix):

@@ -1,1 +1,1 @@
-"""What is asked of finished results: whether they hold, where they come from, what they say, and whether they come out again."""
+"""Reviews finished results: the audit, the lineage of a table's cells, the report, the crate, and training a run again."""

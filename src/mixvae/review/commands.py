@@ -1,4 +1,4 @@
-"""The commands `make audit`, `make trace`, `make report` and `make export`: what each writes, prints and ends with."""
+"""The commands `make audit`, `make trace`, `make report` and `make export`: what each writes and prints, and its exit code."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def trace_cell(table: str, row: str, column: str) -> None:
 
 
 def report_study(folder: Path, expansion: Expansion | None) -> None:
-    """Write report.html. A study whose audit fails has a report, too, with the verdict on top."""
+    """Write report.html, even if the study's audit fails; the verdict stands on top."""
     subject, findings = examine(folder, expansion)
     pages.forget(pages.PAGES, findings)
     with pages.making("report", subject) as path, atomic(path) as temporary:
@@ -62,7 +62,7 @@ def export_study(folder: Path, expansion: Expansion | None) -> None:
     pages.forget(["export"], findings)
     save(folder, findings)
     failures = findings.of(FAILURE)
-    # a run that failed is told as such, as a failed action; what is changed or cannot be must not be passed on
+    # the crate has failed runs as failed actions, but must not pass on results that were changed or are not plausible
     holes = [finding for finding in failures if finding.check == "complete" and finding.rule in DATA_FILES | RUN_FILES]
     if wrong := [finding for finding in failures if finding not in holes]:
         raise UserError(f"{folder}: not exported, its audit failed {len(wrong)} times, first: {line(wrong[0])}")

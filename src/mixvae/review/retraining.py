@@ -1,4 +1,4 @@
-"""The command `make verify`: a run's jobs are done again in a scratch folder, and what comes out is compared with the record."""
+"""The command `make verify`: does a run's jobs again in a scratch folder, and compares the results with those on record."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def verify_run(name: str) -> None:
     Arguments:
         name: A run's id, its beginning, or results/runs/<run>.
 
-    Raises UserError when it is neither, or when the run on record cannot be trusted to begin with.
+    Raises UserError if the results are neither, or if the run on record cannot be trusted to begin with.
     """
     run = verification.find_run(name, RUNS)
     spec = verification.verified_spec(run)
@@ -65,7 +65,7 @@ def verify_run(name: str) -> None:
 
 
 def _train_again(spec: AnyRun, data: Path, again: Path, recorded: Mapping[str, Mapping[str, Any]]) -> None:
-    """Do the run's jobs again in the folder `again`, each on a GPU if it was and there is one."""
+    """Do the run's jobs again in the folder `again`, each on a GPU if it was done on one and this machine has one."""
     for rule in rules_of(spec):
         command = [sys.executable, ROOT / f"scripts/{rule}.py", "--data", data, "--run", again]
         if rule == "train":

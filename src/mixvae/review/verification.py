@@ -1,4 +1,4 @@
-"""Whether a run that was trained again is the one on record: the same bytes, or as near as another seed would be."""
+"""Compares a run that was trained again with the run on record: it has the same bytes, or is as near as another seed is."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from mixvae.study.steps import RUN_FILES, rules_of
 METRICS = ("elbo", "nll", "nll_miselbo", "nll_matched")
 LEVEL = 0.95
 CLOCK = "seconds"
-"""The column of history.csv in which every training differs."""
+"""The column of history.csv that differs between any two trainings."""
 EXPLAINING = ("code_sha256", "python", "platform", "device")
-"""The entries of a record, beside its packages, that may explain other bits."""
+"""The entries of a record, beside its packages, that may explain why bytes differ."""
 NAMED = 5
-"""How many packages a difference names."""
+"""How many changed packages are named."""
 
 
 class Judged(NamedTuple):
-    """One metric of a run: as on record, as found again, and the interval in which the latter must lie."""
+    """One metric of a run: its value on record, its value after training again, and the interval in which that must lie."""
 
     metric: str
     recorded: float
@@ -42,12 +42,12 @@ class Judged(NamedTuple):
 
     @property
     def within(self) -> bool:
-        """Whether the metric lies in the interval."""
+        """Whether the value after training again lies in the interval."""
         return self.low <= self.again <= self.high
 
 
 def find_run(name: str, runs: Path) -> Path:
-    """Return the folder that `name` means: a path, a run's id, or the beginning of only one. Raises UserError."""
+    """Return the folder that `name` means: a path, a run's id, or the beginning of exactly one id. Raises UserError."""
     if not name:
         raise UserError("RUN is empty; give a run's id, its beginning, or results/runs/<run>")
     if len(Path(name).parts) > 1:
@@ -64,7 +64,7 @@ def find_run(name: str, runs: Path) -> Path:
 
 
 def verified_spec(run: Path) -> AnyRun:
-    """Return a run's spec once its files are those that its records say were made, of the spec that names it. Raises UserError."""
+    """Return a run's spec, once its folder has the spec's id and its files are those on record. Raises UserError."""
     results = run.resolve().parents[1]
     try:
         spec = parse_run_json(read_text(run / "spec.json", results))
@@ -85,7 +85,7 @@ def verified_spec(run: Path) -> AnyRun:
 
 
 def _verify_rule(rule: str, run: Path, spec: AnyRun, results: Path) -> None:
-    """Check the record of one rule, the files that it made, and those of the run that it has read. Raises UserError and others."""
+    """Check the record of one rule, the files that it made, and the run's files that it read. Raises UserError and others."""
     path = run / f"provenance/{rule}.json"
     if not path.is_file():
         raise UserError(f"{path}: no such record, so the run is not finished; make ablation goes on with it")
@@ -114,7 +114,7 @@ def verify_data(run: Path, data: Path) -> None:
 
 
 def siblings(run: Path) -> list[Path]:
-    """Return the finished runs beside `run`, itself among them, whose specs are its own but for the seed, ordered by seed.
+    """Return the finished runs beside `run`, itself included, whose specs differ from its own only in the seed, by seed.
 
     Runs whose files are not those on record are left out.
     """
@@ -133,7 +133,7 @@ def siblings(run: Path) -> list[Path]:
 
 
 def same_files(run: Path, again: Path, spec: AnyRun) -> dict[str, bool]:
-    """Return by file whether both folders hold the same: bytes, but for the clock column of history.csv."""
+    """Return by file whether it has the same bytes in both folders; in history.csv the clock column is not compared."""
     files = [name for rule in rules_of(spec) for name in RUN_FILES[rule]]
     return {name: _content(run / name) == _content(again / name) for name in files}
 
@@ -159,11 +159,11 @@ def prediction_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def judge(run: Path, again: Path, seeds: Sequence[Path]) -> tuple[list[Judged], str]:
-    """Return every likelihood metric judged, and in words by what.
+    """Return the judgement of every likelihood metric, and a text that says by which interval they are judged.
 
-    That is the prediction interval of the recorded values of all seeds, where there are two or more. One seed has no
-    spread; then it is the interval that the recorded value has over test points, which is wider. (The standard error of the paired differences would
-    be too strict: it knows of no other training, and on the demo study calls every second seed an outlier of the other.)
+    With two or more seeds it is the prediction interval of their recorded values. One seed has no spread, so it is the interval
+    of the recorded value over test points, which is wider. (The standard error of the paired differences would be too strict:
+    it ignores how much trainings differ, and on the demo study calls every second seed an outlier of the other.)
 
     Arguments:
         seeds: From `siblings`.
@@ -193,7 +193,7 @@ def _are_numbers(entry: Mapping[str, Any]) -> bool:
 
 
 def differences(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> list[str]:
-    """Return what two records of a training say of code, packages and machine where they differ: what may explain other bytes."""
+    """Return where two records of a training differ in code, packages and machine, which may explain why bytes differ."""
     lines = [
         f"{name}: {_short(recorded.get(name))} on record, {_short(again.get(name))} now"
         for name in EXPLAINING

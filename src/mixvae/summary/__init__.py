@@ -1,1 +1,1 @@
-"""Rules tabulate and figures: the results of a study's runs as tables and figures."""
+"""Tables and figures that summarise the runs of a study, as the rules tabulate and figures make them."""

@@ -1,4 +1,4 @@
-"""The cells of tables: the runs behind each, their mean and interval over seeds, and what warns of it."""
+"""The numbers in the cells of tables: means over the seeds of a group of runs, and paired differences between two groups."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from mixvae.summary.results import StudyRuns
 from mixvae.summary.statistics import over_seeds, paired
 
 LIKELIHOODS = ("-elbo", "nll_miselbo", "nll", "nll_matched")
-"""The quantities that tables are made of and whose values at every test point are known; of all, lower is better."""
+"""The quantities of tables that have a value for every test point; for all of them, lower is better."""
 COMPARABLE = tuple(name for name in LIKELIHOODS if metric_of(name).compares_K)
 UNRELIABLE_SHARE = 0.1
-"""Share of test points with Pareto k above 0.7 from which an importance-weighted likelihood is marked."""
+"""An importance-weighted likelihood is marked if this share of the test points or more have Pareto k above 0.7."""
 NOT_MEASURED, UNDEFINED = "not measured", "undefined"
 ORIGIN = ["group", "made_from", "factor", "runs", "compared"]
 """Columns of every table that say where a cell comes from, see `origin`."""
@@ -35,14 +35,14 @@ COLUMNS = [
 """Columns of a table of means over seeds, with a row per cell."""
 
 Values = Mapping[str, Mapping[str, tuple[float, str]]]
-"""By run and metric, the value and its unit."""
+"""{run: {metric: (value, unit)}}."""
 
 
 class Group(NamedTuple):
     """The runs that a cell summarises: they differ in nothing but the seed.
 
-    key: What they share with the same column's runs of other K, `spec.group`.
-    column: What that column is called.
+    key: `spec.group`, which the runs of other K in the same column share.
+    column: The name of that column.
     """
 
     key: str
@@ -53,12 +53,12 @@ class Group(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What notes call it."""
+        """The group's name in notes."""
         return f"{self.column}, K = {self.K}"
 
 
 Groups = dict[tuple[int, str], Group]
-"""By K and key, in order of K."""
+"""Groups by (K, key), in order of K."""
 
 
 def groups_of(study: StudyRuns, dataset: str) -> Groups:
@@ -81,7 +81,7 @@ def next_smaller(cells: Iterable[tuple[int, str]]) -> dict[tuple[int, str], int]
 
 
 def pairs(cells: Collection[tuple[int, str]]) -> list[tuple[int, int, str]]:
-    """Return what is compared, as (K, against, key): every K with K = 1 and with the next smaller K, as far as its key has them."""
+    """Return the pairs to compare, (K, against, key): every K against K = 1 and the next smaller K, where its key has them."""
     return [
         (K, against, key)
         for (K, key), smaller in next_smaller(cells).items()
@@ -109,12 +109,12 @@ class Sources:
 
     @property
     def info(self) -> DatasetInfo:
-        """What is known of the data set."""
+        """The description of the data set."""
         return self.study.datasets[self.dataset]
 
     @cached_property
     def groups(self) -> Groups:
-        """The groups of its runs."""
+        """The groups of the data set's runs."""
         return groups_of(self.study, self.dataset)
 
     @cached_property
@@ -125,14 +125,14 @@ class Sources:
 
     @cached_property
     def values(self) -> Values:
-        """The metrics of the runs that are there."""
+        """The metrics of the complete runs."""
         values: dict[str, dict[str, tuple[float, str]]] = {}
         for run, metric, value, unit in self.metrics[["run", "metric", "value", "unit"]].itertuples(index=False, name=None):
             values.setdefault(run, {})[metric] = (value, unit)
         return values
 
     def numbers(self, runs: Iterable[str], metric: str) -> list[float]:
-        """Return the values of a metric that runs have."""
+        """Return the values of a metric for those of the runs that have one."""
         found = [self.values[run].get(metric, (math.nan, ""))[0] for run in runs if run in self.values]
         return [value for value in found if not math.isnan(value)]
 
@@ -142,7 +142,7 @@ class Sources:
         return bool(shares) and bool(np.mean(shares) >= UNRELIABLE_SHARE)
 
     def stopped(self, runs: Iterable[str]) -> bool:
-        """Return whether training ended with its epochs for one of the runs."""
+        """Return whether the training of any of the runs ended with its epochs, before it stopped improving."""
         return any(self.numbers(runs, "stopped_by_budget"))
 
     @cached_property
@@ -158,12 +158,12 @@ DIFFERENCE = (
 
 
 def likelihoods(info: DatasetInfo) -> tuple[str, ...]:
-    """Return the likelihoods shown for a data set: of colours in bits per dimension, too, where K compares."""
+    """Return the likelihoods shown for a data set; for colour images, those that compare K also in bits per dimension."""
     return LIKELIHOODS + tuple(f"{name}{BITS}" for name in COMPARABLE if info.kind == "colour_image")
 
 
 def applies(spec: AnyRun, quantity: str, info: DatasetInfo) -> bool:
-    """Return whether a run has what a row of a table shows."""
+    """Return whether a quantity is defined for a run on a data set."""
     if quantity.endswith(BITS):  # a density on [0, 1] is no probability of levels, so its bits are not those that are published
         return spec.likelihood.discrete
     return metric_of(quantity).who(spec, info)
@@ -174,14 +174,14 @@ def origin(group: str, quantity: str, info: DatasetInfo, runs: Iterable[str], co
 
     Arguments:
         group: The key of its group of runs.
-        compared: Runs that a difference is taken to.
+        compared: The runs that a difference compares `runs` with.
     """
     texts = {"runs": " ".join(runs), "compared": " ".join(compared)}
     return {"group": group, "made_from": made_from(quantity), "factor": factor(quantity, info), **texts}
 
 
 def summary(sources: Sources, runs: list[str], quantity: str) -> dict[str, Any]:
-    """Return mean, sd, low, high and interval of a quantity over the seeds, and how many seeds there are of those expected.
+    """Return a quantity's mean, sd, low, high and interval over the seeds, and the numbers of seeds found and expected.
 
     Where no seed has a value, `unmeasured` says why: "not measured: ..." or "undefined"; None means that the runs are missing.
     """
@@ -199,10 +199,10 @@ def summary(sources: Sources, runs: list[str], quantity: str) -> dict[str, Any]:
 def cells(sources: Sources, quantities: Iterable[str], shown=applies) -> pd.DataFrame:
     """Return one row per quantity and group of runs that can have it, with COLUMNS.
 
-    Quantities of which the runs, as far as they are there, have no value are left out.
+    A quantity that is undefined for all groups is left out.
 
     Arguments:
-        shown: Whether a run has a place in the row of a quantity, see `applies`.
+        shown: The function that says whether a run has a place in the row of a quantity; its arguments are those of `applies`.
     """
     rows = []
     for name in quantities:
@@ -223,16 +223,16 @@ def frame_of(rows: list[dict[str, Any]], columns: Iterable[str] = COLUMNS) -> pd
 
 
 def stopped(frame: pd.DataFrame, sources: Sources) -> list[bool]:
-    """Return for every cell whether training ended with its epochs for one of its runs."""
+    """Return for every cell whether the training of any of its runs ended with its epochs, before it stopped improving."""
     return [sources.stopped(runs.split()) for runs in frame.runs]
 
 
 def best(frame: pd.DataFrame, within: tuple[str, ...] = ("metric", "group"), **ends: str) -> pd.Series:
-    """Return which cells are the best of theirs as printed, so that equal numbers all are; where there is one there is no best.
+    """Return which cells are best among those they are compared with: all that print the best number, but never a lone cell.
 
     Arguments:
-        within: The columns whose values the cells that are compared share.
-        ends: Which end of the scale is better, "min" or "max", for metrics of which it is another than usual.
+        within: The columns in which cells must agree to be compared.
+        ends: The better end of the scale, "min" or "max", for metrics whose better end is not the usual one.
     """
     chosen = pd.Series(False, index=frame.index)
     for _, rows in frame.groupby(list(within), sort=False):
@@ -246,11 +246,11 @@ def best(frame: pd.DataFrame, within: tuple[str, ...] = ("metric", "group"), **e
 
 
 def differences(sources: Sources) -> Iterator[dict[str, Any]]:
-    """Yield one row per comparable likelihood and one of `pairs`, of the paired difference of K to a smaller K of the same column.
+    """Yield the paired difference between K and a smaller K of a column, in a row per comparable likelihood and one of `pairs`.
 
-    `delta` has its interval low to high and p over test points; seed_low, seed_high and seed_kind are of the seeds' own mean
-    differences, which one seed has not; `step` says whether the smaller K is the next. There is no row where runs are missing, nor
-    for runs that were evaluated on different points.
+    `delta` has an interval, low to high, and p over test points. seed_low, seed_high and seed_kind are the interval over the
+    mean differences of the seeds; one seed has none. `step` says whether the smaller K is the next smaller. A pair has no row
+    if its sides have no seed in common among the complete runs, or if its runs were evaluated on different points.
     """
     groups, info = sources.groups, sources.info
     compared = []
@@ -295,9 +295,9 @@ def differences(sources: Sources) -> Iterator[dict[str, Any]]:
 
 
 def pointwise(folder: Path) -> tuple[tuple[int, str | None], dict[str, np.ndarray]]:
-    """Return which test points a run was evaluated on, and its likelihoods for each of these N points, (N,) by metric.
+    """Return the identity of a run's test points, (N, sha256 of the data), and its likelihoods there by metric, (N,) each.
 
-    As many points of the same prepared data, by its sha256 in the record of the evaluation, are the same points in the same order.
+    As many points of the same prepared data are the same points in the same order. The evaluation's record has the sha256.
     """
     read = read_json(folder / "provenance/evaluate.json")["inputs"]
     data = next((digest for name, digest in read.items() if Path(name).name == "data.npz"), None)

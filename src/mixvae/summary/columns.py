@@ -1,4 +1,4 @@
-"""What the columns of a study's tables are called: short names that never put two different settings into one cell."""
+"""Names for the columns of a study's tables: short, but never the same for two different settings."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 from mixvae.summary.results import StudyRuns
 
 APART = ("K", "seed", "model", "prior.name", "flow.name")
-"""What a column's name starts with, and what its rows and their cells stand for."""
+"""Options that are never in a column's bracket: those that its name starts with, and K and seed, which vary within a column."""
 PROCEDURE = ("training.", "evaluation.", "threads")
-"""How, and not what, was trained: named only where nothing else tells two settings apart. The bound trained on is what."""
+"""Options that say how a model was trained: named only where nothing else tells two settings apart, except training.samples,
+which says what was trained: the bound."""
 
 Flat = dict[str, Any]
 
@@ -27,10 +28,10 @@ def flat(value: Any, prefix: str = "") -> Flat:
 
 
 def column_names(study: StudyRuns, dataset: str) -> dict[str, str]:
-    """Return the table column of every run on `dataset` but the controls.
+    """Return the name of the table column of every run on `dataset`, without the controls.
 
-    The model where there are several, prior+flow, and in brackets whatever else tells the runs of these apart. Runs that differ in
-    more than K and seed never share a name.
+    A name is the model if there are several, prior+flow, and in brackets whatever else tells runs with these apart. Runs that
+    differ in more than K and seed never share a name.
     """
     specs = {run: flat(spec.spelt_out()) for run, spec in study.runs.items() if spec.dataset == dataset and not spec.is_control}
     several = len({spec["model"] for spec in specs.values()}) > 1
@@ -58,7 +59,7 @@ def column_names(study: StudyRuns, dataset: str) -> dict[str, str]:
 
 
 def _variants(runs: dict[str, Flat]) -> dict[str, dict[str, str]]:
-    """Return for every run of a group the keys in which runs of it differ and the text for each."""
+    """Return for every run of a group {key: text} of the options in which the group's runs differ."""
     shown: dict[str, dict[str, str]] = {run: {} for run in runs}
     for key in _differing(runs):
         if key.startswith(PROCEDURE) and key != "training.samples" and not _splits(key, runs, shown):
@@ -76,7 +77,7 @@ def _variants(runs: dict[str, Flat]) -> dict[str, dict[str, str]]:
 
 
 def _differing(runs: dict[str, Flat]) -> list[str]:
-    """Return the keys in which runs differ: what they are before what they are made of, and the procedure last."""
+    """Return the keys in which runs differ: networks and likelihood first, then other options, and the procedure last."""
     named = {"encoder.name", "decoder.name", "lower.name"}  # by `networks`
     keys = {key for spec in runs.values() for key in spec} - {*APART, *named}
     varying = [key for key in keys if len({repr(spec[key]) for spec in runs.values() if key in spec}) > 1]
@@ -94,13 +95,13 @@ def _networks(spec: Flat) -> dict[str, str]:
 
 
 def _part(spec: Flat, key: str) -> Any:
-    """Return which part a key belongs to: widths of dense layers say nothing about convolutions."""
+    """Return the name of the part that a key belongs to: widths of dense layers do not compare with those of convolutions."""
     name = f"{key.split('.')[0]}.name"
     return spec.get(name) if name != key else None
 
 
 def _splits(key: str, runs: dict[str, Flat], shown: dict[str, dict[str, str]]) -> bool:
-    """Return whether a key tells runs apart that what is shown already does not."""
+    """Return whether a key tells apart runs that the texts shown so far do not."""
     values: dict[str, set[str]] = defaultdict(set)
     for run, spec in runs.items():
         values[repr(shown[run])].add(repr(spec.get(key)))
@@ -108,7 +109,7 @@ def _splits(key: str, runs: dict[str, Flat], shown: dict[str, dict[str, str]]) -
 
 
 def _join_widths(shown: Collection[dict[str, str]]) -> None:
-    """Say the widths of all networks once where they are the same in every run."""
+    """Give the widths only once, as "hidden", if within every run all networks have the same widths."""
     widths = [{key: text.split(" ", 1)[-1] for key, text in texts.items() if key.endswith(".hidden")} for texts in shown]
     if all(len(set(found.values())) <= 1 for found in widths) and max(map(len, widths), default=0) > 1:
         for texts, found in zip(shown, widths, strict=True):

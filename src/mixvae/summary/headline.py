@@ -1,4 +1,4 @@
-"""What a study ends with on the terminal."""
+"""Prints the headline tables of a study on the terminal when it has ended."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ SLURM_LOGS = Path(".snakemake/slurm_logs")
 def failures(study: StudyRuns, runs: Path) -> pd.DataFrame:
     """Return the runs that are not complete: run, the first rule that is missing, and the last lines of its log.
 
-    What kept a run from being trained may be its data.
+    If a run could not be trained because its data are missing, rule and log are those of its data set.
     """
     rows = []
     for run, spec in study.runs.items():
@@ -64,7 +64,7 @@ def last_lines(folder: Path, rule: str) -> str:
 
 
 def changed(study: StudyRuns, runs: Path, missing: set[str]) -> pd.DataFrame:
-    """Return the complete runs whose files are not what their records say or do not belong together, in the columns of `failures`."""
+    """Return complete runs whose files are not those on record or do not belong together, in the columns of `failures`."""
     rows = []
     for run in sorted(study.runs.keys() - missing):
         known: dict[str, str] = {}
@@ -83,5 +83,5 @@ def changed(study: StudyRuns, runs: Path, missing: set[str]) -> pd.DataFrame:
 
 
 def _by_file_name(facts: dict) -> dict[str, dict[str, str]]:
-    """Return the digests of a run's record by the files' names: a rule run by hand names other folders."""
+    """Return the digests of a run's record by file name alone, since a rule that is run by hand may name other folders."""
     return {part: {Path(name).name: digest for name, digest in facts[part].items()} for part in ("inputs", "outputs")}

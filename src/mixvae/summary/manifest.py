@@ -1,4 +1,4 @@
-"""The manifest of a study: the digest of every provenance file that its tables rest on, so that none can be edited unnoticed."""
+"""The manifest of a study: the digest of every record that its tables rest on, so that none can be edited unnoticed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mixvae.study.steps import Step
 
 NAME = "manifest.json"
 AFTER = ("tabulate", "figures")
-"""Rules whose records are written after the manifest: these are vouched for by their seals."""
+"""Rules whose records are written after the manifest, so that only their seals vouch for them."""
 
 
 def records(steps: Iterable[Step]) -> list[Path]:
-    """Return the provenance files that the manifest of a study with these jobs holds."""
+    """Return the provenance files that the manifest of a study with these steps lists."""
     return [step.provenance for step in steps if step.rule not in AFTER]
 
 

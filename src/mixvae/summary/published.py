@@ -1,4 +1,4 @@
-"""config/published.csv: what was published, and of which runs."""
+"""Reads config/published.csv, the published values, and tells which runs each of them compares with."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def parse_match(text: str) -> dict[str, str]:
 
 
 def matches(selector: Mapping[str, str], spec: Mapping[str, Any]) -> bool:
-    """Return whether every key of a selector, of which there is at least one, has its value in a flattened spec."""
+    """Return whether a flattened spec has the selector's value for each of its keys; an empty selector matches nothing."""
     return bool(selector) and all(key in spec and _equal(spec[key], value) for key, value in selector.items())
 
 

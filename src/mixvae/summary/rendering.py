@@ -1,4 +1,4 @@
-"""Tables as people read them: their rows and columns as entries, and these as Markdown, LaTeX and text on the terminal."""
+"""Lays tables out for people as grids of entries, and writes grids as Markdown, LaTeX and text for the terminal."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ LATEX = {
     "Δ": r"$\Delta$", "Σ": r"$\Sigma$", "±": r"$\pm$", "×": r"$\times$", "§": r"\S{}", "–": "--", "—": "---",
     "†": r"\textsuperscript{\textdagger}", "‡": r"\textsuperscript{\textdaggerdbl}",
 }  # fmt: skip
-"""What stands for a character in LaTeX."""
+"""How LaTeX writes these characters."""
 
 
 class Entry(NamedTuple):
     """One place of a table.
 
-    text: What it says first; marks: the signs that warn of it; rest: intervals and whatever else follows, part by part.
-    order: What it is sorted by where its column is one of numbers; None for what is no number.
-    cell: The row of the .csv that it shows, and in which column, `fact`; None for what shows no value of runs.
+    text: Its main text; marks: the signs that warn of it; rest: the texts that follow, such as intervals.
+    order: The number that it is sorted by; None for an entry that is not a number.
+    cell: The row of the .csv that it shows, from the column `fact`; None for an entry that shows no value of runs.
     """
 
     text: str
@@ -46,7 +46,7 @@ class Entry(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """A table laid out: the names of its columns, its rows, and what stands above it where it is not the first of its page."""
+    """A table laid out: the names of its columns, its rows, and the heading above it if it is not the first on its page."""
 
     headers: list[str]
     rows: list[list[Entry]]
@@ -56,19 +56,19 @@ class Grid(NamedTuple):
 def spread(
     frame: pd.DataFrame, rows: tuple[str, ...] = ("metric", "K"), across: str = "group", order: Iterable[str] = ()
 ) -> Grid:
-    """Return cells laid out in the order in which they come, one row per value of `rows`.
+    """Lay cells out in the order in which they come, with a row for every combination of the values of `rows`.
 
     Arguments:
-        rows: What names a row.
-        across: What tells the columns apart, whose names are in `column`.
-        order: The columns' order where it is not that of the cells.
+        rows: The columns of `frame` that name a row.
+        across: The column of `frame` that tells the grid's columns apart; their names are in its column `column`.
+        order: The order of the grid's columns if it is not that of the cells.
     """
     columns = {key: key for key in order} | dict(zip(frame[across], frame["column"], strict=True))
     lines: dict[tuple[str, ...], dict[str, Entry]] = {}
     labels: dict[tuple[str, ...], list[Entry]] = {}
     for cell in frame.to_dict("records"):
         named = [whole(cell[name]) if name == "K" else label(cell[name]) for name in rows]
-        # names of settings are for people
+        # rows are told apart by the group and not by its name, which is for people
         key = (*(entry.text for entry in named), cell["group"] if across != "group" else "")
         labels[key] = named
         lines.setdefault(key, {})[cell[across]] = entry_of(cell)
@@ -90,7 +90,7 @@ def whole(value: Any) -> Entry:
 
 
 def between(low: Any, high: Any, shown: str) -> Entry:
-    """Return the entry of an interval, "" for none, from how both ends are shown."""
+    """Return the entry of an interval, "" for none; `shown` is the format of both ends."""
     return Entry("") if pd.isna(low) else Entry(shown.format(low, high), order=float(low))
 
 
@@ -113,12 +113,12 @@ def entry_of(cell: Mapping[str, Any]) -> Entry:
 
 
 def digits(name: str) -> int:
-    """Return the decimals of a quantity; the control's are those of a likelihood."""
+    """Return how many decimals a quantity is shown with; a control has those of a likelihood."""
     return 3 if name.startswith("control") else metric_of(name).digits
 
 
 def absence(unmeasured: Any) -> str:
-    """Return what a cell says whose runs are there without a value, "" where they are not."""
+    """Return the text of a cell whose runs are complete but have no value; "" if the runs are missing."""
     if not isinstance(unmeasured, str):
         return ""
     return UNDEFINED if unmeasured == UNDEFINED else NOT_MEASURED
@@ -130,12 +130,12 @@ def marks(cell: Mapping[str, Any]) -> str:
 
 
 def intervals(frame: pd.DataFrame) -> str:
-    """Return which intervals over seeds a table has."""
+    """Return the names of the kinds of interval over seeds that a table has."""
     return " or ".join(frame["interval"].dropna().unique()) or "min-max"
 
 
 def headline(frame: pd.DataFrame, quantities: Iterable[str]) -> str:
-    """Return the quantities to look at first as plain text, mean and, in brackets, the difference to K = 1; "" where there are none."""
+    """Return quantities as plain text, means with the difference to K = 1 in brackets; "" if the table has none of them."""
     grid = spread(frame[frame.metric.isin(list(quantities))])
     texts = [[_brief(entry) for entry in row] for row in grid.rows]
     return pd.DataFrame(texts, columns=grid.headers).to_string(index=False) if texts else ""
@@ -151,23 +151,23 @@ def _brief(entry: Entry) -> str:
 
 
 def written(grid: Grid, bold: str, escape: Callable[[str], str]) -> pd.DataFrame:
-    """Return a table as text.
+    """Return a grid as a frame of texts.
 
     Arguments:
-        bold: How bold is written, with {} for the text.
-        escape: What a text is written as.
+        bold: The template of a bold text, with {} for the text.
+        escape: The function that escapes a text.
     """
 
     def line(entry: Entry) -> str:
         text = escape(entry.text)
-        # of an entry without a text its marks and parts are empty, too
+        # an entry without a text has neither marks nor further texts
         return " ".join([(bold.format(text) if entry.best else text) + escape(entry.marks), *map(escape, entry.rest)])
 
     return pd.DataFrame([[line(entry) for entry in row] for row in grid.rows], columns=[escape(name) for name in grid.headers])
 
 
 def markdown(title: str, grids: list[Grid], note: str) -> str:
-    """Return a page with a table, its note, and whatever tables follow under their headings."""
+    """Return a Markdown page: the first table, its note, and the other tables under their headings."""
     texts = [written(grid, "**{}**", lambda text: text.replace("|", r"\|")) for grid in grids]
     tables = [table.to_markdown(index=False, disable_numparse=True) for table in texts]
     more = [f"\n{grid.heading}\n\n{table}\n" for grid, table in zip(grids[1:], tables[1:], strict=True)]
@@ -183,13 +183,13 @@ def latex(title: str, grids: list[Grid], note: str) -> str:
 
 def _latex_table(grid: Grid, caption: str) -> str:
     table = written(grid, r"\textbf{{{}}}", escaped)
-    # the end of a row and a rule would take these as their options
+    # at the start of a row, LaTeX would take [ and * for options of the row's end or the rule before it
     table = table.replace({table.columns[0]: r"^([\[*])"}, r"{\1}", regex=True) if len(table.columns) else table
     return table.to_latex(index=False, escape=False, caption=escaped(caption), column_format="l" * len(grid.headers))
 
 
 def escaped(text: str) -> str:
-    """Return text as LaTeX; a letter that a plain document cannot print becomes the one below its accents, or a question mark."""
+    """Return text as LaTeX; a letter that a plain document cannot print loses its accents or becomes a question mark."""
     return "".join(LATEX.get(letter) or _printable(letter) for letter in text)
 
 

@@ -1,4 +1,4 @@
-"""What the runs of a study left behind: its runs as study.json lists them, and their tidy metrics."""
+"""Reads the results of a study: its runs from study.json, and the metrics of all its runs as one tidy table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = ("run", "dataset", "model", "K", "prior", "flow", "seed", "metric", "v
 
 
 class StudyRuns(NamedTuple):
-    """A study as written to study.json: its name, runs by id, combinations skipped with their reasons, and data sets by name."""
+    """A study as written to study.json: its name, runs by id, skipped combinations with reasons, and data sets by name."""
 
     name: str
     runs: dict[str, AnyRun]
@@ -28,14 +28,14 @@ class StudyRuns(NamedTuple):
 def read_study(path: Path) -> StudyRuns:
     """Read results/<study>/study.json."""
     content = read_json(path)
-    # JSON turned tuples into lists and back through the same validation as a config
+    # JSON has turned tuples into lists; the validation of a config turns them back
     runs = {run: parse_run(spec) for run, spec in content["runs"].items()}
     datasets = {name: DatasetInfo.model_validate(info) for name, info in content["datasets"].items()}
     return StudyRuns(content["study"], runs, content["skipped"], datasets)
 
 
 def controls_of(study: StudyRuns) -> dict[str, str]:
-    """Return for every run that has one the run of the constant predictor on its data set, with the likelihood for its control."""
+    """Return {run: control} for runs with a control: a constant predictor with the run's data and likelihood (nb for zinb)."""
     controls = [(run, spec) for run, spec in study.runs.items() if spec.is_control]
     found = {}
     for run, spec in study.runs.items():

@@ -1,4 +1,4 @@
-"""Rules tabulate and figures: the tables and figures of a study are made from the results of its runs."""
+"""Rules tabulate and figures: make the tables and figures of a study from the results of its runs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def tabulate_study(listed: Path, runs: Path, allow_missing: bool) -> None:
 
 
 def _write(what: pd.DataFrame | str, path: Path) -> None:
-    """Write a table's numbers, or its text, in the format that the file's name says."""
+    """Write a frame or a text in the format that the file's suffix says."""
     with atomic(path) as temporary:
         if isinstance(what, str):
             temporary.write_text(what, encoding="utf-8")
@@ -100,7 +100,7 @@ def draw_study(listed: Path, root: Path) -> None:
             files = [folder / "figures" / f"{name}{suffix}" for suffix in (".png", ".pdf")]
             if figure is None:
                 print(f"{name}: none of the runs it shows succeeded, so it was not drawn")
-                for file in files:  # one of an earlier version must not pass for this one's
+                for file in files:  # a figure of earlier results must not pass for one of these
                     file.unlink(missing_ok=True)
                 continue
             figures.save(figure, folder / "figures" / name)

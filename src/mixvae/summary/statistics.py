@@ -1,4 +1,4 @@
-"""Intervals, tests and ranks: over seeds and over test points, never mixed."""
+"""Intervals, tests and ranks, each either over seeds or over test points, never over both."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from scipy import stats
 
 BOOTSTRAP_FROM = 5
-"""Seeds from which a bootstrap interval is given; below, the range."""
+"""From this many seeds on, the interval is a bootstrap interval; with fewer seeds, it is their range."""
 RESAMPLES = 10_000
 """Draws of the test points for intervals of ranks: a probability of one half is then known to half a per cent."""
 ELEMENTS = 1 << 21
-"""Numbers in the widest array of a chunk of resamples."""
+"""How many numbers the largest array of a chunk of resamples may have."""
 TIE = 1e-8
-"""Nats that no sum of test points is exact to, so that what is closer is a tie."""
+"""Scores that differ by fewer nats than this are a tie, since no sum over test points is that exact."""
 
 
 class Spread(NamedTuple):
@@ -38,7 +38,7 @@ class Difference(NamedTuple):
 
 
 class Ranks(NamedTuple):
-    """Ranks of C cells, each (C,): of their means, their 95 % interval over test points, and the probability of being best."""
+    """Ranks of C cells, (C,) each: the mean's rank, its 95 % interval over test points, and the probability of being best."""
 
     rank: np.ndarray
     low: np.ndarray
@@ -61,14 +61,14 @@ def paired(a: np.ndarray, b: np.ndarray) -> Difference:
     Arguments:
         a, b: (S, N), the same S seeds and N test points in the same order.
 
-    The seeds of a point are averaged first: interval and p speak of other test points, given these seeds.
+    The seeds of a point are averaged first, so that interval and p are about other test points, for these seeds.
     """
     difference = (a - b).mean(0)
     mean = float(difference.mean())
     if len(difference) < 2:
         return Difference(mean, np.nan, np.nan, np.nan)
     if not np.ptp(difference):
-        # the limit of ever less spread, and where nothing differs at all there is nothing to be shown
+        # the limit as the spread goes to 0; if all differences are 0, nothing speaks against a difference of 0
         return Difference(mean, mean, mean, 0.0 if mean else 1.0)
     test = stats.ttest_1samp(difference, 0)
     interval = test.confidence_interval(0.95)
@@ -90,16 +90,16 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def rank_bounds(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the least and the greatest rank of C cells, the lowest score first, both (..., C) for (..., C).
+    """Return the least and the greatest rank of C cells, both (..., C), from scores (..., C); the lowest score ranks first.
 
-    They are the same but in a tie, in which every cell may have any of the places that the tie takes up.
+    They differ only in a tie, where every cell may have any of the places that the tie takes up.
     """
     ahead = scores[..., None, :] - scores[..., :, None]
     return 1 + (ahead < -TIE).sum(-1), (ahead <= TIE).sum(-1)
 
 
 def ranks_over_seeds(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the least and the greatest rank, both (C,), that C cells have in any of S seeds, from a score of each, (S, C)."""
+    """Return the least and the greatest rank, both (C,), that C cells have in any of S seeds, from their scores, (S, C)."""
     least, greatest = rank_bounds(scores)
     return least.min(0), greatest.max(0)
 
@@ -107,8 +107,8 @@ def ranks_over_seeds(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def ranks_over_points(values: np.ndarray) -> Ranks:
     """Rank C cells by their means over N test points, (C, N), lowest first, with a percentile bootstrap over the points.
 
-    Every resample draws the same points for all cells, so that what makes a point hard for all of them tells none apart. The cells
-    of a tie share the place at the top, and their rank is the least that the tie takes up. One point has no interval: NaN.
+    Every resample draws the same points for all cells, so that a point that is hard for all cells does not tell them apart.
+    Cells in a tie for the first place share the probability of being best; the rank of a tie is its least. One point gives NaN.
 
     Goldstein & Spiegelhalter (1996), "League tables and their limitations": each interval is of one cell's rank alone.
     """
@@ -132,12 +132,12 @@ def ranks_over_points(values: np.ndarray) -> Ranks:
 def resampled_means(values: np.ndarray, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Yield the means of C cells over N points that were drawn with replacement, (R, C) for every chunk of R resamples.
 
-    A chunk is one product of how often each point was drawn, (R, N), which is multinomial, with the values, (C, N).
+    A chunk is the product of the multinomial counts of how often each point was drawn, (R, N), with the values, (C, N).
     """
     cells, points = values.shape
     chunk = max(1, ELEMENTS // max(points, cells**2))
     for start in range(0, resamples, chunk):
         size = (min(chunk, resamples - start), points)
-        # as rng.multinomial counts, in a twentieth of the time; each resample has bins of its own
+        # the counts that rng.multinomial would draw, in a twentieth of the time; each resample has bins of its own
         drawn = rng.integers(points, size=size) + points * np.arange(size[0])[:, None]
         yield np.bincount(drawn.ravel(), minlength=drawn.size).reshape(size) @ values.T / points

@@ -1,4 +1,4 @@
-"""The content of a study's metrics and tables, made from the results of its runs: what is written, and what an audit compares with."""
+"""Computes the content of a study's metrics and tables from its runs; rule tabulate writes it, the audit compares with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mixvae.summary.results import StudyRuns
 from mixvae.summary.tables import TABLES
 
 Content = dict[str, pd.DataFrame | str]
-"""By file name relative to the study's folder, the numbers of a .csv or .parquet or the text of anything else."""
+"""By file name relative to the study's folder, the frame of a .csv or .parquet, or the text of any other file."""
 
 
 def names(study: StudyRuns) -> list[str]:

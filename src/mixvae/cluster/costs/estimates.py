@@ -1,4 +1,4 @@
-"""Jobs estimated from measurements: from the finished jobs most like them, by seconds = start-up + a units + b work."""
+"""Estimates jobs from the finished jobs most like them, by seconds = start-up + a units + b work."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from mixvae.errors import UserError
 from mixvae.study.run import MODELS
 
 COMPARABLE_EPOCHS = 0.5
-"""Early stopping of a run with fewer than this share of another's epochs tells nothing of when that one would stop."""
+"""A run that was allowed fewer than this share of another's epochs does not tell when the other would stop early."""
 MOST_START_UP = 0.9
-"""The largest share of a job that is taken for start-up where that was not measured."""
+"""The largest share of a job that is taken for start-up if that was not measured."""
 MEASURED = {"measured": ("signature",)}
 NETWORKS = ("encoder", "decoder")
 NEAR = MEASURED | {"same model and networks": ("model", *NETWORKS)}
 FAR = {"same networks": NETWORKS, "same model": ("model",), "other": ()}
 NEAR_FOR_LATENTS = MEASURED | {"all latents": ()}
-"""By name of the basis, what a finished job must have in common with one that is estimated from it, nearest first. Seconds per operation
-depend on the kind of layers, those of probes on no network at all."""
+"""By name of the basis, what a finished job must have in common with one that is estimated from it, nearest first. Seconds per
+operation depend on the kind of layers, but those of probes do not depend on any network."""
 
 
 class Estimate(NamedTuple):
     """What one job will cost.
 
-    seconds: With all epochs that are allowed, `start_up` of them before the work begins.
-    epochs_share: The share of their epochs that runs of the model have used before they stopped early; None where unknown.
+    seconds: Its time if it trains all epochs that are allowed; its work begins after `start_up` seconds.
+    epochs_share: The share of their epochs that runs of the model have used before they stopped early; None if unknown.
     basis: What the measurements have in common with the job, and whether they come from the reference table or another device.
     rows: How many measurements there are.
     spread: The factor by which the fit misses the worst of them.
@@ -61,7 +61,7 @@ def fit(rows: Sequence[Measurement]) -> np.ndarray:
     )
     known = start_up > 0
     seconds = np.maximum(seconds, 1e-6)
-    # work first: among columns that explain one measurement alike, it is the one that carries over
+    # work comes first: of columns that explain one measurement equally well, it is the one that holds for other jobs
     columns = np.stack([work, units, np.where(known, 0.0, 1.0)], axis=1) / seconds[:, None]
     scale = columns.max(0)
     scale[scale == 0] = 1.0
@@ -87,7 +87,7 @@ class Estimator:
         """Return what a job of this kind with this work will cost.
 
         Arguments:
-            max_epochs: That training allows; 0 for other rules.
+            max_epochs: The epochs that training allows; 0 for other rules.
 
         Raises UserError when no job of the rule is finished.
         """
@@ -111,16 +111,16 @@ class Estimator:
         return Estimate(seconds, min(start_up, seconds), share, memory, work.disk_mb, basis, len(rows), spread, reach)
 
     def _nearest(self, kind: Kind) -> tuple[str, list[Measurement]]:
-        """Return the finished jobs that have most in common with a job, and the name of what that is."""
+        """Return the finished jobs that have most in common with a job, and the name of that basis."""
         control = _is_control(kind)
         of_rule = [row for row in self.measurements if row.rule == kind.rule]
         rows = [row for row in of_rule if _is_control(row) == control]
-        # without measurements of a control, the start-up of other runs
+        # without measurements of a control, take the start-up of other runs
         rows = rows or (of_rule if control else [])
         if not rows:
             raise UserError(f"no finished {kind.rule} job to estimate one from; run one study to its end, e.g. make ablation")
         on_device = [row for row in rows if row.gpu == kind.gpu]
-        # there is one, since the last basis asks for nothing in common
+        # there is always a candidate, since the last basis asks for nothing in common
         basis, alike = next(_candidates(kind, on_device or rows))
         same_threads = [row for row in alike if row.threads == kind.threads]
         return basis + ("" if on_device else ", other device"), same_threads or alike
@@ -128,7 +128,7 @@ class Estimator:
     def _with_start_up(self, row: Measurement) -> Measurement:
         """Return a measurement with the start-up that all jobs of the rule suggest, where its own was not measured.
 
-        A group of a few jobs could not tell it from their work, and would stretch it with the work.
+        A group of a few jobs could not tell start-up from work, and would scale it with the work.
         """
         if row.start_up or _is_control(row):
             return row
@@ -159,7 +159,7 @@ def _candidates(kind: Kind, rows: Sequence[Measurement]) -> Iterator[tuple[str, 
 
 
 def _scaled(rows: Sequence[Measurement], work: Work) -> tuple[float, float]:
-    """Return the seconds of a job whose kind was measured, by its amount of work, and by how much repetitions differ."""
+    """Return a job's seconds, scaled to its work from jobs of the same kind, and the factor by which repetitions differ."""
     values = []
     for row in rows:
         ratio = work.work / row.work if row.work else work.units / row.units if row.units else 1.0

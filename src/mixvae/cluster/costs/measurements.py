@@ -1,4 +1,4 @@
-"""Finished jobs: read from the results, and kept in a table for those who have none yet."""
+"""Measurements of finished jobs: read from the results, and kept in a table for users who have no results yet."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ REFERENCE = Path("results/reference/costs.csv")
 class Measurement(Kind):
     """One finished job.
 
-    seconds: Of the whole job, `start_up` of them before its work began where that is known.
-    epochs, max_epochs: Those trained before early stopping, and those allowed; 0 for other rules.
+    seconds: Of the whole job; its work began after `start_up` seconds, 0 if that is unknown.
+    epochs, max_epochs: The epochs trained before early stopping, and the epochs allowed; 0 for other rules.
     """
 
     units: float
@@ -38,7 +38,7 @@ class Measurement(Kind):
 
 
 def measure(results: Path, counter: WorkCounter) -> tuple[list[Measurement], int]:
-    """Return the finished jobs under results/runs, and how many runs there could not be read."""
+    """Return the finished jobs under results/runs, and the number of runs that could not be read."""
     found, unread = [], 0
     folders = sorted(path.parent for path in results.glob("runs/*/spec.json"))
     progress = Progress(len(folders), "finished run read")
@@ -50,7 +50,7 @@ def measure(results: Path, counter: WorkCounter) -> tuple[list[Measurement], int
                 if (folder / f"provenance/{rule}.json").is_file():
                     found.append(_measured(folder, rule, spec, info, work))
         except (KeyError, ValueError, OSError):
-            # of an earlier version, or being written
+            # the run is of an earlier version, or is being written
             unread += 1
         progress.step()
     return found, unread
@@ -65,7 +65,7 @@ def _info(results: Path, spec: AnyRun) -> DatasetInfo:
 
 def _measured(folder: Path, rule: str, spec: AnyRun, info: DatasetInfo, work: Work) -> Measurement:
     facts = read_json(folder / f"provenance/{rule}.json")
-    # of a training that was cut off, the last process is clocked, but all of its training
+    # if a training was cut off, the job's time is only that of the last process, but train_seconds is that of all processes
     seconds = max(_job_seconds(folder, rule, facts), facts.get("train_seconds", 0.0))
     start_up, epochs, max_epochs, share = 0.0, 0, 0, 1.0
     if rule == "train" and not spec.is_control:
@@ -79,7 +79,7 @@ def _measured(folder: Path, rule: str, spec: AnyRun, info: DatasetInfo, work: Wo
 
 
 def _job_seconds(folder: Path, rule: str, facts: dict[str, Any]) -> float:
-    """Return the seconds of the whole process, which Snakemake has measured; of a script run by hand, those after its imports."""
+    """Return the seconds of the whole process as measured by Snakemake, or those after the imports for a script run by hand."""
     benchmark = folder / f"benchmarks/{rule}.tsv"
     if benchmark.is_file():
         header, values, *_ = (line.split("\t") for line in benchmark.read_text().splitlines())

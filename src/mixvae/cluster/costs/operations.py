@@ -1,4 +1,4 @@
-"""The floating point operations of a model, and what it holds in memory, counted on tensors without data."""
+"""Counts the floating point operations of a model and the bytes that it keeps, on tensors without data."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SMALL = 2
 
 
 class Counts(NamedTuple):
-    """Of one model.
+    """Counts of one model.
 
     step: Operations of a training step.
-    encode: Of encoding one point.
-    sample: Of one importance sample, of all components, of one point.
+    encode: Operations of encoding one point.
+    sample: Operations of one importance sample of all components, for one point.
     kept: Bytes that a step keeps for its gradient.
     width: Numbers that one sample passes through at its widest.
-    parameters: Of the whole model.
+    parameters: Parameters of the whole model.
     codes: Numbers that the probes see of one point.
     """
 
@@ -55,8 +55,8 @@ def count(spec: AnyRun, info: DatasetInfo) -> Counts:
     try:
         step, encode, sample, kept = operations(model.to("meta"), batch, spec, dimensions)
     except RuntimeError:
-        # a random draw that is not possible without data: two small batches tell, the operations being affine in the batch but
-        # for dHSIC, which is a small part
+        # the model makes a random draw that needs data, so count two small batches: operations are affine in the batch, except
+        # those of dHSIC, which are a small part
         model = zeros()
         one, two = (np.array(operations(model, size, spec, dimensions)) for size in (SMALL, 2 * SMALL))
         step, encode, sample, kept = one + (two - one) * (batch - SMALL) / SMALL

@@ -1,4 +1,4 @@
-"""The work of a run's jobs, one for every rule that it goes through, and what makes two jobs alike."""
+"""Computes the work of each job of a run, and the kind of a job, by which it is compared with others."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NO_NETWORK = "none"
 
 
 class Work(NamedTuple):
-    """What one job has to do.
+    """The work of one job.
 
-    units: Training steps, or importance samples of all components. Of the latents rule the numbers that probes read.
-    work: Floating point operations. Of the latents rule numbers times points, the distances between points.
-    memory_mb: The large arrays it holds.
-    disk_mb: The files it leaves.
+    units: Training steps, or importance samples of all components; for rule latents, the numbers that probes read.
+    work: Floating point operations; for rule latents, numbers times points, as for the distances between points.
+    memory_mb: The large arrays that it holds.
+    disk_mb: The files that it makes.
     """
 
     units: float
@@ -32,7 +32,7 @@ class Work(NamedTuple):
 
 @dataclass(frozen=True)
 class Kind:
-    """What makes two jobs alike: `signature` is equal for those that do the same work per unit with the same threads."""
+    """The kind of a job: `signature` is equal for jobs that do the same work per unit with the same threads."""
 
     rule: str
     model: str
@@ -78,13 +78,13 @@ def _latents_work(spec: AnyRun, info: DatasetInfo, counts: Counts) -> Work:
 
 
 class WorkCounter:
-    """Counts the work of runs, that of each kind of model once."""
+    """Counts the work of runs; every kind of model is counted only once."""
 
     def __init__(self) -> None:
         self._counts: dict[str, Counts] = {}
 
     def work(self, spec: AnyRun, info: DatasetInfo) -> dict[str, Work]:
-        """Return the work of every rule that a run goes through; a control's is all start-up."""
+        """Return the work of every rule that a run goes through; a control has no work, only start-up."""
         if spec.is_control:
             return {rule: Work(0, 0, data_mb(info), 0.01) for rule in rules_of(spec)}
         key = _signature(spec, info)
@@ -106,10 +106,10 @@ def _signature(spec: AnyRun, info: DatasetInfo, *more: Any) -> str:
 
 
 def kind_of(rule: str, spec: AnyRun, info: DatasetInfo, gpu: int) -> Kind:
-    """Return what a job is compared with others by."""
+    """Return the kind of a job, by which it is compared with others."""
     on_gpu = gpu if rule != "latents" and not spec.is_control else 0
     networks = [network.name for network in spec.networks] or [NO_NETWORK, NO_NETWORK]
-    # probes read the labels too
+    # probes also depend on the labels, and so on the data set
     more = (spec.dataset, spec.evaluation.probe_points, spec.evaluation.points) if rule == "latents" else ()
     return Kind(
         rule, spec.model, spec.K, spec.prior.name, spec.flow.name, *networks, spec.likelihood.name,

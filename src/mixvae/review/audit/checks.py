@@ -1,4 +1,4 @@
-"""All checks of a study, in the order in which one builds on the other."""
+"""Runs all checks of the audit, in an order in which later checks may build on earlier ones."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ CHECKS = {
 
 
 def audit(folder: Path, expansion: Expansion | None = None) -> Findings:
-    """Return what is found in results/<study>; see `examine`."""
+    """Audit results/<study> and return the findings; see `examine`."""
     return examine(folder, expansion)[1]
 
 
 def examine(folder: Path, expansion: Expansion | None = None) -> tuple[Subject, Findings]:
-    """Return the study in results/<study> as it was read, and what is found in it.
+    """Audit results/<study> and return the study as it was read, and the findings.
 
     Arguments:
-        folder: The study's own; runs/ and datasets/ lie beside it.
-        expansion: The study's config where it is at hand, to compare the runs with.
+        folder: The study's folder; runs/ and datasets/ lie beside it.
+        expansion: The study's config, if it is at hand, to compare the runs with.
     """
     subject, findings = read(folder, expansion)
     for name, check in CHECKS.items():

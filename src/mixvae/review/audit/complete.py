@@ -1,4 +1,4 @@
-"""Check `complete`: every run of the study has every file and metric, and failures.csv lists the runs that have not."""
+"""Check `complete`: every run of the study has all its files and metrics, and failures.csv lists the runs that do not."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def _config(subject: Subject, findings: Findings) -> None:
 
 
 def _same_data(one: DatasetInfo, other: DatasetInfo) -> bool:
-    """Return whether two entries say the same of a data set, wherever a user's own file lies."""
+    """Return whether two entries describe the same data set; where a user's own file lies is not compared."""
     return without_source(one) == without_source(other) if one.reader and other.reader else one == other
 
 
 def _files(step: Step, subject: Subject, findings: Findings) -> None:
-    """Check that all files of a step are there; where they are not, tell what failures.csv says of it."""
+    """Check that all files of a step are there; a finding about missing ones includes what failures.csv says of the step."""
     files = [*subject.made_by(step), step.provenance]
     absent = [file for file in files if not subject.there(file) and not _undrawn(file, step, subject)]
     if not absent:
@@ -73,7 +73,7 @@ def _files(step: Step, subject: Subject, findings: Findings) -> None:
 
 
 def _undrawn(file: Path, step: Step, subject: Subject) -> bool:
-    """Return whether it is a figure that may be missing: where all runs of a figure have failed it is neither drawn nor recorded."""
+    """Return whether a file is a figure that may be missing: if all its runs have failed, it is neither drawn nor recorded."""
     outputs = subject.facts.get(step.key, {}).get("outputs", {})
     return bool(subject.missing) and file.parent.name == "figures" and not any(name.endswith(file.name) for name in outputs)
 
@@ -98,7 +98,7 @@ def _metrics(names: set[str], path: Path, subject: Subject, findings: Findings) 
 
 
 def _rows(path: Path, subject: Subject, findings: Findings) -> None:
-    """Check that metrics.csv has rows of the study's runs, of all that are there, and of no other."""
+    """Check that metrics.csv has rows of every run that failures.csv does not list, and of no other."""
     found = {row["run"] for row in read_rows(path, subject.results, COLUMNS)}
     for run in sorted(found - subject.study.runs.keys()):
         findings.fail(path, f"has values of {run}, which is no run of the study")

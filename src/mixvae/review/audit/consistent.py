@@ -1,4 +1,4 @@
-"""Check `consistent`: one code, one data set and one set of packages made the study, and every run has the spec of its name."""
+"""Check `consistent`: the same code, data and packages made the whole study, and every run has the spec that its id names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOWN = 5
 
 
 def check(subject: Subject, findings: Findings) -> None:
-    """Compare the records with each other, and the places in which a run's spec stands."""
+    """Compare the records with each other, and a run's spec in study.json with that in its folder and records."""
     _code(subject, findings)
     _packages(subject, findings)
     for dataset in subject.study.datasets:
@@ -34,7 +34,7 @@ def check(subject: Subject, findings: Findings) -> None:
 
 
 def _record(key: StepKey, path: Path, subject: Subject, findings: Findings) -> None:
-    """Check that a record has the run's spec and seed, and the command of its rule's script; Snakemake does rule study itself."""
+    """Check that a record has the run's spec and seed, and the command of its rule's script (rule study has no script)."""
     facts, expected = subject.facts[key], subject.study.runs.get(key[1])
     command, script = facts.get("command"), f"{key[0]}.py"
     if key[0] != "study" and (not isinstance(command, list) or [Path(str(part)).name for part in command[1:2]] != [script]):
@@ -55,7 +55,7 @@ def _spec(run: str, path: Path, subject: Subject, findings: Findings) -> None:
 
 
 def _code(subject: Subject, findings: Findings) -> None:
-    """Check that one code did all steps of a rule, and that it is this checkout's."""
+    """Check that the same code did all steps of a rule, and that it is the code of this checkout."""
     codes = {key: str(facts.get("code_sha256")) for key, facts in subject.facts.items()}
     usual = {rule: Counter(code for key, code in codes.items() if key[0] == rule).most_common(1)[0][0] for rule, _ in codes}
     _compare("code", {key: "" if code == usual[key[0]] else code[:12] for key, code in codes.items()}, subject, findings)
@@ -90,7 +90,7 @@ def _data(dataset: str, subject: Subject, findings: Findings) -> None:
 
 
 def _compare(what: str, values: Mapping[StepKey, str], subject: Subject, findings: Findings) -> None:
-    """Warn of every step whose value is not the most frequent one, and once of each other value."""
+    """Warn of every step whose value is not the most frequent one, and once for each of those values."""
     for value, _ in Counter(values.values()).most_common()[1:]:
         keys = [key for key, found in values.items() if found == value]
         for key in keys:

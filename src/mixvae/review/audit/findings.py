@@ -1,4 +1,4 @@
-"""What an audit finds: how bad it is, in which file, and which step of the study it is about."""
+"""The findings of an audit: each has a level, a file, and the step of the study that it is about."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def printable(text: object) -> str:
 class Findings:
     """Collects what is found in a study.
 
-    A finding is about the step that owns the file, or else about the study as a whole, unless `about` says another.
+    A finding is about the step that owns the file, or else about the study as a whole, unless `about` names another step.
 
     steps: The keys of all steps, in the order in which they are done.
     owners: By file and folder, the key of the step that it comes from.
@@ -66,7 +66,7 @@ class Findings:
         self._add(WARNING, file, message, about)
 
     def note(self, file: Path, message: object, about: StepKey | None = None) -> None:
-        """Add what is only worth knowing."""
+        """Add a note: something that is only worth knowing."""
         self._add(NOTE, file, message, about)
 
     def _add(self, level: str, file: Path, message: object, about: StepKey | None) -> None:
@@ -75,7 +75,7 @@ class Findings:
 
     @contextmanager
     def guarded(self, file: Path, about: StepKey | None = None) -> Iterator[None]:
-        """Make a failure of whatever goes wrong in the body: the files come from strangers and may hold anything."""
+        """Turn any exception in the body into a failure: the files come from strangers and may hold anything."""
         try:
             yield
         except Unreadable as reason:

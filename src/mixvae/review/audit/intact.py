@@ -50,7 +50,7 @@ def _record(step: Step, subject: Subject, findings: Findings) -> None:
 
 
 def _outputs(step: Step, recorded: Mapping[Path, str], subject: Subject, findings: Findings) -> None:
-    """Check that every file that the rule must leave is in its record, and unchanged since."""
+    """Check that every file that the step must make is in its record, and unchanged since."""
     for file in filter(subject.there, subject.made_by(step)):
         found = subject.digests[file]
         if file not in recorded:
@@ -63,7 +63,7 @@ def _outputs(step: Step, recorded: Mapping[Path, str], subject: Subject, finding
 
 
 def _inputs(step: Step, recorded: Mapping[Path, str], subject: Subject, findings: Findings) -> None:
-    """Check that a step has read all files that it must, and as the steps before it had made them."""
+    """Check that a step has read all its input files, and that these were as the steps before it had made them."""
     failed = {subject.results / "runs" / run for run in subject.missing}
     for file in [*step.inputs, *(subject.raw(step.name) if step.rule == "prepare" else [])]:
         if file not in recorded and file.parent not in failed:
@@ -85,7 +85,7 @@ def _inputs(step: Step, recorded: Mapping[Path, str], subject: Subject, findings
 
 
 def _ages(subject: Subject, findings: Findings) -> None:
-    """Warn once where files look older than what they were made from: times are easily lost in copying, so they prove nothing."""
+    """Warn once if files look older than what they were made from: times are easily lost in copying, so they prove nothing."""
     younger = [step for step in subject.steps if _looks_old(step, subject)]
     if younger:
         message = (
@@ -149,7 +149,7 @@ def _named_digests(dataset: str, subject: Subject, findings: Findings) -> None:
 
 
 def _manifest(path: Path, subject: Subject, findings: Findings) -> None:
-    """Check that the manifest, for which the record of the tables vouches, lists every record that the study rests on."""
+    """Check that the manifest, for which the record of rule tabulate vouches, lists every record that the study rests on."""
     listed = read_mapping(path, subject.results)
     records = {step.provenance.relative_to(subject.results).as_posix(): step for step in subject.steps}
     for file, step in records.items():

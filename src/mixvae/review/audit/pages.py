@@ -1,4 +1,4 @@
-"""Check `pages`: the report and the crate are unchanged since they were made, and were made of the results that are there now."""
+"""Check `pages`: the report and the crate are unchanged since they were made, and were made from the present results."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from mixvae.review.audit.subject import Subject
 PAGES = {"report": "report.html", "export": "crate.zip"}
 """By rule, the page that it makes in the study's folder."""
 MADE_OF = "results_sha256"
-"""The name, in a page's record, of the fingerprint of what it was made of."""
+"""The name, in a page's record, of the fingerprint of the results that it was made from."""
 
 
 @contextmanager
 def making(rule: str, subject: Subject) -> Iterator[Path]:
-    """Yield where a page is to be written, and leave a record of it. Raises UserError where that would lie elsewhere."""
+    """Yield the path to write a page to, and record the page. Raises UserError if the folder of the record is a link."""
     folder = subject.folder / "provenance"
     if folder.is_symlink():
         raise UserError(f"{folder}: a link; records are written into the study's own folder only")
@@ -40,7 +40,7 @@ def fingerprint(subject: Subject) -> str:
 
 
 def forget(rules: Collection[str], findings: Findings) -> None:
-    """Drop what was found of old pages that are about to be replaced, or that the new one says nothing of."""
+    """Drop the findings about old pages that are about to be replaced, or that the new page does not tell of."""
     findings.steps = [key for key in findings.steps if key[0] not in rules]
     findings.all = [finding for finding in findings.all if finding.rule not in rules]
 

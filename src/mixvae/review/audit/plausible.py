@@ -24,20 +24,20 @@ from mixvae.summary.tables.comparisons import probability, verdict
 ROUNDING = 1e-6
 """The rounding of float64 sums over samples, relative to nats."""
 FEW_EPOCHS = 50
-"""So few epochs are a rehearsal, which need not beat the control."""
+"""A training of fewer epochs is a rehearsal, which need not beat the control."""
 STANDARD_ERRORS = 5
 """How many of its standard errors an average that cannot be negative may lie below 0."""
 MAY_BE_UNDEFINED = [name for name, metric in METRICS.items() if metric.undefined == "null"]
-"""Metrics that are undefined where no shape can be fitted to the weights, which counts as unreliable."""
+"""Metrics that are undefined if no shape can be fitted to the weights, which counts as unreliable."""
 LEAST_SHAPE = -10
-"""The shape that the fit of a Pareto tail cannot reach: it tries none below -log(12 m), m = 30 + the root of the tail's length."""
+"""A shape too low for the fit of a Pareto tail, which tries none below -log(12 m), m = 30 + the root of the tail's length."""
 VERDICTS = {"better": "better", "worse": "worse", "open": "no difference shown"}
 
 Metrics = dict[str, dict[str, Any]]
 
 
 def check(subject: Subject, findings: Findings) -> None:
-    """Look at every run's metrics and values of test points."""
+    """Check every run's metrics and its values at the test points, and note what the tables of comparisons show."""
     values: dict[str, Metrics] = {}
     for run, spec in subject.present.items():
         values[run] = {}
@@ -57,7 +57,7 @@ def check(subject: Subject, findings: Findings) -> None:
             _together(spec, values[run], path, findings)
     controls = controls_of(subject.study)
     for run, spec in subject.present.items():
-        with findings.guarded(subject.run_file(run, "training.json")):  # the only file that it reads
+        with findings.guarded(subject.run_file(run, "training.json")):  # the only file that _control reads
             _control(run, spec, controls.get(run), values, subject, findings)
     for dataset in subject.study.datasets:
         path = subject.folder / f"tables/comparisons_{dataset}.csv"
@@ -67,7 +67,7 @@ def check(subject: Subject, findings: Findings) -> None:
 
 
 def _metrics(rule: str, spec: AnyRun, path: Path, subject: Subject, findings: Findings) -> Metrics:
-    """Return the metrics of one file that are numbers; of the others it must say why they are not. Raises Unreadable."""
+    """Return the metrics of one file that are numbers; fail any other for which the file gives no reason. Raises Unreadable."""
     content = read_mapping(path, subject.results)
     for name, count in counts_of(spec, subject.study.datasets[spec.dataset])[rule].items():
         if content[name] != count:
@@ -91,7 +91,7 @@ def _is_number(value: object) -> bool:
 
 
 def _points(run: str, spec: AnyRun, path: Path, subject: Subject, findings: Findings) -> None:
-    """Check for every point and exactly that nll <= nll_miselbo <= -elbo = reconstruction + kl, and the ranges."""
+    """Check nll <= nll_miselbo <= -elbo = reconstruction + kl at every test point, but for rounding, and check the ranges."""
     value = subject.pointwise(run)
     n, K = points(spec, subject.study.datasets[spec.dataset], "test"), spec.sampled_components
     for name, array in value.items():
@@ -125,7 +125,7 @@ def _first(where: np.ndarray) -> int:
 
 
 def _alone(spec: AnyRun, metrics: Metrics, path: Path, subject: Subject, findings: Findings) -> None:
-    """Check that every metric lies in its range, and that shares of points and numbers of units are whole."""
+    """Check that metrics lie in their ranges, that shares are those of whole test points, and that active units are whole."""
     n = points(spec, subject.study.datasets[spec.dataset], "test")
     for name, entry in metrics.items():
         value = entry["value"]
@@ -147,7 +147,7 @@ def _alone(spec: AnyRun, metrics: Metrics, path: Path, subject: Subject, finding
 
 
 def _together(spec: AnyRun, metrics: Metrics, path: Path, findings: Findings) -> None:
-    """Check that the averages hold the relations that every point must hold."""
+    """Check that a run's averages satisfy the relations that its test points must satisfy."""
     value = {name: entry["value"] for name, entry in metrics.items()}
     if "elbo" in value:
         value["-elbo"] = -value["elbo"]
@@ -168,7 +168,7 @@ def _together(spec: AnyRun, metrics: Metrics, path: Path, findings: Findings) ->
 def _control(
     run: str, spec: AnyRun, control: str | None, values: dict[str, Metrics], subject: Subject, findings: Findings
 ) -> None:
-    """Check that a model that was trained to the end is better than a constant."""
+    """Check that a model that was trained to the end is better than the constant predictor."""
     if control is None or "nll" not in values[run] or "nll" not in values.get(control, {}):
         return
     ours, theirs, path = values[run]["nll"]["value"], values[control]["nll"]["value"], subject.run_file(run, "likelihood.json")
@@ -183,7 +183,7 @@ def _control(
 
 
 def _comparisons(path: Path, subject: Subject, findings: Findings) -> None:
-    """Note how each likelihood changes from one K to the next, as the table of comparisons has it."""
+    """Note how each likelihood changes from one K to the next according to the table of comparisons."""
     for row in read_frame(path, subject.results).to_dict("records"):
         if row["step"] is True:
             message = f"{row['column']}: {row['metric']} from K = {row['against']} to {row['K']}: {row['delta']:+.4f}"

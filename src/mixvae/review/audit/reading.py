@@ -23,9 +23,9 @@ from safetensors import safe_open
 from mixvae.files import sha256
 
 LARGEST_TEXT, LARGEST_TABLE, LARGEST_ARRAYS = 1 << 26, 1 << 28, 1 << 30
-"""Bytes of a JSON or CSV, of a packed table and of the arrays of one file, as they are in memory."""
+"""The most bytes in memory for the text of a JSON or CSV, for a packed table, and for the arrays of one file."""
 DEEPEST = 50
-"""Levels of a JSON text: more than any file has, and fewer than a parser or printer would fail at."""
+"""The most levels of a JSON text: more than any file has, and fewer than a parser or printer would fail at."""
 TEXT = "BYTE_ARRAY"
 PLAIN = (TEXT, "DOUBLE", "INT64", "INT32", "BOOLEAN")
 """How Parquet names the types of words and numbers."""
@@ -150,14 +150,14 @@ def read_rows(path: Path, results: Path, columns: Iterable[str]) -> list[dict[st
 
 
 def read_frame(path: Path, results: Path, dtype: dict[str, type] | None = None) -> pd.DataFrame:
-    """Return the content of a CSV file, columns as `dtype` has them or else as they look. Raises Unreadable."""
+    """Return the content of a CSV file, with the types of `dtype` and inferred types for other columns. Raises Unreadable."""
     text = read_text(path, results)
     with _parsing("valid CSV"):
         return pd.read_csv(io.StringIO(text), dtype=dtype)
 
 
 def read_parquet(path: Path, results: Path, rows: int) -> pd.DataFrame:
-    """Return the table in a .parquet file. Raises Unreadable, also for another number of `rows`, before anything is unpacked."""
+    """Return the table in a .parquet file. Raises Unreadable, also if it has not `rows` rows, before anything is unpacked."""
     real = locate(path, results)
     with _parsing("a readable table"):
         facts = ParquetFile(real).metadata
@@ -190,9 +190,9 @@ def read_arrays(path: Path, results: Path, largest: int) -> dict[str, np.ndarray
 
 
 def parameters_in(path: Path, results: Path) -> int:
-    """Return how many real numbers the header of a .safetensors file has, whose length is compared with it. Raises Unreadable."""
+    """Return the number of real numbers by the header of a .safetensors file, which must fit its length. Raises Unreadable."""
     real = locate(path, results)
     with _parsing("readable weights"), safe_open(real, "np") as file:
         tensors = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118
-        # a flow's masks are kept, too, and are no real numbers
+        # a flow's masks are in the file, too, but are not real numbers
         return sum(math.prod(tensor.get_shape()) for tensor in tensors if "F" in tensor.get_dtype())

@@ -19,11 +19,11 @@ from mixvae.summary.published import PATH as PUBLISHED
 from mixvae.summary.published import read as read_published
 
 TOLERANCE = 1e-9
-"""Relative: other processors add up in another order."""
+"""The relative tolerance: other processors add up in another order."""
 
 
 def check(subject: Subject, findings: Findings) -> None:
-    """Compute again what can be computed from the runs' files."""
+    """Compute the likelihoods and the tables again from the runs' files, and compare."""
     readable = True
     for run in subject.present:
         path = subject.run_file(run, "likelihood.json")
@@ -58,7 +58,7 @@ def _likelihoods(run: str, path: Path, subject: Subject, findings: Findings) -> 
         found = read_mapping(path, subject.results)["metrics"]
         arrays = subject.pointwise(run)
     except Unreadable:
-        return False  # reported by the checks of either file
+        return False  # other checks report a file that cannot be read
     info = subject.study.datasets[spec.dataset]
     for metric, entry in metrics(arrays, spec.likelihood, math.prod(info.shape)).items():
         if metric in found and metric not in spec.extra_metrics(info.kind):
@@ -69,7 +69,7 @@ def _likelihoods(run: str, path: Path, subject: Subject, findings: Findings) -> 
 
 
 def _same(one: object, other: object) -> bool:
-    """Return whether two numbers, or two cells that need not be numbers, are the same but for rounding."""
+    """Return whether two cells are the same; numbers may differ by rounding."""
     try:
         return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE) or (math.isnan(one) and math.isnan(other))
     except TypeError:
@@ -77,7 +77,7 @@ def _same(one: object, other: object) -> bool:
 
 
 def _difference(path: Path, expected: pd.DataFrame | str, subject: Subject) -> str:
-    """Return where a table in a file differs first from the expected one, or nothing."""
+    """Return the first difference between a file and the expected table or text, "" if there is none."""
     if isinstance(expected, str):
         return "" if read_text(path, subject.results) == expected else "its text differs"
     if path.suffix == ".parquet":

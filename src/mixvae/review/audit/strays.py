@@ -1,4 +1,4 @@
-"""Check `strays`: there are no files among the results that no rule of the study leaves, as nothing vouches for those."""
+"""Check `strays`: all files among the results are made by a rule of the study, since nothing vouches for any other file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from mixvae.review.audit.pages import PAGES
 from mixvae.review.audit.subject import Subject
 
 OUTSIDE = ("logs", "benchmarks", "checkpoints", "provenance")
-"""Folders beside the results; of provenance only the study's own records are asked for, as other studies share runs."""
+"""Folders that are not searched for strays: other studies share runs, and may have records of their own in provenance/."""
 AUDIT = ("audit.json", "audit.md")
 
 
@@ -16,10 +16,10 @@ def check(subject: Subject, findings: Findings) -> None:
     known = {file for step in subject.steps for file in (*subject.made_by(step), step.provenance)}
     known |= {subject.folder / name for name in (*AUDIT, *PAGES.values())}
     folders = {file.parent for file in known}
-    # some data are made and not read, so that nothing lies there
+    # raw/ is there but empty for data that are generated and not read
     folders |= {subject.results / "datasets" / dataset / "raw" for dataset in subject.study.datasets}
     for folder in sorted(folders):
-        # a link is a finding already where it leads out of the results, and what lies there is no business of an audit
+        # a link that leads out of the results is already a finding, and an audit must not look where it leads
         if folder.name in OUTSIDE or folder.is_symlink() or not folder.is_dir():
             continue
         for path in sorted(folder.iterdir()):

@@ -1,4 +1,4 @@
-"""The study that is audited: what it should consist of, its steps, and their records and digests as they are found."""
+"""The study that is audited, as read from its files: its runs, its steps, and the records and digests of the steps."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from mixvae.summary.results import StudyRuns
 
 FAILURES = ("run", "rule", "log")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-"""Names of studies and data sets, which are folders, too."""
+"""Valid names of studies and data sets, which are also names of folders."""
 MOST_ARRAYS, HEADERS = 32, 1 << 16
-"""More than the arrays of a number per test point that a run leaves, beside one of K, and the bytes of their names and shapes."""
+"""Bounds on pointwise.npz: arrays of one number per test point, beside one of K numbers; bytes of their names and shapes."""
 
 
 @dataclass(frozen=True)
 class Subject:
     """A study as its files describe it.
 
-    results: The folder that the study's lies in.
+    results: The folder that holds the study's folder, runs/ and datasets/.
     study: Its runs and data sets, from study.json as far as it can be read, else from its config.
     steps: Its steps.
     missing: The runs that failures.csv lists, with what it says of them.
-    facts: The records of the steps, but for those that cannot be read.
+    facts: The records of the steps, except those that cannot be read.
     edited: The steps whose records are not laid out as rules write them.
     """
 
@@ -59,28 +59,28 @@ class Subject:
         return [self.results / "datasets" / dataset / "raw" / file for file in self.study.datasets[dataset].files]
 
     def made_by(self, step: Step) -> list[Path]:
-        """Return all files that a step must leave, but its record."""
+        """Return all files that a step must make, without its record."""
         return [*step.files[:-1], *(self.raw(step.name) if step.rule == "download" else [])]
 
     @cached_property
     def digests(self) -> dict[Path, str | Unreadable]:
-        """The sha256 of every file that a step leaves, or why it has none."""
+        """The sha256 of every file that a step makes, or the reason why there is none."""
         files = [file for step in self.steps for file in (*self.made_by(step), step.provenance)]
         return digests([*files, self.folder / manifest.NAME], self.results)
 
     def there(self, file: Path) -> bool:
-        """Return whether a file can be read at all."""
+        """Return whether a file is there and can be read."""
         return isinstance(self.digests.get(file), str)
 
     @cached_property
     def makers(self) -> dict[Path, Step]:
-        """The step that each file comes from."""
+        """The step that makes each file."""
         return {file: step for step in self.steps for file in self.made_by(step)}
 
     def recorded(self, kind: str, rule: str, name: str) -> dict[Path, str]:
         """Return the digests of the "inputs" or "outputs" in a step's record, by where the files lie now; raises TypeError.
 
-        Records name files as from where Snakemake ran.
+        Records name files relative to the folder in which Snakemake ran.
         """
         files = self.facts[rule, name].get(kind)
         if not isinstance(files, dict):
@@ -95,7 +95,7 @@ class Subject:
         return Path(name)
 
     def pointwise(self, run: str) -> dict[str, np.ndarray]:
-        """Return the values of a run's test points. Raises Unreadable, also for many more than its spec and data set can have."""
+        """Return a run's values at the test points. Raises Unreadable, also for far more than its spec and data set allow."""
         spec = self.study.runs[run]
         largest = HEADERS + 8 * self.study.datasets[spec.dataset].splits.test * (MOST_ARRAYS + spec.K)
         return read_arrays(self.run_file(run, "pointwise.npz"), self.results, largest)

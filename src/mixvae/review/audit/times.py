@@ -1,4 +1,4 @@
-"""Check `times`: by its record, no step started before the files that it read were there, or took less than no time."""
+"""Check `times`: by the records, no step started before the steps whose files it read had ended, and no time is negative."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLOCKS = timedelta(minutes=1)
 
 
 def check(subject: Subject, findings: Findings) -> None:
-    """Look at every record by itself, and at what ended before it started."""
+    """Check the times in every record, and that the steps before it had ended when it started."""
     ends: dict[StepKey, datetime] = {}
     for step in subject.steps:  # a step comes after all whose files it reads
         if step.key not in subject.facts:
@@ -32,7 +32,7 @@ def check(subject: Subject, findings: Findings) -> None:
 
 
 def _span(facts: Mapping[str, Any]) -> tuple[datetime, datetime]:
-    """Return when a step started and ended; raises an exception for what are no times or amounts."""
+    """Return when a step started and ended; raises an exception if the record's times or amounts are not valid."""
     for name in ("seconds", "peak_memory_mb"):
         if not facts[name] >= 0:
             raise Unreadable(f"{name} {facts[name]} is less than nothing")

@@ -1,4 +1,4 @@
-"""Check `training`: what a run says of its training follows from its spec, from every epoch on record and from its weights."""
+"""Check `training`: a run's training.json and record follow from its spec, every epoch in history.csv, and its weights."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _said(run: str, subject: Subject, findings: Findings) -> dict[Path, dict[str
 
 
 def _of_history(path: Path, spec: AnyRun, subject: Subject) -> dict[str, Any]:
-    """Return what training.json and the record must say. Raises Unreadable for epochs that no training of the spec has."""
+    """Return what training.json and the record must say. Raises Unreadable for a history that the spec cannot lead to."""
     column = _history(path, subject)
     epochs = len(column["epoch"])
     if spec.is_control:
@@ -81,12 +81,12 @@ def _of_history(path: Path, spec: AnyRun, subject: Subject) -> dict[str, Any]:
 
 
 def _history(path: Path, subject: Subject) -> dict[str, np.ndarray]:
-    """Return the columns, (epochs,) each. Raises Unreadable, also for numbers that are not finite and a clock that goes back."""
+    """Return the columns, (epochs,) each. Raises Unreadable, also for numbers that are not finite or a clock that goes back."""
     head, *lines = read_text(path, subject.results).splitlines() or [""]
     if head != ",".join(HISTORY_COLUMNS):
         raise Unreadable(f"columns {head!r}, expected {','.join(HISTORY_COLUMNS)!r}")
     try:
-        # as exact as they were written, since the last digit may decide which epoch is the best
+        # exactly the numbers that were written, since the last digit may decide which epoch is the best
         rows = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2) if lines else np.empty((0, len(HISTORY_COLUMNS)))
         column = dict(zip(HISTORY_COLUMNS, rows.T, strict=True))
     except ValueError as error:

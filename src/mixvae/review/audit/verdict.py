@@ -12,7 +12,7 @@ from mixvae.review.audit.findings import FAILURE, LEVELS, WARNING, Finding, Find
 COUNTS = ("checked", "passed", "warned", "failed")
 TITLES = {"failure": "Failures", "warning": "Warnings", "note": "Notes"}
 ESCAPED = {"\\": "&#92;", "`": "&#96;", "|": "&#124;", "<": "&lt;", "[": "\\[", "]": "\\]"}
-"""Letters that a cell of a table in Markdown would not show as they are, and what it shows as them."""
+"""Characters that a Markdown table would not show as they are, and how to write them there."""
 SHOWN = 500
 """Findings of a level on the page; audit.json has all."""
 

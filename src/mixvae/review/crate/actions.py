@@ -1,7 +1,7 @@
-"""What a crate says of steps: each is an action that made its outputs from its inputs, a step of the workflow.
+"""Describes the steps of a study in its crate: each becomes an action that made its outputs from its inputs.
 
-Terms are those of the Provenance Run Crate profile (https://w3id.org/ro/wfrun/provenance/0.5). Nothing is said that the records
-do not hold; who ran the study, which they do not, is left open.
+Terms are those of the Provenance Run Crate profile (https://w3id.org/ro/wfrun/provenance/0.5). Everything that is said is in
+the records; they do not name who ran the study, so the crate does not either.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mixvae.study.steps import DATA_FILES, Step, StepKey
 
 COMPLETED, FAILED = (f"http://schema.org/{word}ActionStatus" for word in ("Completed", "Failed"))
 USAGE = {"seconds": "SEC", "peak_memory_mb": "MebiBYTE"}
-"""By name in a record, its unit's name in QUDT."""
+"""Amounts in a record, and the names of their units in QUDT."""
 IN_SNAKEFILE = {"study": "workflow/rules/study.smk"}
 """Rules without a script of their own."""
 
@@ -52,7 +52,7 @@ def add_actions(graph: Graph) -> None:
 
 
 def _study(graph: Graph) -> Entity:
-    """Return what was made of the raw data and the parameters by all steps together."""
+    """Return the action of all steps together, which made the study's results from the raw data and the parameters."""
     subject, study, times = graph.subject, graph.subject.study, graph.times.values()
     values = {value: None for values in graph.parameters.values() for value in values}
     return graph.entity(
@@ -70,7 +70,7 @@ def _study(graph: Graph) -> Entity:
 
 
 def _done(graph: Graph, step: Step) -> Entity:
-    """Return a step as its record has it."""
+    """Return the action of a finished step, as its record describes it."""
     facts, (start, end) = graph.subject.facts[step.key], graph.times[step.key]
     try:
         read, made = (_confirmed(graph, kind, step) for kind in ("inputs", "outputs"))
@@ -99,7 +99,7 @@ def _done(graph: Graph, step: Step) -> Entity:
 
 
 def _confirmed(graph: Graph, kind: str, step: Step) -> list[Path]:
-    """Return the files that a record names and that the crate holds or refers to as just these. Raises TypeError."""
+    """Return the files of a record that the crate holds or refers to with the same digest. Raises TypeError."""
     recorded = graph.subject.recorded(kind, *step.key)
     return [file for file in recorded if file in graph.entities and graph.entities[file].get("sha256") == recorded[file]]
 
@@ -132,7 +132,7 @@ def _failed(graph: Graph) -> dict[StepKey, str]:
 
 
 def _tool(graph: Graph, rule: str) -> Entity:
-    """Return the source of a rule as what was run."""
+    """Return the entity of a rule's source file, marked as the software that was run."""
     tool = graph.entities[Path(IN_SNAKEFILE.get(rule, f"scripts/{rule}.py"))]
     tool.properties()["@type"] = ["File", "SoftwareSourceCode"]
     tool["version"] = graph.version

@@ -1,4 +1,4 @@
-"""The crate as one zip, whose bytes follow from the study and the checkout alone."""
+"""Writes the crate as one zip, whose bytes depend on the study and the checkout alone."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def write(path: Path, subject: Subject) -> int:
     """Write the crate of a study that was audited, and return how many files it holds.
 
     Arguments:
-        path: Of the zip.
+        path: The path of the zip.
         subject: The study.
 
-    rocrate makes the graph; the zip is written here since its own has the time of writing in it. Raises UserError for a file that
+    rocrate makes the graph, but not the zip, into which it would put the time of writing. Raises UserError for a file that
     changes meanwhile.
     """
     workflow, results = list(contents.workflow(subject.study)), contents.results(subject)
@@ -63,7 +63,7 @@ def _compact(properties: dict[str, Any]) -> None:
 
 
 def _entry(name: str, when: datetime) -> zipfile.ZipInfo:
-    year = min(max(when.year, 1980), 2107)  # a zip knows no others, and some nodes have no clock
+    year = min(max(when.year, 1980), 2107)  # a zip knows no other years, and some nodes have no clock
     entry = zipfile.ZipInfo(name, (year, when.month, when.day, when.hour, when.minute, when.second))
     entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
     return entry

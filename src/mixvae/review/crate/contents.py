@@ -1,4 +1,4 @@
-"""Which files a crate holds: the workflow of this checkout, and what the study's steps have left, but for the data."""
+"""Chooses the files of a crate: the workflow of this checkout, and the files that the study's steps have made, without data."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ WORKFLOW = (
     *("envs/*", "config/datasets.yaml", "config/published.csv", "Makefile", "pyproject.toml"),
     *("README.md", "LICENSE", "CITATION.cff"),
 )
-"""Other profiles are not among them: they name a user's cluster and account."""
+"""The files of the workflow. Other profiles are left out, since they name a user's cluster and account."""
 PAGES = ("audit.json", "audit.md", "report.html", "provenance/report.json")
-"""Files of a study that are made from its results, so that they are in no record of these; those that are there are copied."""
+"""Files of a study that are made from its results, so that no record of a step names them; those that are there are copied."""
 NOT_COPIED = ("data.npz",)
 """Prepared data; raw data are not copied either."""
 FORMATS = {
@@ -36,7 +36,7 @@ FORMATS = {
 
 
 class Item(NamedTuple):
-    """A file of the crate: where it lies in there, where it is read, and its sha256."""
+    """A file of the crate: its name in the crate, the path that it is read from, and its sha256."""
 
     name: str
     source: Path
@@ -44,23 +44,23 @@ class Item(NamedTuple):
 
     @property
     def properties(self) -> dict[str, Any]:
-        """What is said of every file."""
+        """The properties that the graph has of every file."""
         format = FORMATS.get(Path(self.name).suffix, "application/octet-stream")
         size = str(self.source.stat().st_size)
         return {"name": self.name, "encodingFormat": format, "contentSize": size, "sha256": self.sha256}
 
 
 def workflow(study: StudyRuns) -> Iterator[Item]:
-    """Yield the files of this checkout that a study is made with, its config among them."""
+    """Yield the files of this checkout that a study is made with, including its config."""
     files = {path for pattern in WORKFLOW for path in ROOT.glob(pattern) if path.is_file()}
     for path in sorted(files | _configs(study)):
         yield Item(path.relative_to(ROOT).as_posix(), path, sha256(path))
 
 
 def _configs(study: StudyRuns) -> set[Path]:
-    """Return the config of a study and those that it includes, where they lie in config/ and have its runs.
+    """Return the config of a study and the configs that it includes, if they lie in config/ and have the study's runs.
 
-    One that says where the user's own data or a mirror lie stays out; study.json has the runs without that.
+    A config that says where a user's own data or a mirror lie is left out; study.json has the runs without that.
     """
     try:
         expansion = load(ROOT / f"config/{study.name}.yaml")
@@ -79,7 +79,7 @@ def _configs(study: StudyRuns) -> set[Path]:
 
 
 def results(subject: Subject) -> dict[Path, Item]:
-    """Return the files that the study's jobs have left, by where they lie; what leads out of the results is not among them."""
+    """Return the files that the study's steps have made, by path; a link that leads out of the results is left out."""
     files = [file for step in subject.steps for file in step.files if file.name not in NOT_COPIED]
     known = {file: subject.digests[file] for file in files} | digests(
         [subject.folder / page for page in PAGES], subject.results

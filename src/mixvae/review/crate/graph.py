@@ -1,4 +1,4 @@
-"""What a crate says of things: every file, the data that it refers to, the runs' parameters and the packages."""
+"""Describes things in a crate's graph: every file, the data that it refers to, the runs' parameters and the packages."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ TYPES = {bool: "Boolean", int: "Integer", float: "Float", str: "Text"}
 class Graph:
     """The graph of one study, filled as it is made.
 
-    crate: The crate as rocrate has it.
-    entities: By where a file lies, what the graph says of it.
-    parameters: By run, the values of all parameters of its spec.
-    other_code: The steps that were done by another code than the crate's.
+    crate: The crate object of rocrate.
+    entities: By path, the entity of each file.
+    parameters: By run, the entities of the values of all parameters of its spec.
+    other_code: The steps that were done by other code than the crate's.
 
     Arguments:
         subject: The study, as an audit reads it.
@@ -140,7 +140,7 @@ class Graph:
         return workflow
 
     def _data(self, dataset: str) -> None:
-        """Refer to the raw files by where they are published, and to the prepared data by their checksum; neither is in the crate."""
+        """Refer to the raw files by their published address, and to the prepared data by checksum; neither is in the crate."""
         info, subject = self.subject.study.datasets[dataset], self.subject
         times = self.times.get(("download", dataset))
         accessed = times[0].isoformat() if times else self.crate.root_dataset["datePublished"]

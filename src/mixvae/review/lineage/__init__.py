@@ -1,4 +1,4 @@
-"""Where the cells of a table come from: their runs, and by which records, commands and data these were made."""
+"""Where the cells of a table come from: their runs, and the records, commands and data of these."""
 
 from mixvae.review.lineage.text import parse_row, trace
 

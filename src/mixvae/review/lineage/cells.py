@@ -1,4 +1,4 @@
-"""Which runs and which metric a cell of a table summarises, as its row in the .csv has it, and whether these give its value."""
+"""Finds the runs and the metric behind a cell of a table by its row in the .csv, and checks that these give its value."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Values = dict[str, dict[str, tuple[float, float]]]
 class Cell(NamedTuple):
     """A cell that was found.
 
-    value: As it stands in the table.
-    metric: The one of metrics.csv that it summarises.
-    scale: What that is multiplied with.
-    runs: Those that it summarises; compared: those that a difference is taken to.
-    what: "mean", or which other fact.
+    value: Its value in the .csv.
+    metric: The metric in metrics.csv that it summarises.
+    scale: The factor that the metric is multiplied with.
+    runs: The runs that it summarises; compared: the runs that a difference compares these with.
+    what: The column of the .csv that has the value, such as "mean".
     """
 
     value: Any
@@ -44,7 +44,7 @@ class Member(NamedTuple):
 
 
 def cell_of(row: Mapping[str, Any], what: str, study: StudyRuns) -> Cell:
-    """Return what a row of a table says of one of its columns; runs that the study has not are left out.
+    """Return the cell in the column `what` of a table's row; runs that are not in the study are left out.
 
     Raises LookupError, TypeError or ValueError for a row that rule tabulate does not write.
     """
@@ -55,7 +55,7 @@ def cell_of(row: Mapping[str, Any], what: str, study: StudyRuns) -> Cell:
 
 
 def members(study: StudyRuns, cell: Cell, runs: Iterable[str], values: Values) -> list[Member]:
-    """Return runs of a cell with their values."""
+    """Return the given runs of a cell with their values."""
     found = values.get(cell.metric, {})
     return [
         Member(run, study.runs[run].seed, cell.scale * found[run][0], abs(cell.scale) * found[run][1])
@@ -78,7 +78,7 @@ def read_values(subject: Subject) -> Values:
 
 
 def agrees(cell: Cell, found: Iterable[Member]) -> bool | None:
-    """Return whether a mean is what its runs give; None for what is no mean, or of no runs."""
+    """Return whether a cell's mean is that of its runs; None if it is not a mean or no run has a value."""
     _, mean = mean_of(found)
     if cell.what not in ("mean", "ours") or mean is None:
         return None
@@ -92,12 +92,12 @@ def mean_of(found: Iterable[Member]) -> tuple[int, float | None]:
 
 
 def row_text(row: Mapping[str, Any], keys: Iterable[str], equals: str) -> str:
-    """Return what names a row in words."""
+    """Return the keys that name a row, with their values, as text."""
     return ", ".join(f"{key}{equals}{value_text(row[key])}" for key in keys)
 
 
 def value_text(value: Any) -> str:
-    """Return one value that names a row as people write it; a K beside rows without one was read as a real number."""
+    """Return one value of a row's name as people write it; K is read as a real number if other rows have none."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:g}"
     return str(value)

@@ -1,4 +1,4 @@
-"""What a provenance record says of a job, as far as people ask, and the job's command; records of strangers may say anything."""
+"""Reads for people what a job's provenance record says, and gives the job's command; records of strangers may say anything."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Begun(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One job as its record has it, in texts that can be printed.
+    """One job according to its record, in texts that can be printed.
 
     commit: "unknown" outside a git checkout; dirty: with changes.
     slurm_job: "" for none.
-    seconds: Of a training that was cut off the last process is clocked, but all of its training.
-    peak_memory_mb: NaN where it is not known.
+    seconds: The time of its last process, or of all its training if that is longer, since training may have been cut off.
+    peak_memory_mb: NaN if it is not known.
     begun: The attempts before the last.
     outputs: sha256 by file.
     """
@@ -51,7 +51,7 @@ class Job(NamedTuple):
 
     @property
     def hours(self) -> float:
-        """How long it took."""
+        """The same time in hours."""
         return self.seconds / HOUR
 
 
@@ -87,13 +87,13 @@ def record_of(subject: Subject, step: Step) -> Job | None:
 
 
 def command_of(subject: Subject, step: Step) -> list[str]:
-    """Return the command that does a job again; of its record it has no more than whether a GPU was used."""
+    """Return the command that does a job again; from the job's record it takes only whether a GPU was used."""
     spec, info = subject.study.runs.get(step.name), subject.study.datasets.get(step.name)
     return command(step, spec, info, subject.facts.get((step.rule, step.name), {}).get("gpu") is True, bool(subject.missing))
 
 
 def broken(subject: Subject, step: Step) -> str:
-    """Return what of a job is not as on record, as far as its own record and files tell; "" for nothing."""
+    """Return how a job's record was edited or its files differ from it, "" if all is as on record."""
     facts = subject.facts.get((step.rule, step.name))
     if facts is None:
         return ""

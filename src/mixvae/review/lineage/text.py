@@ -1,4 +1,4 @@
-"""The lineage of one cell as text."""
+"""Writes the lineage of one cell as text, for `make trace`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from mixvae.summary.tables import TABLES
 USAGE = "TABLE is results/<study>/tables/<table>.csv"
 MORE = "make audit says more"
 ROW_KEYS = ("settings", "column", "metric", "K", "against")
-"""What may name a row; which of them do is said by each kind of table."""
+"""The columns that may name a row; each kind of table says which of them do."""
 FACTS = [name for name in COLUMNS if name not in (*ROW_KEYS, *ORIGIN)]
-"""What a cell has beside its name."""
+"""The columns that hold a cell's values, and not its name or origin."""
 
 
 def trace(table: Path, row: str, column: str) -> list[str]:
@@ -34,10 +34,10 @@ def trace(table: Path, row: str, column: str) -> list[str]:
     Arguments:
         table: results/<study>/tables/<table>.csv.
         row: As `parse_row` reads it.
-        column: One of the table as people read it, alone for the mean or with one of FACTS behind it; of tables with a number in
-            every row, a column of the .csv.
+        column: A column of the table as people read it, alone for the mean or followed by one of FACTS; if `column` is one of
+            the keys that name the table's rows, a column of the .csv.
 
-    Raises UserError for what the table has not, and for files that are not as rules write them.
+    Raises UserError if the table has no such cell, and for files that are not as rules write them.
     """
     subject, frame = _read(table)
     kind, _, dataset = table.stem.partition("_")
@@ -62,7 +62,7 @@ def trace(table: Path, row: str, column: str) -> list[str]:
     if cell is None or not cell.runs:
         raise UserError(f"{table}: no run of study {subject.study.name} is behind row {row}, column {column}")
     ours = members(subject.study, cell, cell.runs, values)
-    # a mean that stands beside its difference is of its own runs alone
+    # a mean that has its difference in another column comes from its own runs alone
     compared = cell.compared if "column" in keys or what.startswith("delta") else []
     theirs = members(subject.study, cell, compared, values)
     lines = [f"{table}: row {where}, column {column}: {cell.value}", *_summary(cell, ours, subject)]
@@ -103,7 +103,7 @@ def _read(table: Path) -> tuple[Subject, pd.DataFrame]:
 
 
 def _column(table: Path, frame: pd.DataFrame, keys: list[str], column: str) -> tuple[str, str]:
-    """Return the column of the table that is meant, and which of its facts."""
+    """Return the name of the table's column that is meant, and the column of the .csv that has the value."""
     if "column" in keys:
         valid = [name for name in frame.columns if name not in (*keys, *ORIGIN)]
         if column in valid:
@@ -182,7 +182,7 @@ def _outputs(step: Step, subject: Subject) -> list[str]:
 
 
 def _job(step: Step, subject: Subject) -> list[str]:
-    """Return lines about one job: by what, where and when it was done, what is not as on record, and what does it again."""
+    """Return lines about one job: how, where and when it was done, what differs from its record, and its command."""
     found = record_of(subject, step)
     if found is None:
         return [f"  {step.rule}: no record, {step.provenance} is not there or cannot be read"]

@@ -1,4 +1,4 @@
-"""What a study has taken, rule by rule: time, memory and GPU hours, as the records and benchmarks of its jobs have it."""
+"""What a study has cost, rule by rule: time, memory and GPU hours, by the records and benchmarks of its jobs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from mixvae.study.steps import Step
 
 
 class Cost(NamedTuple):
-    """What the jobs of a rule have taken.
+    """The cost of the jobs of a rule.
 
-    jobs: How many there are to be; recorded: how many have a record that can be read.
-    hours: Of all, one after the other; clocked: the same by Snakemake's benchmarks, with the start of every process, as far as
-        these are there.
-    mean, longest: Seconds of one.
+    jobs: How many jobs the study needs; recorded: how many have a record that can be read.
+    hours: The sum over jobs; clocked: the same by Snakemake's benchmarks, as far as these are there, which include the start of
+        every process.
+    mean, longest: Seconds of one job.
     memory_mb: The largest peak.
     gpu_hours: Hours of jobs that were on a GPU.
-    attempts: Attempts at these jobs, of trainings that were cut off more than one.
+    attempts: The sum of attempts over jobs; a training that was cut off has several.
     """
 
     rule: str
@@ -38,7 +38,7 @@ class Cost(NamedTuple):
 
 
 def costs(subject: Subject) -> list[Cost]:
-    """Return what every rule has taken, in the order in which they are done, and the total."""
+    """Return the cost of every rule, in the order in which rules are done, and the total."""
     by_rule: dict[str, list[Step]] = {}
     for step in subject.steps:
         by_rule.setdefault(step.rule, []).append(step)

@@ -1,4 +1,4 @@
-"""The figures of a study, as data within the page."""
+"""The figures of a study as data URLs, which the page can contain."""
 
 from __future__ import annotations
 

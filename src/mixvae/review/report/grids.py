@@ -1,4 +1,4 @@
-"""The tables of a study as they are shown: entry by entry, each with its lineage."""
+"""Prepares the tables of a study for the report: every entry with its lineage."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mixvae.summary.tables import TABLES
 
 
 class Lineage(NamedTuple):
-    """What a cell summarises.
+    """Where the value of an entry comes from.
 
     where: Its row and column in words.
-    shown: As the table shows it.
-    mean: Of its members, over `there` of them; agrees: whether that is the table's, None for what is no mean.
+    shown: The text that the table shows.
+    mean: The mean of its members, of which `there` have a value; agrees: whether the table has it, None if it has no mean.
     """
 
     id: str
@@ -40,7 +40,7 @@ class Lineage(NamedTuple):
 class Linked(NamedTuple):
     """A table whose entries lead to their lineage.
 
-    headers: For each whether its column is sorted by numbers.
+    headers: The name of each column, and whether it is sorted by numbers.
     rows: Every entry with the id of its lineage, "" for none.
     """
 
@@ -50,7 +50,7 @@ class Linked(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A table of the study and what follows it on its page, its note, and the lineages; or why it cannot be shown."""
+    """A table of the study: the grids of its page, its note, and the lineages; or the problem why it cannot be shown."""
 
     name: str
     kind: str
@@ -82,7 +82,7 @@ def frame_of(subject: Subject, table: str) -> pd.DataFrame:
 
 
 def sources_of(subject: Subject, dataset: str) -> Sources:
-    """Return what notes and statements ask of a data set's runs beside the tables' rows."""
+    """Return the sources that notes need beside the rows of tables: the data set's runs, without metrics."""
     return Sources(subject.study, dataset, pd.DataFrame(columns=COLUMNS), subject.results / "runs", set(subject.missing))
 
 

@@ -1,4 +1,4 @@
-"""The notes below tables, which are Markdown, as HTML."""
+"""Turns the Markdown notes below tables into HTML."""
 
 from __future__ import annotations
 

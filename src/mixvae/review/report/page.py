@@ -1,4 +1,4 @@
-"""The report put together: everything that the template shows, and the template filled."""
+"""Puts the report together: collects everything that the template page.html shows, and fills it in."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ ALL = {
         "emptyTable": "No rows.",
     },
 }
-"""Options of DataTables: rows stay in the table's own order until a column is clicked, and all are there to be linked to."""
+"""Options of DataTables: rows keep the table's own order until a column is clicked, and none is hidden, so that links work."""
 
 Jobs = dict[str, list[tuple[str, Job | None, list[str]]]]
-"""Of every run, data set and of the study, its jobs: rule, record and command."""
+"""The jobs of every run, of every data set and of the study: rule, record and command."""
 
 
 def html(subject: Subject, audited: Findings) -> str:
@@ -56,7 +56,7 @@ def html(subject: Subject, audited: Findings) -> str:
 
     Arguments:
         subject: The study as the audit has read it.
-        audited: What the audit has found.
+        audited: The findings of the audit.
     """
     environment = Environment(
         loader=PackageLoader("mixvae.review.report", "."),
@@ -112,17 +112,17 @@ def html(subject: Subject, audited: Findings) -> str:
 
 
 def number(value: Any, digits: int = 1) -> str:
-    """Return a number as text, "" for what is none."""
+    """Return a number as text, "" if there is none."""
     return "" if value is None or pd.isna(value) else f"{value:,.{digits}f}"
 
 
 def captions(kind: str) -> dict[str, str]:
-    """Return what is shown by "tables" or "figures" of every kind, as Snakemake's own report says it."""
+    """Return the caption of every kind of "tables" or "figures"; Snakemake's own report has the same."""
     return {path.stem: path.read_text(encoding="utf-8").strip() for path in sorted((CAPTIONS / kind).glob("*.rst"))}
 
 
 def made(subject: Subject) -> dict[str, list[str]]:
-    """Return by what, where and when a study was made, each thing as often as it differs."""
+    """Return how, where and when a study was made: the different values of every fact."""
     found = [job for step in subject.steps if (job := record_of(subject, step))]
     packages = [facts.get("packages") for facts in subject.facts.values()]
     starts = sorted(job.start for job in found)
@@ -141,7 +141,7 @@ def made(subject: Subject) -> dict[str, list[str]]:
 
 
 def jobs_of(subject: Subject) -> Jobs:
-    """Return the jobs of a study, by what they are of."""
+    """Return the jobs of a study by the name of their run, data set or study."""
     jobs: Jobs = {}
     for step in subject.steps:
         jobs.setdefault(step.name, []).append((step.rule, record_of(subject, step), command_of(subject, step)))
@@ -149,7 +149,7 @@ def jobs_of(subject: Subject) -> Jobs:
 
 
 def runs(subject: Subject, jobs: Jobs, values: Values) -> list[dict[str, Any]]:
-    """Return what is to be known of every run."""
+    """Return the facts about every run that the template shows."""
     rows = []
     for run, spec in subject.study.runs.items():
         trained = next(found for rule, found, _ in jobs[run] if rule == "train")
@@ -185,7 +185,7 @@ def _rows(subject: Subject, name: str, columns: tuple[str, ...]) -> list[dict[st
 
 
 def _library() -> tuple[str, str]:
-    """Return DataTables as one inline module that takes up every table of class "data", and its style.
+    """Return DataTables as one inline module, which is applied to every table of class "data", and its style.
 
     The bundle that itables ships is a module for import; its default export, DataTables, is called from its own end instead.
     """

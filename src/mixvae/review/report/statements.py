@@ -1,4 +1,4 @@
-"""What a study has found, as sentences: each from the numbers of a table, with its interval, and no further than these go."""
+"""Writes sentences about what a study has found: each tells numbers of a table with their intervals, and claims no more."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from mixvae.summary.tables.comparisons import SIGNIFICANCE, probability, verdict
 from mixvae.summary.tables.published import COMPARED
 
 HEADLINE = ("-elbo", "nll_matched")
-"""What K is compared by: the bound, and the estimate of the likelihood that spends the same on every K."""
+"""The metrics by which K is compared: the bound, and the estimate of the likelihood that spends the same on every K."""
 BEST = {"density": "kl", "latent": "cluster_accuracy", "reconstruction": "mse"}
 """By kind of table without ranks, the metric of which the best cell is named."""
 FEW = 6
-"""Differences and published values that are told one by one; of more, the extremes."""
+"""At most this many differences or published values are told one by one; of more, only the extremes are told."""
 CLAIM = "The claim that the bound and the likelihood never get worse as K grows (Kviman et al., 2023)"
 
 
@@ -57,7 +57,7 @@ def statements(subject: Subject) -> dict[str, list[Statement]]:
 
 
 def comparisons(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
-    """Return what became of the claim, what speaks against it, and what the largest K of every column differs by."""
+    """Return sentences about the claim, about the differences that contradict it, and about the largest K of every column."""
     frame = frame[frame.metric.isin(HEADLINE)]
     if frame.empty:
         return []
@@ -79,7 +79,7 @@ def comparisons(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str
 
 
 def _largest(rows: pd.DataFrame, told: set[int]) -> list[str]:
-    """Return how every column's largest K differs from K = 1, or else the next smaller K: of many columns the extremes, if not `told`."""
+    """Return how each column's largest K differs from K = 1 or the next smaller, unless `told`; of many, the best and worst."""
     rows = rows.sort_values(["K", "against"], ascending=[False, True], kind="stable").groupby("group", sort=False).head(1)
     rows = rows.sort_values("delta", kind="stable")
     heads = [""] * len(rows)
@@ -90,14 +90,14 @@ def _largest(rows: pd.DataFrame, told: set[int]) -> list[str]:
 
 
 def ways(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the rows of either way in which K is compared, as far as there are any, and once where both are the same rows."""
+    """Return the rows of both ways to compare K, by name; a way is left out if it has no rows, or the same as the other way."""
     steps, to_one = rows[rows.step], rows[rows.against == 1]
     found = {} if steps.equals(to_one) else {"steps from one K to the next": steps}
     return {name: there for name, there in (found | {"comparisons with K = 1": to_one}).items() if len(there)}
 
 
 def claim(rows: pd.DataFrame, lost: int) -> str:
-    """Return what the comparisons say of the claim that is to be reproduced, of which `lost` could not be made."""
+    """Return a sentence that says whether the comparisons support the claim; `lost` comparisons could not be made."""
     found, shown = set(rows.verdict), "better"
     if "worse" in found:
         said, shown = "is contradicted", "worse"
@@ -111,7 +111,7 @@ def claim(rows: pd.DataFrame, lost: int) -> str:
 
 
 def counts(metric: str, rows: pd.DataFrame) -> list[str]:
-    """Return in how many steps from one K to the next, and comparisons with K = 1, a likelihood is better or worse."""
+    """Return sentences that count in how many steps between K, and comparisons with K = 1, a likelihood is better or worse."""
     texts = []
     for name, there in ways(rows).items():
         worse, unclear = (int((there.verdict == which).sum()) for which in ("worse", "open"))
@@ -156,7 +156,7 @@ def difference(row: Mapping[str, Any]) -> str:
 
 
 def ranking(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
-    """Return which cell is best, how sure that is, what it is worth against the control, and which marks warn of the rest."""
+    """Return sentences about the best cell, how sure its rank is, its gain over the control, and the marks in the table."""
     texts = []
     for metric in HEADLINE:
         # likelihoods of different things do not compare, and have ranks of their own
@@ -199,7 +199,7 @@ def best_ranked(metric: str, group: pd.DataFrame) -> str:
 
 
 def control(subject: Subject, row: Mapping[str, Any]) -> list[str]:
-    """Return what the best cell is worth against the constant predictor, on the same test points."""
+    """Return a sentence about how much better the best cell is than the constant predictor on the same points, if known."""
     runs = row["runs"].split()
     constant = controls_of(subject.study).get(runs[0])
     try:
@@ -216,7 +216,7 @@ def control(subject: Subject, row: Mapping[str, Any]) -> list[str]:
 
 
 def published(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
-    """Return ours beside what was published; single components, which have no order, are left to the table."""
+    """Return sentences that compare ours with published values; components, which have no order, are left to the table."""
     rows = frame[(frame.status == COMPARED) & frame.ours.notna() & ~frame.metric.str.contains("_component_")]
     if len(rows) <= FEW:
         return [_beside(row) for row in rows.to_dict("records")]
@@ -243,7 +243,7 @@ def _beside(row: Mapping[str, Any]) -> str:
 
 
 def best(subject: Subject, dataset: str, frame: pd.DataFrame, metric: str) -> list[str]:
-    """Return the best cell of a table with its interval over seeds."""
+    """Return a sentence about the best cell of a table, with its interval over seeds."""
     rows = frame[(frame.metric == metric) & frame["mean"].notna()]
     if len(rows) < 2:
         return []
@@ -262,4 +262,4 @@ SENTENCES = {
     "published": published,
     **{kind: partial(best, metric=metric) for kind, metric in BEST.items()},
 }
-"""By kind of table, what is told of it."""
+"""By kind of table, the function that writes sentences about it."""

@@ -1,6 +1,6 @@
-"""Figures of a study on one data set: every kind is a module whose `draw` makes a figure of a View, or None when no run can be shown.
+"""Figures of a study on one data set: every kind is a module whose `draw` makes a figure of a View, None without runs.
 
-`mixvae.study.outputs` says which of them a study has, and workflow/report/figures/<kind>.rst what reports say below them.
+`mixvae.study.outputs` says which kinds a study has; workflow/report/figures/<kind>.rst has the caption of each kind.
 """
 
 from __future__ import annotations

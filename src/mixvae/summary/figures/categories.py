@@ -1,4 +1,4 @@
-"""Figure categories: draws from every category of the clustering models, beside what others generate (Lavda et al., Fig. 7 to 9)."""
+"""Figure categories: draws from every category of clustering models, beside other models' draws (Lavda et al., Fig. 7 to 9)."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Block(NamedTuple):
 
 @torch.inference_mode()
 def draw(view: View) -> Figure | None:
-    """Draw a block per run: a row per category, those most used where there are many; systems without categories as they come.
+    """Draw a block per run: a row per category (of many, the most used) or pseudo-input; else samples from the prior.
 
-    Where a system has a prior for every category, other priors stand beside it: VampPriors with as many pseudo-inputs, and one run
+    If a system has a prior for every category, other priors stand beside it: VampPriors with as many pseudo-inputs, and one run
     of every column of single-prior systems.
     """
     runs = view.first_seeds()

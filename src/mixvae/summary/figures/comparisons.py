@@ -10,7 +10,7 @@ from mixvae.summary.figures.view import View
 from mixvae.summary.tables.comparisons import SIGNIFICANCE
 
 GREY = {"color": "0.4"}
-"""The colour of entries in the legend that hold for all colours."""
+"""The colour of legend entries that apply to all colours."""
 VERDICT = GREY | {"marker": "o", "markersize": 4.5, "linestyle": ""}
 OVER_SEEDS = {"min-max": "range", "95 % bootstrap": "95 % bootstrap interval"}
 

@@ -1,4 +1,4 @@
-"""Figure components: test images, what each component of an M-VAE makes of them, and the mixture's output (Ye & Bors, Fig. 2)."""
+"""Figure components: test images, and their reconstructions by every component of an M-VAE and by all (Ye & Bors, Fig. 2)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mixvae.summary.figures.view import View
 
 @torch.inference_mode()
 def draw(view: View) -> Figure | None:
-    """Draw a block of rows per run, those of a single component only where there are no others."""
+    """Draw a block of rows per run; runs of a single component are shown only if there are no others."""
     every = view.first_seeds(run for run in view.columns if view.spec(run).components_are_models)
     several = [run for run in every if view.spec(run).K > 1] or every
     if not several:

@@ -16,7 +16,7 @@ from mixvae.summary.figures.style import CURVE, legend_below, natural, wrapped
 from mixvae.summary.statistics import BOOTSTRAP_FROM, Spread, over_seeds
 
 COLOURS, MARKERS = sns.color_palette("tab10"), "osD^vP*X<>p"
-"""Neighbouring columns differ in both, and no two of up to 110 columns have the same two."""
+"""Neighbouring columns differ in colour and marker, and no two of up to 110 columns have the same pair."""
 CROWDED = 12
 """A panel with this many columns or more is taller."""
 DIGIT = 0.027
@@ -24,7 +24,7 @@ DIGIT = 0.027
 
 
 def against_k(data: pd.DataFrame, panels: tuple[str, ...], unit: str, circled: Collection[tuple[str, int, str]] = ()) -> Figure:
-    """Draw y against K, a line per column; with a single K, where there are no lines, draw a list of the columns with a point each.
+    """Draw y against K with a line per column, or, if there is a single K, a list of the columns with a point each.
 
     Arguments:
         data: The frame of panel, row, K, y and CURVE of every run; each value of `row` has a row of panels of its own.
@@ -95,7 +95,7 @@ def _line(ax: Axes, places: list[int], spreads: list[Spread], look: dict, along_
 
 
 def _ticks(ax: Axes, Ks: list[int]) -> None:
-    """Put a tick at every K, but for those that would overlap; the axis is logarithmic where the Ks span more than a power of ten."""
+    """Put a tick at every K unless it would overlap the last; the axis is logarithmic if K spans more than a power of ten."""
     logarithmic = Ks[-1] > 10 * Ks[0]
     if logarithmic:
         ax.set_xscale("log")

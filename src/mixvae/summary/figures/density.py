@@ -13,7 +13,7 @@ from mixvae.summary.figures.view import View
 
 PANELS, SAMPLES, GRID = 24, 1500, 300
 DEPTH = 12.0
-"""How far below its peak the target's log-density is shown, in nats."""
+"""The target's log-density is shown down to this many nats below its peak."""
 
 
 def draw(view: View) -> Figure | None:

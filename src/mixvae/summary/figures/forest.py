@@ -14,7 +14,7 @@ from mixvae.summary.rendering import marks
 
 FIRST = {"color": "#1f4e79", "marker": "o", "markersize": 4.5, "linewidth": 1.6}
 NEXT = {"color": "#4f9d7a", "marker": "D", "markersize": 4, "linewidth": 1.6}
-"""The looks of a number: most, and those against a K that is not 1."""
+"""The looks of numbers: NEXT for differences to a K that is not 1, FIRST for all others."""
 SEEDS = {"color": "#d9822b", "marker": "|", "markersize": 4, "linewidth": 1.0}
 HOLLOW = {"markerfacecolor": "white"}
 MEANINGS = {"†": "the estimate is unreliable", "‡": "training ended with its epochs"}
@@ -29,7 +29,7 @@ APART = 0.3
 
 
 class Row(NamedTuple):
-    """What has a row of its own; `against` is the smaller K that it is compared with, or 0."""
+    """The key of a row; `against` is the smaller K that K is compared with, or 0."""
 
     column: str
     K: int
@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 
 def described(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the marks of every row, which stand `beside` the number."""
+    """Return a table with a column `beside`: the marks of every row, which are drawn beside its number."""
     return table.assign(beside=[marks(row) for row in table[["unreliable", "stopped_by_budget"]].to_dict("records")])
 
 
@@ -48,7 +48,7 @@ def as_text(numbers: pd.Series, noun: str) -> str:
 
 
 def legend(figure: Figure, entries: list[tuple[str, dict]], frame: pd.DataFrame) -> list[str]:
-    """Put a legend of (name, look) under a figure; return what the marks that stand in it mean."""
+    """Put a legend of (name, look) under a figure; return the meanings of the marks that the figure has."""
     names, looks = zip(*entries, strict=True)
     legend_below(figure, [plt.Line2D([], [], **look) for look in looks], names)
     return [f"{sign}: {meaning}" for sign, meaning in MEANINGS.items() if frame.beside.str.contains(sign).any()]
@@ -58,7 +58,7 @@ def forest(frame: pd.DataFrame, unit: str, grouped: bool = True) -> Figure:
     """Draw a panel per metric, and a row of panels per measure.
 
     Arguments:
-        frame: metric, measure, column, K, against (0 for none), x, low, high, seed_low, seed_high, filled, and the text `beside` x.
+        frame: metric, measure, column, K, against (0 for none), x, low, high, seed_low, seed_high, filled, and a text `beside`.
         unit: What x is.
         grouped: Whether the rows of a column lie together.
     """
@@ -80,7 +80,7 @@ def forest(frame: pd.DataFrame, unit: str, grouped: bool = True) -> Figure:
 
 
 def _names(part: pd.DataFrame, grouped: bool) -> dict[Row, str]:
-    """Return what every row is called; where the rows of a column lie together, by what tells it from the row above."""
+    """Return the name of every row; if the rows of a column lie together, only what differs from the row above."""
     names: dict[Row, str] = {}
     last = Row("", 0, 0)
     for row in map(Row._make, part[["column", "K", "against"]].drop_duplicates().itertuples(index=False)):
@@ -96,7 +96,7 @@ def _names(part: pd.DataFrame, grouped: bool) -> dict[Row, str]:
 
 
 def _places(names: dict[Row, str], grouped: bool) -> dict[Row, float]:
-    """Return the height of every row, with room for its name: a gap between columns that are grouped, less within one K."""
+    """Return the vertical place of every row: rows of one K are close, and grouped columns and long names get more room."""
     places: dict[Row, float] = {}
     last = None
     for row, name in names.items():

@@ -1,4 +1,4 @@
-"""Figure histograms: one-dimensional data, and what every system generates (Lavda et al., Fig. 3 and 4)."""
+"""Figure histograms: one-dimensional data, and the draws of every system (Lavda et al., Fig. 3 and 4)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MARGIN = 0.25
 
 
 def draw(view: View) -> Figure | None:
-    """Draw the test data's histogram behind each run's; those of CP-VAEs with c from q(c) and from p(c)."""
+    """Draw a panel per run: its histogram over that of the test data, for CP-VAEs both with c from q(c) and from p(c)."""
     runs, note = view.fitting(PANELS)
     if not runs:
         return None
@@ -41,7 +41,7 @@ def draw(view: View) -> Figure | None:
 
 @torch.inference_mode()
 def generate(view: View, run: str) -> dict[str, np.ndarray]:
-    """Return draws of x, (DRAWS,), by how they were made; they have the likelihood's noise, as the data have."""
+    """Return draws of x, (DRAWS,), by the name of how they were made; they include the likelihood's noise, as the data do."""
     spec, model = view.spec(run), view.model(run, "histograms")
     means = {FROM_PRIOR: model.sample(DRAWS)}
     if spec.has_category_priors:

@@ -32,7 +32,7 @@ def tile(images: np.ndarray) -> np.ndarray:
 
 
 def white(images: np.ndarray) -> float:
-    """Return the value that is white in images (..., C): grey levels are ink, so that theirs is 0."""
+    """Return the value that is white in images (..., C): 0 for grey levels, which are shown as ink, and 1 for colours."""
     return float(images.shape[-1] == 3)
 
 
@@ -61,5 +61,5 @@ def image_rows(rows: dict[str, np.ndarray], text: str) -> Figure:
 
 
 def pixelcnn_note(view: View, runs: list[str]) -> str:
-    """Return a note where some of the images are no means but draws."""
+    """Return a note if the images of some runs are draws and not means, as those of a PixelCNN are, else an empty text."""
     return "of a PixelCNN draws of x" if any(view.spec(run).decoder.autoregressive for run in runs) else ""

@@ -15,7 +15,7 @@ from mixvae.summary.figures.view import View
 
 
 def draw(view: View) -> Figure | None:
-    """Draw a panel per likelihood, and a row of them for each of the measures, which do not compare."""
+    """Draw a panel per likelihood, with a row of panels for each measure, since measures do not compare."""
     colour = view.info.kind == "colour_image"
     nats = math.prod(view.info.shape) * math.log(2) if colour else 1.0
     frames = []

@@ -1,4 +1,4 @@
-"""Figure reconstructions: test images, and what every run makes of them, averaged over its components."""
+"""Figure reconstructions: test images, and every run's reconstructions of them, averaged over its components."""
 
 from __future__ import annotations
 

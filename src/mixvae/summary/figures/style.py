@@ -1,4 +1,4 @@
-"""How figures look and how they are written."""
+"""The common look of figures (titles, legends, panels), and how a figure is written to files."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ LEGEND_CHARACTERS, LEGEND_HANDLE = 14, 6
 """Characters of a legend's text per inch, and the room for the line or point beside it."""
 
 sns.set_theme(style="whitegrid", context="paper")
-# text in a PDF as text, and with the fonts' digests left out of their names
+# text in a PDF stays text, and the names of fonts have no digests
 plt.rcParams["pdf.fonttype"] = 42
-# numbers on an axis are read as they stand
+# an axis shows its numbers in full and not as offsets
 plt.rcParams["axes.formatter.useoffset"] = False
 
 
@@ -88,7 +88,7 @@ def bare(ax: Axes) -> None:
 
 
 def panels(titles: Sequence[str], across: int, size: tuple[float, float], **options) -> tuple[Figure, list[Axes]]:
-    """Return a figure with a panel per title, at most `across` in a row, each of `size` inches; options are those of subplots."""
+    """Return a figure with a panel per title, at most `across` in a row, of `size` inches each; options are for subplots."""
     rows = -(-len(titles) // across)
     columns = -(-len(titles) // rows)
     figure, axes = plt.subplots(

@@ -12,9 +12,9 @@ from mixvae.summary.figures.style import axes_named, legend_below, natural, pane
 from mixvae.summary.figures.view import View
 
 EARLY = 0.1
-"""The share of a run's epochs that lies far below everything of interest."""
+"""The first share of a run's epochs, which sets no limits of a panel since it lies far below everything of interest."""
 SPREAD = 2.0
-"""How many times the distance between the runs' best values a panel reaches below the worst of them."""
+"""How many spans, see `_limits`, a panel reaches at most below the worst of the runs' best values."""
 
 
 def draw(view: View) -> Figure | None:

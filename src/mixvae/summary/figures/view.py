@@ -1,4 +1,4 @@
-"""What figures are drawn from: the runs of a study on one data set, their metrics, files and models."""
+"""The View that figures are drawn from: the runs of a study on one data set, with their metrics, files and models."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class View:
 
     @cached_property
     def columns(self) -> dict[str, str]:
-        """The table's column of every run that is there."""
+        """The table column of every complete run."""
         return {run: name for run, name in column_names(self.study, self.dataset).items() if run not in self.missing}
 
     @property
     def info(self) -> DatasetInfo:
-        """What the catalogue knows of the data set."""
+        """The description of the data set."""
         return self.study.datasets[self.dataset]
 
     @cached_property
@@ -70,7 +70,7 @@ class View:
         return pd.read_csv(self.root / self.study.name / "tables" / f"{kind}_{self.dataset}.csv")
 
     def label(self, run: str) -> str:
-        """Return what to call a run where one stands for its column and K."""
+        """Return a run's label: its column and K, without the seed."""
         return f"{self.columns[run]}, K={self.spec(run).K}"
 
     @cached_property
@@ -88,7 +88,7 @@ class View:
         return to_measure_on(self.data, self.spec(run), part).x
 
     def first_seeds(self, runs: Iterable[str] | None = None) -> list[str]:
-        """Return of `runs`, by default all, one per column and K, the lowest seed's, in order of column and K."""
+        """Return the run with the lowest seed for every column and K of `runs`, by default all, in order of column and K."""
         chosen: dict[tuple[str, int], str] = {}
         for run in self.columns if runs is None else runs:
             key = (self.columns[run], self.spec(run).K)
@@ -97,9 +97,9 @@ class View:
         return [chosen[key] for key in sorted(chosen, key=lambda key: (natural(key[0]), key[1]))]
 
     def fitting(self, most: int, runs: Iterable[str] | None = None) -> tuple[list[str], str]:
-        """Return what of `first_seeds` fits into `most` places, and a note on what was left out, empty for nothing.
+        """Return those of `first_seeds` that fit into `most` places, and a note that says which K these are, empty if all fit.
 
-        Every K where there is room, else the smallest and largest of every column, else the largest, else the first columns'.
+        Without room for every K: the smallest and largest of every column, else the largest, else that of the first columns.
         """
         every = self.first_seeds(runs)
         by_column: dict[str, list[str]] = {}
@@ -122,5 +122,5 @@ class View:
 
 
 def usage(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """Return q(c), the mean of q(c|x) over (N, D), as (C,)."""
+    """Return q(c), (C,): the mean of q(c|x) over points x, (N, D)."""
     return torch.cat([model.categories(chunk) for chunk in x.split(500)]).mean(0)

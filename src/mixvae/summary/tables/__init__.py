@@ -1,8 +1,8 @@
-"""The kinds of tables, one file each: title, the columns that name a row, making, layout and note.
+"""The kinds of tables, one file each, which says how the table is made, laid out and explained.
 
 Every file has `TITLE`; `ROWS`, the columns that name a row of the page; `make(sources)`, which returns the rows of the .csv;
-`grids(frame)`, which lays them out; and `note(frame, sources)`, which explains them. A file with `HEADLINE` has quantities that the
-terminal shows, and what they are. Which kinds a study has is said in `mixvae.study.outputs`, and captions in `workflow/report/tables`.
+`grids(frame)`, which lays them out; and `note(frame, sources)`, which explains them. Some have `HEADLINE`: the quantities that
+the terminal shows, and a description. `mixvae.study.outputs` says which kinds a study has; workflow/report/tables has captions.
 """
 
 from mixvae.summary.tables import ablation, comparisons, components, density, latent, published, ranking, reconstruction

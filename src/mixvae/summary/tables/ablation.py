@@ -1,4 +1,4 @@
-"""Likelihoods by K and column, with paired differences to K = 1 and the control."""
+"""Table ablation: likelihoods by K and column, with paired differences to K = 1 and the control."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BITS_NOTE = """\
 
 
 def make(sources: Sources) -> pd.DataFrame:
-    """Return the cells, those of the control last, which have no K."""
+    """Return the cells; those of the controls come last and have no K."""
     frame = cells(sources, likelihoods(sources.info))
     found = sources.differences
     to_one = found.loc[found.against == 1, ["metric", "K", "group", "delta", "low", "high", "compared"]]
@@ -52,7 +52,7 @@ def make(sources: Sources) -> pd.DataFrame:
 
 
 def _controls(sources: Sources, discrete: set[str]) -> list[dict]:
-    """Return for every column the negative log-likelihood of its control, and for those of discrete levels also in bits."""
+    """Return the cells of every column's control: its negative log-likelihood, for groups in `discrete` also in bits."""
     controls = controls_of(sources.study)
     columns = {group.key: group for group in sources.groups.values() if group.runs[0] in controls}
     return [

@@ -1,4 +1,4 @@
-"""More components against fewer: paired differences of every column's likelihoods, with a verdict that holds for all of them together."""
+"""Table comparisons: more components against fewer, by paired differences of likelihoods whose tests are adjusted together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mixvae.summary.statistics import BOOTSTRAP_FROM, holm
 TITLE = "differences between K"
 ROWS = ("column", "metric", "K", "against")
 SIGNIFICANCE = 0.05
-"""What an adjusted p must be below."""
+"""A difference counts as shown if its adjusted p is below this."""
 COLUMNS = [*DIFFERENCE[: DIFFERENCE.index("p") + 1], "p_adjusted", *DIFFERENCE[DIFFERENCE.index("p") + 1 :]]
 
 NOTE = """\
@@ -34,14 +34,14 @@ of the test part that both were evaluated on, on which no run was trained, and o
 
 
 def make(sources: Sources) -> pd.DataFrame:
-    """Return one row per comparable likelihood and pair of K, with COLUMNS: one family, in which Holm adjusts p over all rows."""
+    """Return one row per comparable likelihood and pair of K, with COLUMNS; Holm adjusts p over all rows as one family."""
     frame = sources.differences
     frame = frame[frame.metric.isin(COMPARABLE)].reset_index(drop=True)
     return frame.assign(p_adjusted=holm(frame.p.to_numpy(float)))[COLUMNS]
 
 
 def left_out(frame: pd.DataFrame, sources: Sources) -> list[str]:
-    """Return what is not compared, and why."""
+    """Return sentences that say which groups are not compared, and why."""
     groups = sources.groups
     if all(K == 1 for K, _ in groups):
         return ["Every run has K = 1, so there is nothing to compare."]
@@ -86,7 +86,7 @@ def _entries(row: Mapping[str, Any]) -> list[Entry]:
 
 
 def verdict(row: Mapping[str, Any]) -> str:
-    """Return whether more components are shown to be "better" or "worse" than fewer, or "open"."""
+    """Return "better" or "worse" if more components are shown to be better or worse than fewer, else "open"."""
     if pd.isna(row["p_adjusted"]) or row["p_adjusted"] >= SIGNIFICANCE:
         return "open"
     return "better" if row["delta"] < 0 else "worse"

@@ -1,4 +1,4 @@
-"""Accuracy on the codes of each component alone (Ye & Bors, "Mixtures of Variational Autoencoders", table II)."""
+"""Table components: accuracy on each component's codes alone (Ye & Bors, "Mixtures of Variational Autoencoders", table II)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ the run with K = 1 and the same settings. The components of different runs have 
 
 
 def make(sources: Sources) -> pd.DataFrame:
-    """Return the cells: of every classifier and K the codes together, each component's alone, and the single VAE's.
+    """Return the cells: every classifier and K on the codes of all components, of each one alone, and of the single VAE.
 
-    `settings` is what other tables have for columns.
+    The column `settings` has the names that are columns in other tables.
     """
     by_key: dict[str, dict[int, Group]] = {}
     for group in sources.groups.values():
@@ -48,7 +48,7 @@ def make(sources: Sources) -> pd.DataFrame:
 
 
 def grids(frame: pd.DataFrame) -> list[Grid]:
-    """Return the table laid out, without the settings where all rows have the same."""
+    """Return the table laid out; settings are named only if there are several."""
     ends = {MIXTURE: 0, SINGLE: len(frame)}
     order = sorted(frame.column.unique(), key=lambda part: ends[part] if part in ends else int(part.removeprefix("C")))
     return [spread(frame, ROWS if frame.group.nunique() > 1 else ROWS[1:], "column", order)]

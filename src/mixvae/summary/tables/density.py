@@ -1,4 +1,4 @@
-"""Posteriors fitted to a density: KL on a grid, the bound, and the mass on the grid."""
+"""Table density: how well posteriors fit a density, by the KL on a grid, the bound, and the mass on the grid."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make(sources: Sources) -> pd.DataFrame:
     """Return the cells."""
     frame = cells(sources, ("kl", "-elbo", "mass"))
     frame["stopped_by_budget"] = stopped(frame, sources)
-    frame["best"] = best(frame, kl="min")  # to the truth, and not of a code's posterior to its prior
+    frame["best"] = best(frame, kl="min")  # this KL is to the true density, and not that of a code's posterior to its prior
     return frame
 
 

@@ -1,4 +1,4 @@
-"""What the codes are worth: probes, clusterings, divergence of the components, active units."""
+"""Table latent: the quality of the codes by probes, clusterings, divergence of the components and active units."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make(sources: Sources) -> pd.DataFrame:
 
 
 def _shown(spec: AnyRun, name: str, info: DatasetInfo) -> bool:
-    # the components of other systems do not compete within one posterior
+    # jsd is shown only where the components are those of one mixture posterior
     return applies(spec, name, info) and (name != "jsd" or spec.posterior_is_mixture)
 
 

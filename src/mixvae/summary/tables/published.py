@@ -1,4 +1,4 @@
-"""What was published beside what we found: the rows of config/published.csv against the groups of a study."""
+"""Table published: the values in config/published.csv beside ours, those of the groups of a study."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLUMNS = ["status", "column", "K", "metric", *THEIRS, *OURS, *BUDGET, "unmeasur
 WHOLE = ["K", "epochs_allowed", "seeds", "expected", "training_points", "samples", "test_points"]
 COMPARED, NOT_AT_HAND, CONTEXT = "compared", "not at hand", "context"
 DERIVED = {"bpd": f"nll_miselbo{BITS}"}
-"""Published quantities that are another of ours: published bits per dimension compare with `nll_miselbo`, not with `nll`."""
+"""Our names of published quantities: published bits per dimension compare with `nll_miselbo`, not with `nll`."""
 
 NOTE = """\
 One row per published value of the same system, prior, flow, kind of networks and likelihood on the same data, "{not_at_hand}" where
@@ -47,7 +47,7 @@ CONTEXT_NOTE = "Published for this data set, but of no system in this study, so 
 def make(sources: Sources) -> pd.DataFrame:
     """Return one row per group of runs, metric and published value, and the published rows that are context, with COLUMNS.
 
-    A data set of the user's own is other data, whatever its name, and has neither counterpart nor context.
+    A user's own data set has neither counterpart nor context, even if it has the name of a published one.
     """
     own = any(group.spec.data for group in sources.groups.values())
     there = [] if own else [row for row in sources.published if row["dataset"] == sources.dataset]
@@ -62,7 +62,7 @@ def make(sources: Sources) -> pd.DataFrame:
 
 
 def _rows(group: Group, counterparts: list[dict[str, str]], sources: Sources) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a group: what it is judged by first, where nothing is published for that without a counterpart."""
+    """Yield the rows of a group: first the metrics that it is judged by, even if no value is published, then the others."""
     judged = group.spec.judged_by(sources.info)
     found = [(row["metric"], row) for row in counterparts]
     found += [(metric, None) for metric in judged if metric not in {name for name, _ in found}]
@@ -94,7 +94,7 @@ def _theirs(row: Mapping[str, str] | None, ours: float) -> dict[str, Any]:
 
 
 def _budget(group: Group, sources: Sources) -> dict[str, Any]:
-    """Return what ours was trained and evaluated with, as numbers and as one line."""
+    """Return the epochs, seeds, points and samples that a group was trained and evaluated with, as numbers and as one line."""
     spec, info = group.spec, sources.info
     training = spec.training
     epochs = sorted({int(value) for value in sources.numbers(group.runs, "epochs")})
@@ -125,7 +125,7 @@ def _budget(group: Group, sources: Sources) -> dict[str, Any]:
 
 
 def grids(frame: pd.DataFrame) -> list[Grid]:
-    """Return what is compared laid out, and the context."""
+    """Return the grid of the rows that are compared, and that of the context if there is any."""
     headers = ["ours", "K", "metric", "published as", "published", "grade", "source", "our value", "difference", "our budget"]
     compared = [_entries(row) for row in frame[frame.status != CONTEXT].to_dict("records")]
     found = [Grid(headers if compared else [], compared)]

@@ -1,4 +1,4 @@
-"""Which K and column is best, and how sure that is: groups of runs ranked by their likelihoods, with the uncertainty of the rank."""
+"""Table ranking: the groups of runs ranked by their likelihoods, with the uncertainty of each rank."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ least rank.{measures}
 
 
 class Scores(NamedTuple):
-    """What a group of runs is ranked by.
+    """The likelihoods that a group of runs is ranked by.
 
-    which: The test points, see `cells.pointwise`; None where its runs do not agree on them.
-    points: By metric, the mean over seeds of each of N test points, (N,).
-    seeds: By metric, the mean over test points of each seed.
+    which: The identity of the test points, see `cells.pointwise`; None if its runs were evaluated on different ones.
+    points: By metric, the mean over seeds at each of N test points, (N,).
+    seeds: By metric and seed, the mean over test points.
     """
 
     group: Group
@@ -54,12 +54,12 @@ class Scores(NamedTuple):
 def make(sources: Sources) -> pd.DataFrame:
     """Return one row per comparable likelihood and group of runs, best first, with COLUMNS.
 
-    Only groups that were evaluated on the same test points are ranked, the points that most groups have. Likelihoods of different
-    things, such as counts and real numbers, are ranked apart.
+    Groups are ranked only if they were evaluated on the test points that most groups have. Likelihoods of different things,
+    such as counts and real numbers, are ranked separately.
     """
     scores = [_scores(sources, group) for group in sources.groups.values()]
     agreed = Counter(score.which for score in scores if score and score.which)
-    # of as many groups, the larger number of points
+    # if two sets of points have as many groups, the larger set is chosen
     shared = max(agreed, key=lambda which: (agreed[which], which[0]), default=None)
     measures: dict[str, list[Scores]] = {}
     for score in scores:
@@ -122,7 +122,7 @@ def _ranked(name: str, members: list[Scores], sources: Sources) -> Iterator[dict
 
 
 def left_out(frame: pd.DataFrame, sources: Sources) -> list[str]:
-    """Return what is not ranked, or by fewer seeds than the rest, and why."""
+    """Return sentences that say which groups are not ranked, or by fewer seeds than the rest, and why."""
     seeds = {(K, key): count for K, key, count in zip(frame.K, frame.group, frame.seeds, strict=True)}
     out = [group for cell, group in sources.groups.items() if cell not in seeds]
     gone = [group.text for group in out if set(group.runs) <= set(sources.missing)]
@@ -137,7 +137,7 @@ def left_out(frame: pd.DataFrame, sources: Sources) -> list[str]:
 
 
 def grids(frame: pd.DataFrame) -> list[Grid]:
-    """Return the table laid out, with what the likelihood is of where there are several."""
+    """Return the table laid out; its column `of` names the measure and is left out if there is only one."""
     headers = ["metric", "of", "rank", "K", "column", "mean", "95 % over points", "P(best)", "over seeds", "seeds", "points"]
     rows = [_entries(row) for row in frame.to_dict("records")]
     if frame.measure.nunique() < 2:

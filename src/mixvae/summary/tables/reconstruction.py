@@ -1,4 +1,7 @@
-"""Squared errors, Inception Score and dependence of codes (Ye & Bors, "Mixtures of Variational Autoencoders", tables I and III)."""
+"""Table reconstruction: squared errors, Inception Score and dependence of codes.
+
+Ye & Bors, "Mixtures of Variational Autoencoders", tables I and III.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ METRICS = (
     "mse", "rmse", "inception_score",
     *(f"{name}{end}" for name in ("dhsic", "hsic_pairs") for end in ("", "_null_median", "_null_95")),
 )  # fmt: skip
-"""Every measure of dependence stands beside what independent codes would give."""
+"""Each measure of dependence is followed by the values that independent codes would give."""
 NOTE = """\
 Mean over seeds [{spread} over seeds], of test points under a Gaussian likelihood. Bold: best of its column. K = 1 is the single VAE.
 {columns}
