@@ -1,1 +1,1 @@
-"""Variational autoencoders whose posterior is a mixture, and what is needed to compare them."""
+"""This package trains variational autoencoders whose posterior is a mixture, measures them and compares them."""

@@ -1,4 +1,4 @@
-"""What all command-line entry points share: exit codes, and one line for a user's mistake."""
+"""Every script runs its main function through this file, which turns an error into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from mixvae.errors import UserError, one_line
 from mixvae.interruption import Interrupted, ask_for_requeue
 from mixvae.progress import say
 
-# A script is named after its rule; its folder, which python puts first, must not shadow a library of that name (tabulate).
+# Python puts the script's folder first, where a script named after its rule would shadow a library of that name (tabulate).
 sys.path[:] = [entry for entry in sys.path if Path(entry) != Path(sys.argv[0]).resolve().parent]
 
 USER_ERROR = 1
 RESUMABLE = 75
-"""What was done is saved and the job asks to be started again; EX_TEMPFAIL of sysexits.h."""
+"""The job's work is saved, and it asks to be started again; EX_TEMPFAIL of sysexits.h."""
 INTERRUPTED = 130
 READER_LEFT = 141
-"""As a shell gives it for SIGPIPE."""
+"""The reader of the output has closed it; a shell gives this code for SIGPIPE."""
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""A full disk, quota or broken device meets a file that is open, so that the error does not know its name."""
+"""A full disk, a full quota or a broken device fails on a file that is already open, so the error does not name the file."""
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Call `main` and leave the process with its exit code; a UserError, or a file that cannot be read or written, is one line."""
+    """Call `main` and exit with its code; a UserError, or a file that cannot be read or written, is printed as one line."""
     try:
         code = main() or 0
         sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:
-        # whoever read the output, as head does, has had enough; python would complain once more on leaving
+        # the reader, such as `head`, has closed the output; without this python would complain once more when it exits
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(READER_LEFT)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""`UserError` is the exception that users are meant to read; two functions help to word its message."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake outside the code (config, data, environment); its message is one line saying what, where and what to do."""
+    """A mistake outside the code (config, data, environment); its one-line message says what is wrong, where and what to do."""
 
 
 def one_line(text: object) -> str:
-    """Return a text without what a terminal would obey: line breaks become spaces, other control characters question marks."""
+    """Return the text as one line: line breaks become spaces, and other control characters become question marks."""
     return "".join(letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in str(text))
 
 

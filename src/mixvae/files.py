@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and their checksums."""
+"""This file writes files whole or not at all, computes their checksums, and reads and writes JSON."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its place on success and vanishes on any error.
+    """Yield a temporary path beside `path`; it replaces `path` on success and is removed on any error.
 
-    The suffix is kept, since numpy and pandas choose or append one by the name.
+    It has the same suffix as `path`, since numpy and pandas choose the format by the suffix, or append one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files private; results are shared like any other file the user writes.
+        # mkstemp makes a file private; a result gets the permissions of any other file that the user writes
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -43,7 +43,7 @@ def sha256(path: str | Path) -> str:
 
 
 def keep_only(folder: Path, stems: Iterable[str]) -> None:
-    """Remove the files of a folder whose names without ending are not among `stems`: what an earlier version of it held."""
+    """Remove the files of a folder whose names without suffix are not among `stems`, since an earlier version left them."""
     stems = set(stems)
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.stem not in stems:
@@ -51,7 +51,7 @@ def keep_only(folder: Path, stems: Iterable[str]) -> None:
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of `value`: sorted keys, no spaces. Raises ValueError for NaN and infinities."""
+    """Return `value` as JSON with sorted keys and no spaces. Raises ValueError for NaN and infinities."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

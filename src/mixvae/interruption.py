@@ -1,4 +1,4 @@
-"""Signals that ask a job to stop: remembered when they come, acted on where the work can be saved."""
+"""A signal that asks a job to stop is remembered, and the job stops at the next point where its work can be saved."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from types import FrameType
 from mixvae.progress import say
 
 WARNINGS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-"""Preemption and scancel, the time limit's warning (`sbatch --signal=USR1@120`), and Ctrl-C."""
+"""In this order: preemption and scancel; the time limit's warning (`sbatch --signal=USR1@120`); Ctrl-C."""
 
 
 class Interrupted(Exception):
     """A job stopped on a signal.
 
     Attributes:
-        signal: Which one.
-        saved: Whether it can go on from where it was, so that it is worth starting again.
+        signal: The signal that stopped it.
+        saved: Whether its state is saved, so that the job can be started again and goes on from there.
     """
 
     def __init__(self, where: str, signum: signal.Signals, saved: bool) -> None:
@@ -30,24 +30,21 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """A signal that asked this process to stop.
-
-    signal: The last one that came, or None.
-    """
+    """This object remembers in `signal` the last signal that asked the process to stop, or None."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
         if signum == signal.SIGINT and self.signal == signal.SIGINT:
-            raise KeyboardInterrupt  # whoever presses Ctrl-C twice does not want to wait
+            raise KeyboardInterrupt  # a user who presses Ctrl-C twice does not want to wait
         self.signal = signal.Signals(signum)
 
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:
-        """Remember signals instead of dying of them until the block ends; when it ends with an error, until the process does.
+        """Remember signals instead of dying of them until the block ends, or, if it ends with an error, until the process ends.
 
-        Whoever ends a job sends several signals, and the later ones must not cut short what the first has begun.
+        A job that is stopped gets several signals, and the later ones must not cut short the saving that the first one began.
         """
         before = {signum: signal.signal(signum, self._remember) for signum in WARNINGS}
         yield self
@@ -56,9 +53,9 @@ class StopRequest:
 
 
 def ask_for_requeue(stop: Interrupted) -> None:
-    """Have SLURM start this job again under the same id, when it was the time limit that stopped it.
+    """Ask SLURM to start this job again under the same id if the time limit stopped it.
 
-    After SIGTERM nothing is asked for: a preempted job is requeued by SLURM, and one that somebody cancelled must not start again.
+    After SIGTERM it asks for nothing: SLURM requeues a preempted job itself, and a cancelled job must not start again.
     Without SLURM, or where a node has no scontrol, the exit code asks Snakemake's retries to start the job again.
     """
     job = os.environ.get("SLURM_JOB_ID")
@@ -66,7 +63,7 @@ def ask_for_requeue(stop: Interrupted) -> None:
         return
     try:
         asked = subprocess.run(["scontrol", "requeue", job], check=False, capture_output=True, text=True, timeout=60)
-        # SLURM ends the job's processes as soon as it has taken the request, and scontrol is one of them: a signal is no refusal
+        # SLURM ends all processes of the job once it accepts the request, scontrol too: only a positive exit code is a refusal
         say(f"job {job} could not be requeued: {asked.stderr.strip()}" if asked.returncode > 0 else f"job {job} is requeued")
     except (OSError, subprocess.TimeoutExpired) as error:
         say(f"job {job} could not be requeued: {error}")

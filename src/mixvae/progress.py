@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, a few lines in a log."""
+"""A job shows its progress as a bar on a terminal, and as a few lines in a log."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ FIRST_LINE, LONGEST_SILENCE = 5.0, 300.0
 
 
 def say(text: str) -> None:
-    """Write a line to standard error; a log on a full disk loses it, and the work goes on."""
+    """Write a line to standard error; if the disk of the log is full, the line is lost and the work goes on."""
     with contextlib.suppress(OSError):
-        os.write(2, f"{text}\n".encode())  # and not print, whose buffer would be tried again at the exit
+        os.write(2, f"{text}\n".encode())  # not print, which would try to write its buffer again at exit
 
 
 class Progress:
-    """Count `total` steps; in a log, lines come at doubling intervals from 5 seconds up to 5 minutes, and at the end.
+    """This counts `total` steps; a log gets a line at doubling intervals, from 5 seconds up to 5 minutes, and at the end.
 
     Arguments:
         total: How many steps there will be.
         label: What is counted.
-        done: How many were done before.
+        done: How many were done before this process.
     """
 
     def __init__(self, total: int, label: str, done: int = 0) -> None:
@@ -35,7 +35,7 @@ class Progress:
         self.next_line = self.start + FIRST_LINE
 
     def step(self, text: str = "") -> None:
-        """Count one step, `text` telling how things stand."""
+        """Count one step; `text` is shown beside the count."""
         self.done += 1
         if self.bar is not None:
             self.bar.set_postfix_str(text, refresh=False)
@@ -46,7 +46,7 @@ class Progress:
             self._line(text)
 
     def close(self, text: str = "") -> None:
-        """Say how it ended."""
+        """End the bar and write a last line with `text`."""
         if self.bar is not None:
             self.bar.close()
         self._line(text)

@@ -1,4 +1,4 @@
-"""Records of provenance: every rule writes down what it read, what it made, and by which code, where and when."""
+"""Every rule leaves a record of provenance: what it read, what it made, and by which code, where and when."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mixvae.files import canonical_json, read_json, sha256, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("study", "data", "nets", "distributions", "models", "fitting", "measuring", "summary", "review", "cluster")
-"""The rooms of the library in the order in which data flow: a room imports only from those before it."""
+"""The rooms of the library in the order in which data pass through them: a room imports only from those before it."""
 DATA, TRAINING, MEASURING = ROOMS[:2], ROOMS[:6], ROOMS[:7]
 ROOMS_OF = {
     "study": ROOMS[:1], "download": DATA, "prepare": DATA, "train": TRAINING, "evaluate": MEASURING, "latents": MEASURING,
@@ -34,9 +34,9 @@ ROOMS_OF = {
 def record(
     rule: str, path: Path, *, inputs: list[Path], outputs: list[Path], spec: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Write `path` once the body has made `outputs`; nothing is written when it fails.
+    """Write the record `path` once the body of the `with` has made `outputs`; nothing is written if the body fails.
 
-    The mapping yielded takes what only the body knows, such as the device.
+    It yields the record's facts, to which the body adds what only the body knows, such as the device.
     """
     start, clock = datetime.now(UTC), time.monotonic()
     facts = {
@@ -63,13 +63,13 @@ def record(
 
 
 def seal(facts: Mapping[str, Any]) -> str:
-    """Return the sha256 of a record's content, which the record holds as its seal: who edits the record by mistake is found out."""
+    """Return the sha256 of a record's content; the record holds it as its seal, so that an edit by mistake is noticed."""
     text = canonical_json({name: value for name, value in facts.items() if name != "seal"})
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def verify_outputs(path: Path) -> None:
-    """Check the files beside the folder of the record `path` against it; raises UserError for one that has changed or is gone."""
+    """Check the files that the record `path` lists as outputs; raises UserError for one that has changed or is gone."""
     folder = path.parent.parent
     for name, expected in read_json(path)["outputs"].items():
         file = folder / Path(name).name
@@ -80,12 +80,12 @@ def verify_outputs(path: Path) -> None:
 
 
 def other_input(facts: Mapping[str, Any], known: Mapping[str, str]) -> str | None:
-    """Return the first input of a record whose digest is not the one in `known`, or None; inputs that are not known pass."""
+    """Return the first input of a record whose digest differs from that in `known`, or None; inputs not in `known` pass."""
     return next((name for name, digest in facts["inputs"].items() if known.get(name, digest) != digest), None)
 
 
 def code_files(rule: str) -> list[Path]:
-    """Return the code that a rule's results depend on: its script, the rooms that it imports, and what every room may use."""
+    """Return the code that a rule's results depend on: its script, the rooms it imports, and the files outside of rooms."""
     library = ROOT / "src/mixvae"
     files = [ROOT / f"scripts/{rule}.py", *library.glob("*.py")]
     for room in ROOMS_OF[rule]:
@@ -96,7 +96,7 @@ def code_files(rule: str) -> list[Path]:
 def code_digest(rule: str) -> str:
     """Return one sha256 over the names and contents of the code that a rule's results depend on.
 
-    Code of other rooms is not in it: mending a sentence of the report makes no training another one.
+    Code of other rooms does not count, so that a change to the report does not make a training count as changed.
     """
     digest = hashlib.sha256()
     for file in code_files(rule):
@@ -114,7 +114,7 @@ def git_state() -> dict[str, Any] | None:
 
 
 def _git(*arguments: str) -> str:
-    # no optional locks: a study's jobs ask at the same time, and the user may be committing
+    # without optional locks, since several jobs of a study may ask git at the same time while the user commits
     command = ["git", "--no-optional-locks", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -122,7 +122,7 @@ def _git(*arguments: str) -> str:
 def peak_memory_mb() -> float:
     """Return the most memory that this process has had, in MiB.
 
-    It is the kernel's own high-water mark where there is one, since getrusage counts from the peak of the process that started this one.
+    The kernel's VmHWM comes first: getrusage may report the peak of the process that started this one.
     """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()

@@ -1,7 +1,6 @@
-"""One independent seed per axis of randomness, derived from the run's seed.
+"""Every axis of randomness, such as the order of the data, gets a seed of its own, derived from the run's seed.
 
-Every model with the same seed sees the same data order and the same binarisation noise, because that axis does not know
-about the model.
+All models with the same seed see the same data order and binarisation noise, as the seed of that axis ignores the model.
 """
 
 from __future__ import annotations
@@ -10,6 +9,6 @@ import hashlib
 
 
 def derive(seed: int, axis: str, *indices: int) -> int:
-    """Return a 63-bit seed for `axis` ("data", "initialisation", "sampling", ...), further told apart by `indices`."""
+    """Return a 63-bit seed for `axis` ("data", "initialisation", "sampling", ...), and for `indices` within it."""
     text = ":".join(map(str, (seed, axis, *indices)))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1

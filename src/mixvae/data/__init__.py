@@ -1,4 +1,4 @@
-"""This room reads data sets, one file each with a function `load(raw)`, and prepares them for runs."""
+"""This room reads data sets and prepares them for runs; each data set has a file with a function `load(raw)`."""
 
 from __future__ import annotations
 

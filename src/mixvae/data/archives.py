@@ -1,4 +1,4 @@
-"""Tar archives are unpacked without trust in the paths they hold, on any python."""
+"""This file unpacks tar archives, on any python, and refuses paths in them that lead out of the target folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mixvae.errors import UserError
 def unpack(archive: Path, folder: Path) -> None:
     """Write the regular files of a tar archive into `folder`; links and devices are left out.
 
-    Raises UserError for a file that would land outside of it.
+    Raises UserError for a file that would land outside of `folder`.
     """
     folder = folder.resolve()
     with tarfile.open(archive) as members:

@@ -1,4 +1,4 @@
-"""`Arrays` is what the file of a data set hands over."""
+"""`Arrays` holds a data set as its `load` function returns it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Arrays:
     x: (N, C, H, W) uint8 grey or colour levels, (N, D) integer counts (dense or CSR), or (N, D) float32 reals.
     y: (N,) integer labels, indices into `label_names`.
     features: (D,) names of the columns, for counts.
-    parts: indices of "train", "valid" and "test" where a protocol fixes them; None asks for the catalogue's stratified split.
+    parts: indices of "train", "valid" and "test" where a protocol fixes them; None for a stratified split.
     """
 
     x: np.ndarray | csr_matrix

@@ -1,4 +1,4 @@
-"""The points are exact draws from 0.2 N((-1, -1), 0.5^2 I) + 0.8 N((1, 1), 0.5^2 I) (Kviman et al., 2023)."""
+"""This data set has exact draws from 0.2 N((-1, -1), 0.5^2 I) + 0.8 N((1, 1), 0.5^2 I) (Kviman et al., 2023)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mixvae.data.splits import consecutive
 SEED = 777
 SIZES = (10_000, 1_000, 1_000)
 MEANS, WEIGHTS = (-1.0, 1.0), (0.2, 0.8)
-"""These are the mean of either component in both coordinates, and its weight."""
+"""Each component's mean, which is the same in both coordinates, and its weight."""
 STD = 0.5
 
 

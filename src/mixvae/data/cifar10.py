@@ -1,4 +1,4 @@
-"""CIFAR-10 comes through torchvision; the last 10,000 images of the training files validate."""
+"""This file reads CIFAR-10 by torchvision; the last 10,000 training images are the validation part."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ HELD_OUT = 10_000
 def load(raw: Path) -> Arrays:
     """Read the archive of pickled batches.
 
-    Unpickling runs what a file tells it to, so torchvision is let near a batch only because it compares the md5 of every one
-    with the official value first.
+    Unpickling can run any code that is in a file. It is safe here because torchvision first compares every batch's md5
+    with the official one.
     """
     build = datasets().CIFAR10
     with tempfile.TemporaryDirectory() as root:

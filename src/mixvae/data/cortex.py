@@ -1,4 +1,4 @@
-"""The data are 3,005 cells of the mouse cortex and hippocampus (Zeisel et al., 2015)."""
+"""This data set has counts of 3,005 cells of the mouse cortex and hippocampus (Zeisel et al., 2015)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from mixvae.data.arrays import Arrays
 
 HEADER = 11
-"""Lines before the counts: ten of annotation, whose second column names them, and an empty one."""
+"""Lines before the counts: ten of annotation, each named in its second column, and an empty one."""
 
 
 def load(raw: Path) -> Arrays:
     """Read the tab-separated molecule counts, one gene per line: its name, a group number, then one count per cell.
 
-    All genes are handed over: the catalogue's 1,200 are chosen later, on the training cells alone. scVI's and Mixture VAE's
-    choice is by plain variance over all cells, so the genes are not exactly theirs.
+    All genes are returned; the 1,200 that the catalogue asks for are chosen later, from the training cells alone. scVI and
+    Mixture VAE choose genes by plain variance over all cells, so their genes are not exactly the same.
     """
     import pandas
     from scipy.sparse import csr_matrix

@@ -1,4 +1,4 @@
-"""Fashion-MNIST comes through torchvision and is split as MNIST is."""
+"""This file reads Fashion-MNIST by torchvision and splits it as MNIST is split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raw files are fetched from a mirror, an installed package or the internet, and kept only if their digest is right."""
+"""This file fetches raw files from a mirror, a python package or the internet, and keeps only those with the right digest."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ TIMEOUT = 60
 
 
 def fetch(name: str, info: DatasetInfo, folder: Path, mirror: str | None) -> dict[str, dict[str, str]]:
-    """Put every raw file of data set `name` into `folder`, verified; files already there and right are left alone.
+    """Put every raw file of data set `name` into `folder` and verify it; an existing file with the right digest is left alone.
 
-    A file without a published digest is fetched every time, since nothing can tell whether one that is there is right.
+    A file without a published digest is fetched every time, since nothing can tell whether an existing one is right.
 
     Arguments:
-        mirror: A folder or URL that holds <name>/<file>, tried before the official sources; None for none.
+        mirror: A folder or URL that holds <name>/<file> and is tried before the official sources; None for no mirror.
 
-    Returns, by file, its sha256 and the source it came from. Raises UserError when a file cannot be had or its checksum is
-    wrong, after the other files have been tried, so that one bad file costs no good one.
+    Returns for each file its sha256 and its source. Raises UserError when a file cannot be fetched or has the wrong checksum,
+    but only after all other files have been tried, so that they need not be fetched again.
     """
     if mirror and "://" not in mirror and not Path(mirror).is_dir():
         raise UserError(f"data_mirror: {mirror}: no such folder; correct data_mirror in the config or MIXVAE_DATA, or unset it")
@@ -73,7 +73,7 @@ def fetch(name: str, info: DatasetInfo, folder: Path, mirror: str | None) -> dic
 
 
 def matches(path: Path, expected: RawFile) -> bool:
-    """Return whether a file has the digest it must have; False where none is known."""
+    """Return whether a file has the digest that it must have; False if no digest is known."""
     if not expected.digest:
         return False
     algorithm, value = expected.digest
@@ -82,7 +82,7 @@ def matches(path: Path, expected: RawFile) -> bool:
 
 
 def _copy(source: str, target: Path, expected: tuple[str, str] | None) -> str:
-    """Stream `source` to `target` and return its sha256; raises OSError when unreadable, ValueError on a wrong checksum."""
+    """Stream `source` to `target` and return its sha256; raises OSError if unreadable, ValueError if the checksum is wrong."""
     algorithm, value = expected or ("sha256", None)
     sha, check = hashlib.sha256(), hashlib.new(algorithm)
     with _open(source) as (stream, size), atomic(target) as temporary, temporary.open("wb") as file:

@@ -1,4 +1,4 @@
-"""This file chooses which genes are kept."""
+"""This file chooses the genes of a data set that are kept: those most variable."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from scipy.sparse import csr_matrix
 def most_variable(counts: np.ndarray | csr_matrix, n: int) -> np.ndarray:
     """Return the sorted indices of the `n` genes with the largest normalised dispersion.
 
-    Dispersion as in scanpy's default (`highly_variable_genes`, flavor "seurat"; Satija et al., 2015, Nature Biotechnology 33):
-    counts scaled to 10,000 per cell, log1p, dispersion compared with that of genes of similar mean. Among equals the first.
+    It is scanpy's default (`highly_variable_genes`, flavor "seurat"; Satija et al., 2015, Nature Biotechnology 33): the
+    dispersion of log1p of counts scaled to 10,000 per cell, relative to genes of similar mean. Of equal genes the first is
+    kept.
 
     Arguments:
-        counts: (N, D) counts of the training cells alone, so that the choice knows nothing of the others.
+        counts: (N, D) counts of the training cells alone, so that the choice does not depend on the other cells.
     """
     import anndata
     import scanpy
 
     cells = anndata.AnnData(csr_matrix(counts, dtype=np.float32))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # empty cells and genes that no training cell expresses
+        warnings.simplefilter("ignore")  # about empty cells, and genes that no training cell expresses
         scanpy.pp.normalize_total(cells, target_sum=1e4)
         scanpy.pp.log1p(cells)
         dispersions = scanpy.pp.highly_variable_genes(cells, flavor="seurat", inplace=False)["dispersions_norm"]

@@ -1,4 +1,4 @@
-"""A user's own file is looked at before anything runs; this finds its checksum, shape and classes, or what is wrong."""
+"""This file looks at a user's own file before anything runs, and finds its checksum, shape and classes, or what is wrong."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ READERS = {".npz": own_npz, ".h5ad": own_h5ad}
 
 
 def look(path: Path, options: ReaderOptions, unlabelled: bool, genes: int | None) -> Facts:
-    """Return what a file holds. The reader is the one that the study's job will use, so a file that passes here can be read there.
+    """Return the facts about a file. The study's jobs use the same reader, so they can read a file that passes here.
 
     Arguments:
-        options: What the config says of reading it.
-        unlabelled: The config says that an .h5ad has no labels; otherwise it must name their column.
+        options: The options of the reader, from the config.
+        unlabelled: Whether the config says that an .h5ad has no labels; otherwise it must name the column of labels.
         genes: How many genes of an .h5ad are to be kept, None for all.
 
     Raises UserError with one line that names the file and what is wrong with it.

@@ -1,4 +1,4 @@
-"""MNIST comes through torchvision; the last 10,000 digits of the training file validate."""
+"""This file reads MNIST by torchvision; the last 10,000 training digits are the validation part."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def load(raw: Path) -> Arrays:
 
 
 def load_idx(dataset: str, raw: Path) -> Arrays:
-    """Read torchvision's data set class `dataset`, of MNIST's file format, from verified archives."""
+    """Read the data set of torchvision's class `dataset`, which has MNIST's file format, from verified archives."""
     torchvision_datasets = datasets()
     with tempfile.TemporaryDirectory() as root:
         unpacked = Path(root, dataset, "raw")

@@ -1,4 +1,4 @@
-"""Omniglot has 28x28 pixels here, as prepared by Burda, Grosse and Salakhutdinov (2016, "Importance weighted autoencoders")."""
+"""This data set is Omniglot in 28x28 pixels, as prepared by Burda et al. (2016, "Importance weighted autoencoders")."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ALPHABETS = 50
 
 
 def load(raw: Path) -> Arrays:
-    """Read chardata.mat: `data` and `testdata` (784, N) inks in [0, 1], `target` and `testtarget` (50, N) one-hot alphabets.
+    """Read chardata.mat: `data` and `testdata` (784, N), ink in [0, 1]; `target` and `testtarget` (50, N), one-hot alphabets.
 
-    As in the authors' code the pixels are stored column by column, and the training drawings, which lie ordered by alphabet,
-    are shuffled with seed 123 before the last 1,345 of them are held out for validation.
+    The file stores pixels column by column, and the training drawings ordered by alphabet. As in the authors' code, these are
+    shuffled with seed 123, and the last 1,345 are held out for validation.
     """
     from scipy.io import loadmat
 

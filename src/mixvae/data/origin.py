@@ -1,4 +1,4 @@
-"""Prepared data are traced to raw files, which must be those published or named by a run and give the same arrays again."""
+"""This file checks prepared data: the raw files must be those published or named by a run, and give the same arrays."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from mixvae.study.catalogue import RawFile
 
 
 def verify_origin(folder: Path, spec: AnyRun) -> None:
-    """Check that the data set in `folder` is what its raw files give, and these what is published or named by the spec.
+    """Check that the raw files in `folder` have the digests published or in the spec, and that preparing them gives its data.
 
-    Raises UserError naming the file, or the array.
+    Raises UserError that names the wrong file or array.
     """
     info = _described(folder, spec)
     for name, published in info.files.items():
@@ -63,5 +63,5 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _as_read(meta: dict) -> dict:
-    """Return what becomes of it in a file: lists of tuples."""
+    """Return the meta as a JSON file gives it back, with lists in place of tuples."""
     return json.loads(canonical_json(meta))

@@ -1,4 +1,4 @@
-"""A user's own counts are read from an .h5ad file as anndata writes it."""
+"""This file reads a user's own counts from an .h5ad file of anndata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mixvae.errors import UserError, did_you_mean
 from mixvae.study.catalogue import ReaderOptions
 
 MOST_CLASSES = 200
-"""A column with more values is not suggested as label, but taken when asked for."""
+"""A column with more values is not suggested for the labels, but is accepted when the config names it."""
 MINIMUM = 10
 
 
@@ -23,9 +23,9 @@ def load(raw: Path, options: ReaderOptions) -> Arrays:
 
 
 def read(path: Path, options: ReaderOptions) -> Arrays:
-    """Read integer counts from X, in whatever type they are stored, and labels from a column of obs; split 80/10/10.
+    """Read integer counts of any numeric type from X, and labels from a column of obs; split the cells 80/10/10.
 
-    Raises UserError naming the file and what is wrong with it.
+    Raises UserError that names the file and what is wrong with it.
     """
     cells = _open(path)
     x = _counts(path, cells)
@@ -42,7 +42,7 @@ def read(path: Path, options: ReaderOptions) -> Arrays:
 
 
 def candidates(path: Path) -> str:
-    """Return the question's answer: the columns of obs that look like labels."""
+    """Return a hint for a config without `label`: the columns of obs that look like labels, and how to name one."""
     obs = _open(path).obs
     likely = [name for name in obs if _is_discrete(obs[name]) and 2 <= obs[name].nunique() <= MOST_CLASSES]
     choice = f"candidates: {', '.join(map(str, likely))}" if likely else "no column looks like it"
@@ -59,9 +59,9 @@ def _open(path: Path):
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # old format versions, names that are not unique
+            warnings.simplefilter("ignore")  # about old format versions, and names that are not unique
             return anndata.read_h5ad(path)
-    except Exception as error:  # h5py and anndata raise a dozen kinds for a file that is cut short or something else
+    except Exception as error:  # h5py and anndata raise a dozen kinds of errors for a file that is cut short or is no .h5ad
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: cannot be read as .h5ad: {reason}") from None
 

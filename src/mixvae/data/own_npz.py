@@ -1,4 +1,4 @@
-"""A user's own images are read from an .npz file of uint8 arrays."""
+"""This file reads a user's own images from an .npz file of uint8 arrays."""
 
 from __future__ import annotations
 
@@ -29,11 +29,10 @@ def load(raw: Path, options: ReaderOptions) -> Arrays:
 def read(path: Path, options: ReaderOptions) -> Arrays:
     """Read images, labels and parts from an .npz file.
 
-    The file holds x_train, x_valid and x_test with their y_..., or x and y; labels may be absent altogether, and parts that
-    are absent are taken from x or x_train with the fixed split seed, so that 80/10/10 per cent of the points there come out
-    (of x_train beside one other part: 8 to 1).
+    The file holds x_train, x_valid and x_test with their y_..., or x and y. All labels may be absent. Parts that are absent are
+    taken from x or x_train with the fixed split seed: 80/10/10 per cent of its points, or 8 to 1 if only one part is absent.
 
-    Raises UserError naming the file and what is wrong with it.
+    Raises UserError that names the file and what is wrong with it.
     """
     arrays = _open(path, options.keys)
     if "x" in arrays and any(f"x_{part}" in arrays for part in PARTS):
@@ -56,12 +55,12 @@ def read(path: Path, options: ReaderOptions) -> Arrays:
 
 
 def _named(arrays: Iterable[str], axis: str) -> list[tuple[str, str]]:
-    """Pairs of a part and the name of its array; everything counts as training part where there is but one."""
+    """Return (part, name of its array) for every part; a single array x or y counts as the training part."""
     return [("train", axis)] if axis in arrays else [(part, f"{axis}_{part}") for part in PARTS]
 
 
 def _open(path: Path, keys: dict[str, str]) -> dict[str, np.ndarray]:
-    """Return those arrays of the file that matter, by the names they have here."""
+    """Return the arrays of the file that are used, by the names in `NAMES`; `keys` gives their names in the file."""
     for ours in keys:
         if ours not in NAMES:
             raise UserError(f"{path}: keys: unknown name {ours!r}{did_you_mean(ours, NAMES)}")
@@ -75,7 +74,7 @@ def _open(path: Path, keys: dict[str, str]) -> dict[str, np.ndarray]:
                     raise UserError(f"{path}: keys.{ours}: no array {theirs!r} in the file{did_you_mean(theirs, file.files)}")
             names = {name: keys.get(name, name) for name in NAMES if name in keys or name not in keys.values()}
             if keys and len(chosen := {name in ("x", "y") for name in keys}) == 1:
-                # keys that name one whole array, or parts, leave the other kind alone
+                # keys that name only x and y, or only parts, choose that kind; arrays of the other kind are not read
                 names = {ours: theirs for ours, theirs in names.items() if (ours in ("x", "y")) in chosen}
             others = [name for name in file.files if name not in names.values() and name not in NAMES]
             for ours, theirs in names.items():
@@ -115,7 +114,7 @@ def _images(path: Path, name: str, x: np.ndarray) -> np.ndarray:
 
 
 def _labels(path: Path, sizes: dict[str, int], labels: dict[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
-    """Return all labels as indices into their sorted names, which are returned too."""
+    """Return all labels as indices into the sorted names, and these names."""
     if not labels:
         return np.zeros(sum(sizes.values()), dtype=np.int64), ["unlabelled"]
     for part, y in labels.items():
@@ -130,7 +129,7 @@ def _labels(path: Path, sizes: dict[str, int], labels: dict[str, np.ndarray]) ->
 
 
 def _divide(path: Path, y: np.ndarray, absent: list[str]) -> dict[str, np.ndarray]:
-    """Return the parts to be made from the training part, and what is left of it; nothing when all are there."""
+    """Return the indices of the absent parts, taken from the training part, and of the rest of it; {} if none is absent."""
     if not absent:
         return {}
     if len(y) < MINIMUM:

@@ -1,4 +1,4 @@
-"""The data are the 700 blood cells inside scanpy, whose counts are recovered from their normalised values."""
+"""This data set has the 700 blood cells that come with scanpy; their counts are recovered from normalised values."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mixvae.data.arrays import Arrays
 def load(raw: Path) -> Arrays:
     """Read the h5ad, whose `.raw.X` is log1p(1e4 * count / n_counts); rounding gives back the integer counts.
 
-    `n_counts` serves only for that: the 765 genes hold 11 to 28 per cent of it.
+    `n_counts` is used for nothing else, since the 765 genes hold only 11 to 28 per cent of it.
     """
     import anndata
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the file is of an old format version
+        warnings.simplefilter("ignore")  # about the file's old format version
         cells = anndata.read_h5ad(raw / "10x_pbmc68k_reduced.h5ad")
     logged = cells.raw.X.toarray() if hasattr(cells.raw.X, "toarray") else np.asarray(cells.raw.X)
     n_counts = cells.obs["n_counts"].to_numpy(dtype=np.float64)[:, None]

@@ -1,4 +1,4 @@
-"""A data set is split, checked and binarised once, and verified whenever it is read."""
+"""This file splits, checks and binarises a data set once, and verifies the result whenever it is read."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ BINARISATION_SEED = 777
 
 @dataclass(frozen=True)
 class Prepared:
-    """Arrays by name and what is known about them.
+    """A prepared data set: arrays by name, and facts about them.
 
     arrays:
         x_train, x_valid, x_test: (N, *shape) raw values: uint8 levels, int32 counts or float32 reals.
-        x_train_binary, x_valid_binary, x_test_binary: (N, *shape) uint8, for grey images, binarised once and for all.
+        x_train_binary, x_valid_binary, x_test_binary: (N, *shape) uint8, for grey images, binarised once for all runs.
         y_train, y_valid, y_test: (N,) int64 labels, indices into meta's `label_names`.
-    meta: name, kind, shape, levels, sizes, label_names, binarisation and, of counts, features.
+    meta: name, kind, shape, levels, sizes, label_names, binarisation and, for counts, features.
     """
 
     arrays: dict[str, np.ndarray]
@@ -35,7 +35,7 @@ class Prepared:
     def points(self, part: str, binary: bool) -> np.ndarray:
         """Return part "train", "valid" or "test" as (N, D) float32: levels scaled to [0, 1], counts and reals as they are.
 
-        With `binary` the fixed binarised values instead, which grey images alone have: UserError for anything else.
+        With `binary`, return the fixed binarised values. Only grey images have them: raises UserError for other data.
         """
         if binary and self.meta["kind"] != "grey_image":
             raise UserError(f"{self.meta['name']}: only grey images can be binarised, its kind is {self.meta['kind']}")
@@ -45,7 +45,7 @@ class Prepared:
 
 
 def prepare(name: str, info: DatasetInfo, raw: Arrays) -> Prepared:
-    """Split and check the arrays of a data set. Raises UserError naming what is wrong with them."""
+    """Split, check and binarise the arrays of a data set. Raises UserError that says what is wrong with them."""
     if raw.x.shape[0] != len(raw.y):
         raise UserError(f"{name}: {raw.x.shape[0]} points but {len(raw.y)} labels")
     expected = info.splits.model_dump()
@@ -62,7 +62,7 @@ def prepare(name: str, info: DatasetInfo, raw: Arrays) -> Prepared:
     x = x.astype({"counts": np.int32, "real": np.float32, "density": np.float32}.get(info.kind, np.uint8), copy=False)
     arrays = {f"x_{part}": x[parts[part]] for part in PARTS} | {f"y_{part}": raw.y[parts[part]] for part in PARTS}
     if info.kind == "grey_image":
-        # validation, then test, from one stream seeded as in the VampPrior and Mixture-VAE code; the training part last
+        # one stream, seeded as in the VampPrior and Mixture-VAE code: first the validation part, then test, then training
         stream = np.random.RandomState(BINARISATION_SEED)
         for part in ("valid", "test", "train"):
             arrays[f"x_{part}_binary"] = stream.binomial(1, arrays[f"x_{part}"] / info.levels).astype(np.uint8)
@@ -73,7 +73,7 @@ def prepare(name: str, info: DatasetInfo, raw: Arrays) -> Prepared:
 
 
 def _keep_genes(name: str, info: DatasetInfo, raw: Arrays, train: np.ndarray) -> tuple[np.ndarray, list[str] | None]:
-    """Return the points as a dense array, of counts only the genes to keep, and the features' names."""
+    """Return the points as a dense array, with only the genes to keep if the catalogue limits them, and the features' names."""
     x, features = raw.x, raw.features
     if info.genes is not None:
         if x.shape[1] < info.genes:
@@ -106,9 +106,10 @@ def _check(name: str, info: DatasetInfo, x: np.ndarray) -> None:
 
 
 def save(prepared: Prepared, folder: Path) -> None:
-    """Write data.npz, and dataset.json with its sha256, into `folder`.
+    """Write data.npz into `folder`, and dataset.json with the sha256 of data.npz.
 
-    A data.npz that was damaged and comes out with the recorded bytes again keeps its age: what was made from it is still good.
+    If data.npz was damaged and is now written with the recorded bytes again, it gets its old time of change back, so that
+    nothing made from it counts as outdated.
     """
     with atomic(folder / "data.npz") as temporary:
         np.savez_compressed(temporary, **prepared.arrays)
@@ -121,14 +122,14 @@ def save(prepared: Prepared, folder: Path) -> None:
 
 
 def load(folder: Path) -> Prepared:
-    """Read a prepared data set, refusing bytes that are not those that were prepared. Raises UserError."""
+    """Read a prepared data set. Raises UserError when its bytes have changed since it was prepared."""
     verify(folder)
     with np.load(folder / "data.npz", allow_pickle=False) as file:
         return Prepared(dict(file), read_json(folder / "dataset.json"))
 
 
 def verify(folder: Path) -> None:
-    """Raise UserError when data.npz is not what dataset.json says was prepared."""
+    """Raise UserError when data.npz does not have the sha256 in dataset.json."""
     path, meta = folder / "data.npz", read_json(folder / "dataset.json")
     found = sha256(path) if path.is_file() else "no file"
     if found != meta["sha256"]:

@@ -1,4 +1,4 @@
-"""The points are exact draws from the ring p(z) ∝ exp(-(|z| - 0.9)^2 / 0.001) in two dimensions (Kviman et al., 2023)."""
+"""This data set has exact draws from the ring p(z) ∝ exp(-(|z| - 0.9)^2 / 0.001) in two dimensions (Kviman et al., 2023)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOUND = 1.3  # 18 standard deviations above the mean radius: no normal draw in d
 
 
 def load(raw: Path) -> Arrays:
-    """Draw the points by rejection: the radius has density ∝ r N(r; 0.9, 0.0005), the angle is uniform. There are no raw files."""
+    """Draw by rejection: the radius has density ∝ r N(r; 0.9, 0.0005), the angle is uniform. There are no raw files."""
     stream, n = np.random.RandomState(SEED), sum(SIZES)  # unlike numpy's newer generators its stream is frozen for ever
     proposed = RADIUS + np.sqrt(VARIANCE) * stream.standard_normal(2 * n)  # two in three are accepted
     radius = proposed[BOUND * stream.random_sample(2 * n) < proposed][:n]

@@ -1,4 +1,4 @@
-"""Rules download and prepare: a data set's raw files are put into place, verified, and made into the arrays that runs use."""
+"""Rule download fetches and verifies a data set's raw files, and rule prepare makes them into the arrays that runs use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def download_dataset(name: str, folder: Path, described: str) -> None:
         folder: results/datasets/<dataset>.
         described: A catalogue entry as JSON, for data that the catalogue does not list; else empty.
 
-    Raises UserError for an unknown data set, a bad entry, or files that no source gives.
+    Raises UserError for an unknown data set, an entry that is not valid, or a file that no source has.
     """
     info = _info(name, described)
     outputs = [*(folder / "raw" / file for file in info.files), folder / "raw.json"]
@@ -38,7 +38,7 @@ def download_dataset(name: str, folder: Path, described: str) -> None:
 def prepare_dataset(name: str, folder: Path) -> None:
     """Split, check and binarise the data set whose raw files lie in results/datasets/<dataset>.
 
-    Raises UserError when they are not what was downloaded, or not what they should hold.
+    Raises UserError when the raw files have changed since the download, or do not hold what the catalogue says.
     """
     info = _verified(name, folder)
     inputs = [folder / "raw.json", *(folder / "raw" / file for file in info.files)]
@@ -61,7 +61,7 @@ def _info(name: str, described: str) -> DatasetInfo:
 
 
 def _verified(dataset: str, folder: Path) -> DatasetInfo:
-    """Return what raw.json says of the data set once every raw file is what was downloaded. Raises UserError."""
+    """Return the entry of the data set in raw.json. Raises UserError when a raw file is not the one that was downloaded."""
     path, again = folder / "raw.json", f"download it again: python scripts/download.py --dataset {dataset} --folder {folder}"
     try:
         facts = read_json(path)

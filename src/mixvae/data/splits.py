@@ -1,4 +1,4 @@
-"""Points are divided into training, validation and test parts where no protocol does so."""
+"""This file divides points into training, validation and test parts where no published protocol does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SPLIT_SEED = 777
 def split(y: np.ndarray, sizes: dict[str, int]) -> dict[str, np.ndarray]:
     """Return sorted indices of each part, drawn with the fixed split seed so that every part holds every class in proportion.
 
-    Where a class is too rare for that, the draw ignores classes.
+    If a class is too rare for that, the draw ignores classes.
 
     Arguments:
         y: (N,) labels; N is the sum of `sizes`.
@@ -28,7 +28,7 @@ def consecutive(*sizes: int) -> dict[str, np.ndarray]:
 
 
 def divide(indices: np.ndarray, y: np.ndarray, first: int, second: int) -> list[np.ndarray]:
-    """Return `indices`, points of `y`, as two parts of the given sizes; stratified if both can hold every class."""
+    """Return the `indices` into `y` as two parts of the given sizes; stratified if both parts can hold every class."""
     from sklearn.model_selection import train_test_split
 
     counts = np.unique(y[indices], return_counts=True)[1]

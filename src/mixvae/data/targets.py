@@ -1,4 +1,4 @@
-"""These are the normalised two-dimensional densities that a posterior is fitted to (Kviman et al., 2023)."""
+"""This file has the normalised two-dimensional densities to which a posterior can be fitted (Kviman et al., 2023)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHARPNESS = 2 * VARIANCE
 
 
 def ring(z: Tensor) -> Tensor:
-    """Return log p(z) = -(|z| - 0.9)^2 / 0.001 - log Z of (..., 2) as (...)."""
+    """Return log p(z) = -(|z| - 0.9)^2 / 0.001 - log Z of z (..., 2) as (...)."""
     return -(torch.linalg.vector_norm(z, dim=-1) - RADIUS).square() / SHARPNESS - _ring_log_normaliser()
 
 
@@ -23,7 +23,7 @@ def ring(z: Tensor) -> Tensor:
 def _ring_log_normaliser() -> float:
     from scipy.integrate import quad
 
-    width = 20 * math.sqrt(SHARPNESS)  # the density there is exp(-400) of its peak
+    width = 20 * math.sqrt(SHARPNESS)  # at this distance the density is exp(-400) of its peak
     return math.log(
         quad(lambda r: 2 * math.pi * r * math.exp(-((r - RADIUS) ** 2) / SHARPNESS), RADIUS - width, RADIUS + width)[0]
     )
@@ -36,4 +36,4 @@ def bivariate(z: Tensor) -> Tensor:
 
 
 TARGETS = {"ring": ring, "bivariate": bivariate}
-"""The log-densities by the name of the data set of draws from them."""
+"""Each log-density by the name of the data set of its draws."""

@@ -1,4 +1,4 @@
-"""torchvision.datasets is imported even where torchvision's compiled operators do not load."""
+"""This file imports torchvision.datasets even where torchvision's compiled operators do not load."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 def datasets() -> ModuleType:
     """Return torchvision.datasets, which is pure Python.
 
-    A torchvision wheel beside a torch of another build (say CPU-only) cannot load its C++ library, and its import then
-    fails on operators that no data set uses. In that case alone their schemas are declared, without an implementation.
+    If torch is of another build than torchvision (say CPU-only), torchvision's C++ library does not load, and the import fails
+    because of operators that no data set uses. Only then are these operators declared, without an implementation.
     """
     import torch
 

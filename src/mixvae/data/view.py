@@ -1,4 +1,4 @@
-"""A run sees its data set in its own way: as many points as its settings say, binarised or not."""
+"""This file gives a run its points of a data set: as many as its settings say, binarised or not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mixvae.data.prepared import Prepared
 from mixvae.study import AnyRun
 
 SUBSET_SEED = 777
-"""It chooses the points of a run that does not use all."""
+"""The seed that chooses the points of a run that does not use all points."""
 
 
 class Points(NamedTuple):
@@ -20,7 +20,7 @@ class Points(NamedTuple):
 
     x: (N, D) float32.
     y: (N,) labels, indices into the data's `label_names`.
-    indices: (N,), where the points stand in the part.
+    indices: (N,), the points' positions in the part.
     """
 
     x: Tensor
@@ -29,17 +29,17 @@ class Points(NamedTuple):
 
 
 def to_train_on(data: Prepared, spec: AnyRun) -> Tensor:
-    """Return the run's training points as they are, (N, D): grey values, which training binarises anew for every batch."""
+    """Return the run's training points, (N, D), not binarised: training binarises grey values anew for every batch."""
     return _chosen(data, "train", spec.training_points, binary=False).x
 
 
 def to_measure_on(data: Prepared, spec: AnyRun, part: str, most: int | None = None) -> Points:
-    """Return at most `most` points of a part as the run is measured on them: pixels binarised once and for all if its likelihood is binary."""
+    """Return at most `most` points of a part for measuring, with the fixed binarised values if the likelihood is binary."""
     return _chosen(data, part, most, spec.likelihood.binary)
 
 
 def subset_indices(n: int, most: int | None) -> np.ndarray:
-    """Return at most `most` of the indices 0 .. n - 1 in order, chosen by a fixed seed: the same for every model; all for None."""
+    """Return at most `most` of 0 .. n - 1, sorted, chosen by a seed that is the same for every model; all for None."""
     return np.sort(np.random.default_rng(SUBSET_SEED).permutation(n)[:most])
 
 

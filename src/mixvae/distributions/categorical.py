@@ -1,4 +1,4 @@
-"""The clustering models draw categories as functions of normal noise, and compare them with the uniform prior."""
+"""This file draws the categories of clustering models from normal noise, and computes their KL to the uniform prior."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 INITIAL_SPREAD = 0.1
-"""Standard deviation of the categories' prior means at the start. From standard normal draws the category that happens to lie
-nearest takes every point before anything is learnt, and keeps them: 1 of 10 categories was in use on MNIST, against all 10."""
+"""Standard deviation of the categories' prior means at the start. With means drawn from N(0, I), the category that happens to
+lie nearest takes every point before anything is learnt, and keeps them: on MNIST 1 of 10 was used, all 10 with 0.1."""
 
 
 def draw_categories(log_probabilities: Tensor, noise: Tensor) -> Tensor:
-    """Return categories (L, B) drawn from the rows of (B, C) by inverse CDF of Phi(noise), for noise (L, B).
+    """Return categories (L, B), drawn from rows of (B, C) by the inverse CDF at Phi(noise), for noise (L, B).
 
-    Computed in float64: there, standard normals of float32 never come near enough to 0 or 1 to hit a category whose
-    probability is rounded away, and the weight of which would then be enormous.
+    It computes in float64, where Phi of a float32 normal never comes so near to 0 or 1 that it hits a category whose
+    probability is rounded away; such a category would have an enormous importance weight.
     """
     edges = log_probabilities.double().softmax(-1).cumsum(-1)
     uniform = torch.special.ndtr(noise.double())

@@ -1,8 +1,8 @@
-"""Normalising flows map z_0 to z_T; all components of a mixture share one, or every component has its own.
+"""This file has normalising flows, which map z_0 to z_T; the components of a mixture share one flow, or each has its own.
 
-Every flow answers three questions about K components. `push` maps samples of each through its flow and says where every
-component j finds each sample among its own base variables; `inverse` does the latter for given points; `aggregate` says what prior the
-posteriors of a few points make.
+Every flow has three methods. `push` maps samples of each of K components through the component's flow, and returns for every
+component j the base point z_0 that j's flow maps to each sample; `inverse` returns these base points for given points z_T;
+`aggregate` makes a prior of the posteriors of a few points.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ OPEN_GATE = 2.0
 
 
 class Pushed(NamedTuple):
-    """Samples of all components behind the flow, seen from every component j; J is K, or 1 when all see the same.
+    """Samples of all components, and their base points under J flows: one per component, or a single one that all share.
 
     z: (L, K, B, Z), z_T.
-    base: (J, L, K, B, Z), the point that component j's flow maps to z.
+    base: (J, L, K, B, Z), the points that component j's flow maps to z.
     log_det: (J, L, K, B), log|det dz/dbase| there.
     """
 
@@ -50,7 +50,7 @@ class _Shared(nn.Module):
     """A flow that all components of a mixture share.
 
     distinct: How many flows there are: 1, or K where every component has its own.
-    is_identity: It changes nothing.
+    is_identity: Whether it changes nothing.
     """
 
     distinct, is_identity = 1, False
@@ -62,8 +62,8 @@ class _Shared(nn.Module):
     def aggregate(self, mean: Tensor, log_var: Tensor, dtype: torch.dtype) -> Distribution:
         """Return the aggregate posterior of M points under K components, (K, M, Z) each, that serves as a prior of z_T.
 
-        It consists of the *base* Gaussians: were they flowed, the flow's determinant would cancel against the posterior's,
-        which leaves the model without a flow.
+        It consists of the *base* Gaussians. If they passed the flow, its determinant would cancel against the posterior's, and
+        the model would be one without a flow.
         """
         return DiagonalMixture(mean.flatten(0, 1), log_var.flatten(0, 1), dtype)
 
@@ -78,12 +78,12 @@ class Identity(_Shared):
         return Pushed(z, z[None], z.new_zeros(1, *z.shape[:-1]))
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (J, N, Z) and log-determinants of 0, (J, N)."""
+        """Return z (J, N, Z) itself, and log-determinants of 0, (J, N)."""
         return z, z.new_zeros(z.shape[:-1])
 
 
 class _Gate(AffineTransform):
-    """z -> sigmoid(s) z + (1 - sigmoid(s)) m, with log|det| taken from the logit, which cannot underflow."""
+    """z -> sigmoid(s) z + (1 - sigmoid(s)) m; log|det| is computed from the logit s, so that it cannot underflow."""
 
     def __init__(self, s: Tensor, m: Tensor) -> None:
         gate = s.sigmoid()
@@ -97,14 +97,14 @@ class _Gate(AffineTransform):
 class InverseAutoregressiveFlow(_Shared):
     r"""Inverse autoregressive flow (Kingma et al., 2016), z <- sigmoid(s) z + (1 - sigmoid(s)) m with (s, m) = MADE(z).
 
-    Each of the T steps is a MADE, so that log|det| is the sum of log sigmoid(s). One flow serves all components of a
-    mixture: the mixture's density at z_T is its density at z_0 divided by |det|, no inverse needed. With the natural order in
-    every step, as in the Mixture-VAE paper, z_i given z_1 .. z_{i-1} stays Gaussian whatever T is; turned round every other
-    step it does not. The source papers do not name MADE's activation; ELU is what the flow's own authors use, and like them
-    gates start open, or a long flow would start as a point.
+    Each of the T steps is a MADE, so log|det| is the sum of log sigmoid(s). All components of a mixture share the flow: the
+    mixture's density at z_T is its density at z_0 divided by |det|, and no inverse is needed. With the natural order in every
+    step, as in the Mixture-VAE paper, z_i given z_1 .. z_{i-1} is Gaussian for any T; with the order reversed in every other
+    step it is not. The source papers do not name MADE's activation. As the flow's own authors do, we use ELU and gates that
+    start open, since a long flow with closed gates would start as a point.
 
     Arguments:
-        K: The number of components, which does not matter.
+        K: The number of components, which is not used.
         latent: The dimension Z.
         steps: T, how many steps are composed.
         hidden: Widths of each MADE's hidden layers.
@@ -121,12 +121,12 @@ class InverseAutoregressiveFlow(_Shared):
             nn.init.constant_(made[-1].bias[:latent], OPEN_GATE)
 
     def push(self, z: Tensor) -> Pushed:
-        """Map (L, K, B, Z); every component finds z_T at the same z_0."""
+        """Map (L, K, B, Z); the base point of z_T is the same z_0 for every component."""
         pushed, log_det = self._transform().call_and_ladj(z)
         return Pushed(pushed, z[None], log_det[None])
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z_0 of (J, N, Z) and log|det dz_T/dz_0|, (J, N), one dimension after the other."""
+        """Return z_0 of z_T (J, N, Z), computed one dimension after the other, and log|det dz_T/dz_0|, (J, N)."""
         base, log_det = self._transform().inv.call_and_ladj(z)
         return base, -log_det
 
@@ -142,9 +142,9 @@ class InverseAutoregressiveFlow(_Shared):
 
 
 class _Coupling(CouplingTransform):
-    """A coupling of every other number: the rest is a function of those from `start` on in steps of two.
+    """A coupling that keeps every other number, from `start` on, and transforms the others given these.
 
-    Slices in place of the indices that a mask gives, which a GPU would have to wait for whenever the transform is made.
+    It uses slices, since zuko's mask gives indices for which a GPU would have to wait whenever the transform is made.
     """
 
     def __init__(self, meta: Callable[[Tensor], Transform], start: int) -> None:
@@ -156,17 +156,17 @@ class _Coupling(CouplingTransform):
 class ComponentFlows(nn.Module):
     r"""K coupling flows at once, one per component (Dinh et al., 2017; Durkan et al., 2019).
 
-    Each step keeps half of z and transforms the other half elementwise, by parameters that a network reads off the kept
-    half; the halves alternate. The inverse costs as much as the flow, so that the mixture's density is exact: component
-    j's density at a sample of component k is its base Gaussian at j's inverse of that sample, divided by |det|. In evaluation
-    mode the flows compute in float64: the inverse of a strongly bent flow in float32 can be off by nats.
+    Each step keeps half of z and transforms the other half elementwise, with parameters that a network computes from the kept
+    half; the halves alternate. The inverse costs no more than the flow, so the mixture's exact density is affordable: component
+    j's density at a sample of component k is j's base Gaussian at j's inverse of the sample, divided by |det|. In evaluation
+    mode the flows compute in float64, since the inverse of a strongly bent flow in float32 can be wrong by nats.
 
     Arguments:
         K: The number of components.
         latent: The dimension Z, at least 2.
         steps: How many coupling layers are composed.
         hidden: Widths of the hidden layers of each layer's network.
-        bins: Bins of a rational-quadratic spline on [-5, 5]; None for an affine map.
+        bins: The bins of a rational-quadratic spline on [-5, 5]; None for an affine map.
     """
 
     is_identity = False
@@ -183,7 +183,7 @@ class ComponentFlows(nn.Module):
         )
 
     def push(self, z: Tensor) -> Pushed:
-        """Map (L, K, B, Z), each component through its own flow, and pull all samples back through every flow."""
+        """Map (L, K, B, Z), each component by its own flow, and find the base points of all samples under every flow."""
         L, K, B, Z = z.shape
         base = self._precise(z).transpose(0, 1).reshape(K, L * B, Z)
         pushed = self._transform()(base).view(K, L, B, Z).transpose(0, 1).to(z.dtype)
@@ -191,14 +191,14 @@ class ComponentFlows(nn.Module):
         return Pushed(pushed, base.view(K, L, K, B, Z), log_det.view(K, L, K, B))
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what each flow j maps to z[j], for (K, N, Z), and log|det| of the flow there, (K, N)."""
+        """Return the base points that each flow j maps to z[j], for z (K, N, Z), and log|det| of the flow there, (K, N)."""
         base, log_det = self._transform().inv.call_and_ladj(self._precise(z))
         return base, -log_det
 
     def aggregate(self, mean: Tensor, log_var: Tensor, dtype: torch.dtype) -> Distribution:
         """Return the aggregate posterior of M points under K components, (K, M, Z) each, that serves as a prior of z_T.
 
-        Its Gaussians are behind their components' flows, since between different flows no determinant cancels.
+        Its Gaussians pass their components' flows, since the determinants of different flows do not cancel.
         """
         return FlowedMixture(mean, log_var, self, dtype)
 
@@ -235,5 +235,5 @@ FLOWS = {
 
 
 def build(settings: parts.Flow, K: int, latent: int) -> nn.Module:
-    """Return the flow that a run's `flow` describes, for K components of dimension `latent`."""
+    """Return the flow that `settings` describes, for K components of dimension `latent`."""
     return FLOWS[type(settings)](K, latent, **settings.arguments())

@@ -1,4 +1,4 @@
-"""This file has the densities and divergences of diagonal Gaussians, and mixtures of them as distributions."""
+"""This file has densities and KL divergences of diagonal Gaussians, and distributions that are mixtures of them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ LOG_2PI = math.log(2 * math.pi)
 def gaussian_log_prob(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
     """Return the log-density of diagonal Gaussians, summed over the last axis; shapes broadcast.
 
-    The squared distances are taken as they stand, not expanded into a matrix product: variances reach down to exp(-6),
-    where the expansion would cancel in float32.
+    The squared distances are not expanded into a matrix product, since variances can be as small as exp(-6), where the
+    expansion would cancel in float32.
     """
     standardised = (z - mean) * (-0.5 * log_var).exp()
     return -0.5 * (standardised.square().sum(-1) + log_var.sum(-1) + z.shape[-1] * LOG_2PI)
@@ -33,14 +33,14 @@ def gaussian_kl(mean: Tensor, log_var: Tensor, prior_mean: Tensor, prior_log_var
 
 
 def _factors(squares: Tensor, z: Tensor, mean: Tensor, precision: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (..., N, 2Z) and (..., 2Z, C) whose matrix product is sum_i z_i^2 / s_i^2 - 2 z_i mu_i / s_i^2 for N points and C Gaussians.
+    """Return (..., N, 2Z) and (..., 2Z, C) with the matrix product sum_i z_i^2 / s_i^2 - 2 z_i mu_i / s_i^2.
 
-    So the squared distances of all points to all Gaussians take one product instead of an (N, C, Z) array. Coordinates
-    must be centred first; what is left of the distances cancels to some 1e-3 in float32.
+    It gives the squared distances of N points to C Gaussians by one product, without an (N, C, Z) array. Coordinates must be
+    centred first; the error by cancellation is then some 1e-3 in float32.
 
     Arguments:
-        squares, z: (..., N, Z), z^2 (or its expectation) and z.
-        mean, precision: (..., C, Z), mu and 1/s^2.
+        squares, z: (..., N, Z) each, z^2 (or its expectation) and z.
+        mean, precision: (..., C, Z) each, mu and 1/s^2.
     """
     return torch.cat((squares, z), dim=-1), torch.cat((precision, -2 * precision * mean), dim=-1).mT
 
@@ -48,7 +48,7 @@ def _factors(squares: Tensor, z: Tensor, mean: Tensor, precision: Tensor) -> tup
 def gaussian_kl_to_each(mean: Tensor, log_var: Tensor, prior_mean: Tensor, prior_log_var: Tensor) -> Tensor:
     """Return `gaussian_kl` from each of B Gaussians (B, Z) to each of C priors (C, Z) as (B, C), by one matrix product.
 
-    This makes a training step with 500 categories several times faster. It is good for training only, see `_factors`.
+    This makes a training step with 500 categories several times faster. It is exact enough for training only, see `_factors`.
     """
     centre = prior_mean.detach().mean(0)
     mean, prior_mean, precision = mean - centre, prior_mean - centre, (-prior_log_var).exp()
@@ -67,10 +67,10 @@ def mixture_log_prob(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
 
 
 class DiagonalMixture(Distribution):
-    """The equally weighted mixture of C diagonal Gaussians with one density for all points.
+    """The equally weighted mixture of C diagonal Gaussians, the same for all points.
 
-    The density is computed in `dtype`: float32 is enough for a gradient, while an evaluation asks for float64, where the
-    cancellation of the matrix product in it is far below its standard error.
+    The density is computed in `dtype`. Float32 is enough for a gradient; an evaluation asks for float64, in which the error by
+    cancellation in the matrix product is far below the standard error.
 
     Arguments:
         mean: (C, Z).
@@ -93,15 +93,15 @@ class DiagonalMixture(Distribution):
         return self.sample_components(torch.randint(len(self.loc), sample_shape, device=self.loc.device))
 
     def sample_components(self, chosen: Tensor) -> Tensor:
-        """Draw one sample of each component whose index is in `chosen`, (*chosen.shape, Z)."""
+        """Draw one sample for each index of a component in `chosen`, (*chosen.shape, Z)."""
         return self.loc[chosen] + (0.5 * self.log_var[chosen]).exp() * torch.randn_like(self.loc[chosen])
 
 
 class FlowedMixture(Distribution):
-    """1/K sum_k of the mixture of M Gaussians of component k behind the component's own flow.
+    """The equally weighted mixture of K components, each of M diagonal Gaussians behind the component's own flow.
 
     Arguments:
-        mean, log_var: (K, M, Z), of z_0.
+        mean, log_var: (K, M, Z) each, of z_0.
         flows: K flows, see `mixvae.distributions.flows`.
         dtype: The precision of the Gaussians' density.
     """
@@ -118,7 +118,7 @@ class FlowedMixture(Distribution):
         return log_mixture(log_base - log_det).view(z.shape[:-1])
 
     def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
-        """Draw (*sample_shape, Z): a Gaussian of every component through its flow, and one of the K per sample."""
+        """Draw (*sample_shape, Z): every sample is drawn through each of the K flows, and one of these K draws is kept."""
         K, M, Z = self.loc.shape
         n = math.prod(sample_shape)
         chosen = torch.randint(M, (n,), device=self.loc.device)

@@ -1,4 +1,4 @@
-"""A posterior over z given x is a mixture of Gaussians whose parameters an encoder returns."""
+"""This file has the posterior q(z|x): a mixture of Gaussians behind a flow, with parameters that an encoder returns."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mixvae.distributions.flows import Identity
 from mixvae.distributions.gaussians import gaussian_log_prob, log_mixture
 
 LOG_VAR_RANGE = (-6, 2)
-"""Encoders' log-variances are clipped to it, as in the paper."""
+"""The range to which log-variances are clipped, as in the Mixture-VAE paper."""
 
 
 def clip(log_var: Tensor) -> Tensor:
-    """Keep log-variances in `LOG_VAR_RANGE`; the gradient of hardtanh takes one operation, that of clamp five."""
+    """Clip log-variances to `LOG_VAR_RANGE`; hardtanh's gradient takes one operation, clamp's five."""
     return hardtanh(log_var, *LOG_VAR_RANGE)
 
 
@@ -41,7 +41,7 @@ class Draw(NamedTuple):
 
 
 def own_component(log_components: Tensor) -> Tensor:
-    """Return entries (k, l, k, b) of (K, L, K, B) as (L, K, B)."""
+    """Return entries (k, l, k, b) of (K, L, K, B), each sample's under its own component k, as (L, K, B)."""
     return log_components.diagonal(dim1=0, dim2=2).movedim(-1, 1)
 
 
@@ -51,7 +51,7 @@ class GaussianMixture:
     Arguments:
         mean: (K, B, Z), of z_0.
         log_var: (K, B, Z).
-        flow: z_0 -> z_T, see `mixvae.distributions.flows`; none by default.
+        flow: z_0 -> z_T, see `mixvae.distributions.flows`; by default there is no flow.
     """
 
     def __init__(self, mean: Tensor, log_var: Tensor, flow: nn.Module | None = None) -> None:
@@ -61,7 +61,7 @@ class GaussianMixture:
         self.flow = Identity(len(mean), mean.shape[-1]) if flow is None else flow
 
     def draw(self, noise: Tensor) -> Draw:
-        """Turn standard normal noise (L, K, B, Z) into samples of every component with their densities."""
+        """Turn standard normal noise (L, K, B, Z) into samples of every component with their log-densities."""
         z, base, log_det = self.flow.push(self.mean + self.std * noise)
         return Draw(z, gaussian_log_prob(base, self.mean[:, None, None], self.log_var[:, None, None]) - log_det)
 

@@ -1,4 +1,4 @@
-"""Each prior is a module that builds a distribution p(z) when it is called, from its own parameters or the encoder's."""
+"""This file has priors: modules that return a distribution p(z), made from their own parameters or by the encoder."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ Encoder = Callable[[Tensor], GaussianMixture]
 
 
 class StandardNormal(Independent):
-    """N(0, I) over (Z,).
-
-    The density of torch's own, in four small operations instead of nine.
+    """N(0, I) over (Z,), with torch's density in four small operations instead of nine.
 
     Arguments:
-        zeros: (Z,), of the density's precision.
+        zeros: (Z,) zeros of the density's dtype.
     """
 
     def __init__(self, zeros: Tensor) -> None:
@@ -34,7 +32,7 @@ class StandardNormal(Independent):
 
 
 class StandardPrior(nn.Module):
-    """N(0, I)."""
+    """The prior N(0, I)."""
 
     def __init__(self, latent: int) -> None:
         super().__init__()
@@ -50,7 +48,7 @@ class StandardPrior(nn.Module):
 
 
 class MixturePrior(nn.Module):
-    """A learnt mixture of diagonal Gaussians, p(z) = 1/M sum_m N(mu_m, diag s_m^2), log-variances clipped like the posterior's.
+    """The learnt mixture 1/M sum_m N(mu_m, diag s_m^2); its log-variances are clipped like the posterior's.
 
     Arguments:
         latent: The dimension Z.
@@ -69,7 +67,7 @@ class MixturePrior(nn.Module):
         return self.components
 
     def forward(self, encoder: Encoder | None, dtype: torch.dtype) -> DiagonalMixture:
-        """Return p(z) over (Z,); the encoder is not needed."""
+        """Return p(z) over (Z,); the encoder is not used."""
         return DiagonalMixture(self.mean, clip(self.log_var), dtype)
 
     def sample_component(self, encoder: Encoder | None, number: int, n: int) -> Tensor:
@@ -80,12 +78,12 @@ class MixturePrior(nn.Module):
 class VampPrior(nn.Module):
     r"""The aggregate posterior of M learnt pseudo-inputs (Tomczak & Welling, 2018), through all K encoders.
 
-    p(z) = 1/(M K) sum_m sum_k q_k(z | u_m). The posterior's flow says how the pseudo-posteriors are aggregated.
+    p(z) = 1/(M K) sum_m sum_k q_k(z | u_m). The posterior's flow decides how the q_k are aggregated, see `aggregate` of flows.
 
     Arguments:
         inputs: (M, D) training points in the encoder's input space, from which the pseudo-inputs start.
         constrain: Maps free parameters into the encoder's input space, e.g. hardtanh to [0, 1] for images.
-        unconstrain: Its inverse on `inputs`, staying where `constrain` has a gradient.
+        unconstrain: The inverse of `constrain`, moved off points where `constrain` has no gradient.
     """
 
     def __init__(self, inputs: Tensor, constrain: Callable[[Tensor], Tensor], unconstrain: Callable[[Tensor], Tensor]) -> None:
@@ -103,7 +101,7 @@ class VampPrior(nn.Module):
         return self._aggregate(encoder, self.free, dtype)
 
     def sample_component(self, encoder: Encoder, number: int, n: int) -> Tensor:
-        """Draw n samples of one pseudo-input's posterior, as it enters the prior, (n, Z)."""
+        """Draw n samples of the part of the prior that comes from pseudo-input `number`, (n, Z)."""
         return self._aggregate(encoder, self.free[number : number + 1], torch.float32).sample((n,))
 
     def _aggregate(self, encoder: Encoder, free: Tensor, dtype: torch.dtype) -> Distribution:
@@ -116,12 +114,12 @@ PRIORS = {parts.StandardPrior: StandardPrior, parts.MixturePrior: MixturePrior, 
 
 
 def build(settings: parts.Prior, latent: int, inputs: Callable[[int], Tensor], likelihood: nn.Module) -> nn.Module:
-    """Return the prior that a run's `prior` describes.
+    """Return the prior that `settings` describes.
 
     Arguments:
         latent: The dimension Z.
-        inputs: Gives at most so many training points, (M, D) in the encoder's input space.
-        likelihood: Knows the encoder's input space.
+        inputs: A function from a number to at most that many training points, (M, D) in the encoder's input space.
+        likelihood: Its `constrain` and `unconstrain` map to and from the encoder's input space.
     """
     prior = PRIORS[type(settings)]
     if settings.pseudo_inputs:

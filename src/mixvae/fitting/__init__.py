@@ -1,1 +1,1 @@
-"""This room trains a run: the loop, the optimiser, the checkpoint, and the folder that a run leaves."""
+"""This room trains a run: it has the training loop, the optimiser, checkpoints, the choice of device and the run's folder."""

@@ -1,4 +1,4 @@
-"""The state of an unfinished training is kept, so that it goes on with the same bits after a kill."""
+"""This file saves the state of an unfinished training, so that after a kill it goes on and gives the same bits."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from mixvae.interruption import Interrupted, StopRequest
 from mixvae.progress import say
 
 FOLDER = "checkpoints"
-"""In a run's folder. No rule declares what lies here: Snakemake deletes the declared files of a job that failed."""
+"""A folder in the run's folder. No rule declares its files, since Snakemake deletes the declared files of a job that failed."""
 
 
 class State(NamedTuple):
-    """Everything a training loop needs to go on: tensors by name, and what fits into JSON."""
+    """The state that a training loop needs to go on: tensors by name, and facts that fit into JSON."""
 
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
 
 
 class Checkpoint:
-    """The last two states of one training, in files that are whole or not read.
+    """The last two states of one training, in files that are read only if they are whole.
 
-    Two, since a file can be damaged by what also killed the job: then the one before is used. Files are named after a digest of
-    what the result depends on, so that a state of other code, data or versions is never continued.
+    There are two, since the event that kills a job may also damage the last file; the one before is then used. Files are named
+    by a digest of all that the result depends on, so that a state of other code, data or versions is never continued.
 
     Arguments:
         run: The run's folder.
-        identity: A digest of what the result depends on.
-        seconds: How often `due` asks for saving.
-        stop: A signal in it makes `due` ask at once.
-        attempt: Who trains: host, device, job. `attempts` lists those of all processes that the training took.
+        identity: The digest of all that the result depends on.
+        seconds: The time from one save to the next.
+        stop: A signal that it remembers makes a save due at once.
+        attempt: The host, device and job of this process; `attempts` lists those of all processes that took part.
     """
 
     def __init__(self, run: Path, identity: str, seconds: float, stop: StopRequest, attempt: Mapping[str, Any]) -> None:
@@ -60,9 +60,9 @@ class Checkpoint:
         return self.stop.signal is not None or time.monotonic() >= self.again
 
     def save(self, state: State, where: str) -> None:
-        """Save `state`, reached at `where`; raises Interrupted when a signal was the reason.
+        """Save `state`, which was reached at `where`; raises Interrupted if a signal asks to stop.
 
-        A full disk costs the checkpoint and not the training, which goes on with a warning.
+        If the file cannot be written, as on a full disk, training goes on with a warning.
         """
         saved = True
         try:
@@ -80,13 +80,13 @@ class Checkpoint:
         metadata = {"facts": facts, "sha256": _digest(tensors, facts)}
         with atomic(self.next) as temporary:
             temporary.write_bytes(save(tensors, metadata))
-        # it is whole and on the disk; a kill between these two leaves the state before
+        # the new file is whole and on the disk; a kill between the next two moves leaves the state before it
         if self.current.exists():
             self.current.replace(self.previous)
         self.next.replace(self.current)
 
     def load(self) -> State | None:
-        """Return the last state that is whole, or None; what is damaged is said and removed."""
+        """Return the last state that is whole, or None; a damaged file is removed with a warning."""
         damaged = False
         for path in (self.current, self.previous):
             if not path.exists():
@@ -95,7 +95,7 @@ class Checkpoint:
                 state = _read(path)
             except (OSError, SafetensorError, ValueError, KeyError) as error:
                 say(f"warning: {path}: damaged ({error}); not used")
-                path.unlink(missing_ok=True)  # or the next state would push the one before out for it
+                path.unlink(missing_ok=True)  # or the next save would keep it in place of the whole state before
                 damaged = True
                 continue
             before = state.facts.pop("attempts")
@@ -113,19 +113,19 @@ class Checkpoint:
 
 
 def discard(run: Path) -> None:
-    """Remove all states of a run: its training is finished."""
+    """Remove all states of a run, whose training is finished."""
     shutil.rmtree(run / FOLDER, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def alone(run: Path, stop: StopRequest) -> Iterator[bool]:
-    """Wait until no other process trains `run`, as one left by a killed Snakemake may; yields whether there was one.
+    """Wait until no other process trains `run`, such as one left by a killed Snakemake; yields whether it had to wait.
 
-    File systems without locks give none, and two processes then do the same work; their files are whole either way.
-    Raises Interrupted when a signal comes while waiting.
+    On a file system without locks it does not wait, and two processes may do the same work; their files are whole either way.
+    Raises Interrupted when a signal comes while it waits.
     """
     folder, waited = run / FOLDER, False
-    # the kernel's own lock or none: a file that stands for a lock would outlast a process that is killed
+    # only a lock of the kernel will do: a file that stands for a lock would remain after its process is killed
     lock = FileLock(folder / ".lock", fallback_to_soft=False)
     while not _may_go_on(lock, folder):
         if not waited:
@@ -135,7 +135,7 @@ def alone(run: Path, stop: StopRequest) -> Iterator[bool]:
             raise Interrupted("the wait for another process", stop.signal, saved=True)
         time.sleep(1)
     try:
-        for left in folder.glob(".*.safetensors"):  # by a kill in the middle of writing
+        for left in folder.glob(".*.safetensors"):  # left by a process that was killed while it wrote
             left.unlink(missing_ok=True)
         yield waited
     finally:
@@ -143,7 +143,7 @@ def alone(run: Path, stop: StopRequest) -> Iterator[bool]:
 
 
 def _may_go_on(lock: FileLock, folder: Path) -> bool:
-    """Take the lock, and return False when another process has it or has just removed its folder, its training being finished."""
+    """Take the lock; return False if another process has it, or has finished and is just removing the folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
@@ -154,7 +154,7 @@ def _may_go_on(lock: FileLock, folder: Path) -> bool:
     except OSError as error:
         if (
             error.filename is not None
-        ):  # the file could not be opened; an error without a name says that there are no locks here
+        ):  # the lock's file cannot be opened; an error without a file name means that the file system has no locks
             raise
     return True
 
@@ -171,7 +171,7 @@ def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
 def _read(path: Path) -> State:
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
-        # clones, since a mapped file's tensors are not aligned as those of a training that was never interrupted
+        # clones, since tensors of a mapped file are not aligned like those of a training without interruption
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     if _digest(tensors, metadata["facts"]) != metadata["sha256"]:
         raise ValueError("its content is not what was saved")

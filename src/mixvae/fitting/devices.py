@@ -1,4 +1,4 @@
-"""This file chooses the device that a job computes on, and its precision."""
+"""This file chooses the device that a job computes on, and sets the numerics that keep results reproducible."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from mixvae.progress import say
 
 
 def torch_device(gpu: int, threads: int):
-    """Return the CPU or, with `gpu`, the least busy GPU as a torch device, with torch limited to `threads`.
+    """Return a torch device, the CPU or with `gpu` the least claimed GPU; limit torch to `threads` and set the numerics.
 
-    Raises UserError when a GPU is asked for and torch sees none.
+    Raises UserError when `gpu` is set and torch sees no GPU.
     """
     torch.set_num_threads(threads)
     set_numerics()
@@ -36,9 +36,9 @@ def torch_device(gpu: int, threads: int):
 
 
 def set_numerics() -> None:
-    """Keep float32 as it is on a GPU, and bits the same from run to run.
+    """Make a GPU compute in full float32 and give the same bits every time.
 
-    By default, cuDNN's convolutions take their inputs in TF32, with ten bits of mantissa, and add up in any order.
+    By default, cuDNN's convolutions round their inputs to TF32, which has ten bits of mantissa, and add up in any order.
     """
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False
@@ -46,5 +46,5 @@ def set_numerics() -> None:
 
 
 def device_name(device) -> str | None:
-    """Return the GPU's name, or None for the CPU, whose name provenance knows."""
+    """Return the GPU's name; None for the CPU, whose name provenance records."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else None

@@ -1,4 +1,4 @@
-"""Processes that share the GPUs of a node each claim one."""
+"""This file spreads the processes on a node over its GPUs: each process claims one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 REHEARSAL = "MIXVAE_REHEARSAL"
-"""When set, what asks for a GPU takes its turn as if it had one but computes on the CPU: a study's scheduling tried without GPUs."""
+"""If this environment variable is set, a job claims a GPU but computes on the CPU, to try a study's scheduling without GPUs."""
 
 _held: list[FileLock] = []
-"""Locks last as long as the process: the kernel takes them back even from one that was killed."""
+"""The locks that this process holds until it ends; the kernel releases them even if it is killed."""
 
 
 def visible() -> list[str]:
@@ -27,20 +27,20 @@ def visible() -> list[str]:
 
 
 def mps_runs() -> bool:
-    """Return whether NVIDIA's Multi-Process Service runs here: processes that share a GPU then compute at the same time, not in turns."""
+    """Return whether NVIDIA's Multi-Process Service runs here, by which processes on one GPU compute at the same time."""
     folder = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")
     try:
         pid = Path(folder, "nvidia-cuda-mps-control.pid").read_text().strip("\0 \n")
     except OSError:
         return False
-    # the file outlasts a daemon that was killed
+    # the file remains when the daemon is killed
     return pid.isdecimal() and Path("/proc", pid).exists()
 
 
 def claim(names: list[str]) -> int:
-    """Return the index of the GPU that the fewest other processes of this user have claimed, and claim it until the process ends.
+    """Claim the GPU that the fewest processes of this user have claimed, until this process ends; return its index.
 
-    How many may run at a time is Snakemake's affair (`resources: gpu=...` in a profile); they are only spread evenly here.
+    Processes are only spread evenly: Snakemake limits how many run at a time (`resources: gpu=...` in a profile).
     """
     folder = Path(tempfile.gettempdir()) / f"mixvae-gpus-{os.getuid()}"
     folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""What was launched once on a GPU is replayed."""
+"""This file records the GPU operations of a function once, as a CUDA graph, and then replays them at every call."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import torch
 from torch import Tensor
 
 PLAIN_CALLS = 3
-"""A function is called this often before it is recorded, so that the libraries it calls take what memory they need."""
+"""How often a function is called before it is recorded, so that the libraries in it have allocated their memory."""
 
 
 class Replayed:
-    """A function that a GPU is told once, as a CUDA graph, and then repeats: the same operations with the same results.
+    """A function whose operations a GPU replays from a CUDA graph, with the same results.
 
-    A small model's training step is some hundred operations of a few microseconds, which take a processor longer to launch one by
-    one. On a CPU, and for an argument of another length, as an epoch's last batch may have, the function is called.
+    A small model's training step is some hundred operations of a few microseconds each, and launching them one by one takes
+    longer than computing them. On a CPU, and for other lengths (such as an epoch's last batch), the function is called.
 
     Arguments:
-        function: Looks at no number, and its arrays have the same shapes for all arguments of one length. Other tensors that it reads
-            or changes must stay where they are.
-        length: Of the arguments that are replayed.
-        generators: What it draws from, beside torch's own.
+        function: It must not read a tensor's value into python, and its arrays must have the same shapes for all arguments of
+            one length. Other tensors that it reads or changes must stay at the same place in memory.
+        length: The length of the arguments for which operations are replayed.
+        generators: The generators that the function draws from, beside torch's own.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], length: int, generators: Sequence[torch.Generator] = ()) -> None:

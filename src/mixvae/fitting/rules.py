@@ -1,4 +1,4 @@
-"""Rule train: one run's model is trained, by one process at a time, and its files are written."""
+"""Rule train trains the model of one run, in one process at a time, and writes the run's files."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def train_run(spec: AnyRun, dataset: Path, run: Path, gpu: int, checkpoint_minut
         run: The run's folder.
         gpu: 1 to compute on a GPU.
         checkpoint_minutes: How often the state is saved.
-        stop: Remembers a signal, which makes training save its state and raise Interrupted.
+        stop: If it remembers a signal, training saves its state and raises Interrupted.
 
-    Raises UserError when the data are not as they were prepared, or training diverges.
+    Raises UserError when the data have changed since they were prepared, or training diverges.
     """
     device = torch_device(gpu, spec.threads)
     data = prepared.load(dataset)
@@ -60,14 +60,14 @@ def train_run(spec: AnyRun, dataset: Path, run: Path, gpu: int, checkpoint_minut
 
 
 def _identity(spec: AnyRun, inputs: list[Path], device: str) -> str:
-    """Return a digest of all that the bits of a training depend on, on one kind of machine."""
+    """Return a digest of everything that determines the bits of a training on one kind of machine."""
     versions = [platform.python_version(), version("torch"), version("numpy")]
     text = [spec.canonical(), *map(sha256, inputs), code_digest("train"), *versions, device]
     return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
 
 
 def _finished(path: Path, identity: str) -> bool:
-    """Return whether the record at `path` is of this very training, and its files are those it made."""
+    """Return whether the record at `path` is of a training with this identity, and the files it lists are unchanged."""
     try:
         verify_outputs(path)
         return read_json(path).get("identity") == identity

@@ -1,4 +1,4 @@
-"""The folder of a run is written and read: its weights, history and facts."""
+"""This file writes and reads the folder of a trained run: its spec, weights, history and facts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def save_run(folder: Path, spec: AnyRun, model: Model, trained: Trained) -> None
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.cpu().contiguous() for name, tensor in trained.weights.items()}
     with atomic(folder / "model.safetensors") as temporary:
-        temporary.write_bytes(save(weights))  # and not save_file, which hides why a file could not be written
+        temporary.write_bytes(save(weights))  # not save_file, which hides why a file could not be written
     with atomic(folder / "history.csv") as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, HISTORY_COLUMNS)
         writer.writeheader()
@@ -38,9 +38,9 @@ def save_run(folder: Path, spec: AnyRun, model: Model, trained: Trained) -> None
 
 
 def build_for(spec: AnyRun, data: Prepared) -> Model:
-    """Return the model of `spec` for its data set, with its initial weights.
+    """Return the model of `spec` with its initial weights, which depend on no points but those it is trained on.
 
-    It starts from the points that it is trained on, and no others. Raises UserError when the data are of another data set.
+    Raises UserError when the data are of another data set.
     """
     if data.meta["name"] != spec.dataset:
         raise UserError(

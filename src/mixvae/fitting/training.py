@@ -1,4 +1,4 @@
-"""The training loop warms up the KL, validates with the whole KL, stops early and keeps the best weights."""
+"""This file has the training loop: it warms up the KL, validates with the full KL, stops early and keeps the best weights."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from mixvae.study import AnyRun
 from mixvae.study.parts import Training
 
 VALIDATION_ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 25}
-"""Numbers in the widest array of one validation chunk."""
+"""How many numbers the widest array of a validation chunk may have, for each type of device."""
 
 HISTORY_COLUMNS = ("epoch", "beta", "train_objective", "train_reconstruction", "train_kl", "valid_bound", "seconds")
 DIVERGED = "training diverged, lower training.learning_rate"
 
 
 class Trained(NamedTuple):
-    """A training leaves its best weights and its history behind.
+    """The result of a training.
 
     weights: The state of the epoch with the best validation objective.
     history: One row per epoch.
-    best_epoch: Which epoch that was, from 0.
+    best_epoch: The number of that best epoch, from 0.
     stopped_by: "patience", or "budget" when the epochs ran out before the patience did.
     """
 
@@ -46,12 +46,12 @@ class Trained(NamedTuple):
 
 
 class Loop:
-    """A training loop keeps what it changes here, so that it can be saved after any step.
+    """The state of a training loop, which can be saved after any step.
 
     epoch, batch: The epoch being trained, and how many of its batches are finished.
     permutation: The epoch's data order, (N,).
-    terms: The epoch's objective, reconstruction and KL of every batch, summed over its points, (batches, 3).
-    seconds: How long training has taken so far, in all processes together.
+    terms: The objective, reconstruction and KL of every batch of the epoch, summed over the batch's points, (batches, 3).
+    seconds: How long training has taken so far, summed over the processes that took part.
     """
 
     FACTS = ("epoch", "batch", "history", "best", "best_epoch", "seconds")
@@ -78,7 +78,7 @@ class Loop:
         return self.epoch - 1 - max(self.best_epoch, settings.warmup - 1) >= settings.patience
 
     def state(self) -> State:
-        """Return everything that the rest of the training depends on."""
+        """Return the state that the rest of the training depends on."""
         tensors = {"permutation": self.permutation, "terms": self.terms, "random.order": self.order.get_state()}
         tensors["random.cpu"] = torch.get_rng_state()
         if self.order.device.type == "cuda":
@@ -92,7 +92,7 @@ class Loop:
         return State(tensors, facts)
 
     def resume(self, state: State) -> None:
-        """Go on from a state of `state`."""
+        """Restore a state that `state` returned."""
         for name in self.FACTS:
             setattr(self, name, state.facts[name])
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}, "random": {}}
@@ -114,16 +114,16 @@ class Loop:
 
 
 def kl_weight_at(epoch: int, warmup: int) -> float:
-    """Return the KL's weight: linear from 0 at epoch 0 to 1 at epoch warmup - 1, then 1."""
+    """Return the KL's weight: it grows linearly from 0 at epoch 0 to 1 at epoch warmup - 1, and stays 1."""
     return 1.0 if warmup <= 1 else min(1.0, epoch / (warmup - 1))
 
 
 def train(model: Model, data: Prepared, spec: AnyRun, device: torch.device, checkpoint: Checkpoint | None = None) -> Trained:
-    """Fit `model` to the training part and choose the epoch by the validation part.
+    """Fit `model` to the training part and choose the best epoch by the validation part.
 
-    Grey images are binarised anew for every batch under a Bernoulli likelihood. With a `checkpoint`, training goes on from its
-    state if it has one, and saves its own from time to time; the result is the same bits as without an interruption.
-    Raises UserError when the objective stops being finite, naming the step and the term, and Interrupted after a signal.
+    Under a Bernoulli likelihood, grey images are binarised anew for every batch. With a `checkpoint`, training goes on from the
+    saved state if there is one, and saves its state from time to time; the result has the same bits as without interruption.
+    Raises UserError that names the step and the term when the objective is no longer finite, and Interrupted after a signal.
     """
     settings, seed = spec.training, spec.seed
     model.to(device)
@@ -136,7 +136,7 @@ def train(model: Model, data: Prepared, spec: AnyRun, device: torch.device, chec
     kl_weight = torch.empty((), device=device, dtype=torch.float64)
 
     def one_step(indices: Tensor) -> Tensor:
-        """Train on a batch; returns its objective, reconstruction and KL, summed over its points, (3,)."""
+        """Train on a batch; return the batch's objective, reconstruction and KL, summed over its points, (3,)."""
         batch = x[indices]
         if spec.likelihood.binary:
             batch = (torch.rand(batch.shape, generator=order, device=device) < batch).float()
@@ -163,11 +163,11 @@ def train(model: Model, data: Prepared, spec: AnyRun, device: torch.device, chec
         model.train()
         if loop.batch == 0:
             loop.permutation = torch.randperm(len(x), generator=order, device=device)
-            # sums over points stay on the device, so that nothing waits for it within an epoch
+            # the sums over points stay on the device, so that the loop does not wait for it within an epoch
             loop.terms = torch.zeros(math.ceil(len(x) / settings.batch_size), 3, device=device, dtype=torch.float64)
         for indices in loop.permutation.split(settings.batch_size)[loop.batch :]:
             loop.terms[loop.batch] = step(indices)
-            # looking costs little on a CPU; a GPU, which would be waited for, is asked at the end of the epoch
+            # this check costs little on a CPU; on a GPU the loop would wait for it, so it is made at the end of the epoch
             if device.type == "cpu" and not math.isfinite(loop.terms[loop.batch].sum().item()):
                 _refuse_nonfinite(epoch, loop.terms)
             loop.batch += 1
@@ -194,10 +194,10 @@ def _columns_flipped(shape: Sequence[int]) -> Tensor:
 
 @torch.no_grad()
 def validate(model: Model, x: Tensor, samples: int, seed: int) -> float:
-    """Return the mean bound, with the whole KL, of (N, D) in evaluation mode, with the same noise whenever it is called.
+    """Return the mean bound of (N, D) with the full KL, in evaluation mode and with the same noise at every call.
 
-    It is the bound that evaluation reports, whatever a model trains: an M-VAE's dHSIC, a CP-VAE's relaxed categories and a
-    GMVAE's cut-off are not in it.
+    It is the bound that evaluation reports, not the objective of the model: it has no dHSIC of M-VAE, no relaxed categories of
+    CP-VAE and no cut-off of GMVAE.
     """
     model.eval()
     generator = torch.Generator(x.device).manual_seed(derive(seed, "validation"))
@@ -212,12 +212,12 @@ def validate(model: Model, x: Tensor, samples: int, seed: int) -> float:
 
 
 def _refuse_nonfinite(epoch: int, terms: Tensor) -> None:
-    """Raise UserError for the first step whose terms, summed over points, are not all finite, (steps, 3)."""
+    """Raise UserError for the first step whose terms are not all finite; `terms` are sums over points, (steps, 3)."""
     wrong = (~terms.isfinite()).nonzero()
     if not len(wrong):
         return
     step = int(wrong[0, 0])
-    # the parts before their sum, so that the culprit is named
+    # the parts come before the objective, their sum, so that the part at fault is named
     for column, term in ((1, "reconstruction"), (2, "kl"), (0, "objective")):
         if not math.isfinite(value := terms[step, column].item()):
             raise UserError(f"epoch {epoch}, step {step} of {len(terms)}: train_{term} is {value}; {DIVERGED}")

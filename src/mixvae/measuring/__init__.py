@@ -1,1 +1,1 @@
-"""This room measures what a trained model's likelihood and codes are worth."""
+"""This room measures the likelihood and the codes of a trained model."""

@@ -1,4 +1,4 @@
-"""Found clusters are compared with classes whose names they do not know."""
+"""This file scores clusters against the points' classes, by accuracy and by purity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sklearn.metrics.cluster import contingency_matrix
 def cluster_accuracy(labels: np.ndarray, assignment: np.ndarray) -> float:
     """Return the share of points that the best one-to-one map from clusters to classes gets right (Kuhn, 1955).
 
-    Of more clusters than classes those left over count as wrong, and so do classes without a cluster.
+    Points in a cluster without a class, or of a class without a cluster, count as wrong.
 
     Arguments:
         labels: (N,) the class of every point.
@@ -22,7 +22,7 @@ def cluster_accuracy(labels: np.ndarray, assignment: np.ndarray) -> float:
 
 
 def cluster_purity(labels: np.ndarray, assignment: np.ndarray) -> float:
-    """Return the share of points in the majority class of their cluster: the best many-to-one map, which more clusters inflate.
+    """Return the share of points in the majority class of their cluster; more clusters inflate it.
 
     Arguments:
         labels: (N,) the class of every point.

@@ -1,4 +1,4 @@
-"""Importance-weighted likelihoods of test points are computed in bounded memory, with a diagnosis of their reliability."""
+"""This file measures a model on test points: importance-weighted likelihoods, their reliability, and metrics beside them."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from mixvae.study import AnyRun
 from mixvae.study.parts import Likelihood
 
 SAMPLE_BLOCK = {"cpu": 64, "cuda": 512}
-"""Samples per component that are decoded at once. The noise is seeded per block: changing this changes every estimate."""
+"""How many samples per component are decoded at once. Noise is seeded per block, so another size changes every estimate."""
 ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 26}
-"""Numbers in the widest array of a chunk."""
+"""How many numbers the widest array of a chunk may have."""
 PARETO_K_LIMIT = 0.7
-"""Above it an importance-weighted estimate is unreliable (Vehtari et al., 2024)."""
+"""An importance-weighted estimate is unreliable if its Pareto shape is above this (Vehtari et al., 2024)."""
 PARETO_SAMPLES = 25
-"""Fewer weights have no tail to fit a Pareto distribution to."""
+"""The least number of weights whose tail a Pareto distribution can be fitted to."""
 CHUNK, INCEPTION_IMAGES = 500, 10_000
-"""Points per chunk of a reconstruction, and images that are scored."""
+"""The number of points that are reconstructed at once, and of images in an Inception Score."""
 TAIL, UNDERFLOW, EQUAL = 5, 700.0, 1e-9
-"""The rank of a weight that must not vanish, the log-ratio at which one does, and the one below which weights are equal."""
+"""The rank of a weight that must not vanish, how far below the largest log-weight it vanishes, the spread of equal weights."""
 
 
 def evaluate(model: Model, x: Tensor, samples: int, seed: int, indices: Tensor | None = None) -> dict[str, np.ndarray]:
     """Return the estimates of every point of (N, D) as arrays of (N,), and `elbo_components` as (N, K).
 
-    Chunks run over points and samples, so memory does not grow with N nor, but for the log-weights of one chunk of
-    points, with the number of samples. The noise of a point depends on the seed and its index alone, so neither the
-    chunks nor the other points matter to its estimate.
+    It computes in chunks of points and blocks of samples, so memory does not grow with N, and only one chunk's log-weights grow
+    with the number of samples. The noise of a point depends on the seed and the point's index alone, so a point's estimate does
+    not depend on the chunks or the other points.
 
     Arguments:
         samples: L, importance samples per component.
-        indices: Which test points the rows of x are; by default 0 to N - 1.
+        indices: The index of each row of x among the test points; by default 0 to N - 1.
     """
     device = next(model.parameters()).device
     indices = torch.arange(len(x)) if indices is None else indices
@@ -53,7 +53,7 @@ def evaluate(model: Model, x: Tensor, samples: int, seed: int, indices: Tensor |
     results = []
     with torch.inference_mode():
         model.eval()
-        # the networks run in float32, the mixture's density in float64: see DiagonalMixture
+        # the networks compute in float32, the density of a mixture prior in float64: see DiagonalMixture
         prior = model.prior_distribution(torch.float64)
         for chunk, which in chunks:
             terms = _terms(model, chunk.to(device), prior, samples, seed, which.tolist())
@@ -67,7 +67,7 @@ def evaluate(model: Model, x: Tensor, samples: int, seed: int, indices: Tensor |
 def _terms(model: Model, x: Tensor, prior: Any, samples: int, seed: int, which: list[int]) -> LogTerms:
     """Return the log-densities at L samples of a chunk of points, (L, K, B) in float64, computed block by block."""
     posterior = model.posterior(x)
-    # allocated first: small results kept between large temporaries would leave holes that no later temporary fits into
+    # allocated first, since small results kept between large temporary arrays would fragment the memory
     result = torch.empty(len(LogTerms._fields), samples, model.sampled_components, len(x), dtype=torch.float64, device=x.device)
     size = SAMPLE_BLOCK[x.device.type]
     for block, start in enumerate(range(0, samples, size)):
@@ -86,7 +86,7 @@ def summarise(terms: LogTerms) -> dict[str, np.ndarray]:
     """Return every estimate of one chunk of points from its log-densities (L, K, B)."""
     log_weights = terms.log_weights()
     L, K, _ = log_weights.shape
-    # the same number of samples in all whatever K, so that K can be compared
+    # about L samples in all for every K, so that different K can be compared
     matched = log_weights[: max(1, L // K)]
     result = {
         "elbo": miselbo(terms),
@@ -118,8 +118,8 @@ def _refuse_nonfinite(terms: LogTerms, which: Tensor) -> None:
 def pareto_k(log_weights: np.ndarray) -> np.ndarray:
     """Return the Pareto shape of every row's weight tail, (B,) for (B, N), by Pareto-smoothed importance sampling.
 
-    Equal weights have no tail and get 0. Where weights are too few, or all but a few vanish in float64 next to the largest, no
-    shape can be fitted and nothing is less reliable: infinity.
+    Equal weights have no tail and get 0. If there are too few weights, or all but a few vanish in float64 beside the largest,
+    no shape can be fitted, and the result is infinity, the least reliable value.
     """
     from arviz_stats.base import array_stats
 
@@ -131,7 +131,7 @@ def pareto_k(log_weights: np.ndarray) -> np.ndarray:
     fitted = varied & ~vanishing
     if fitted.any():
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of k above the limit, which is a metric of its own here
+            warnings.simplefilter("ignore")  # about k above the limit, which is a metric of its own here
             # arviz takes log-likelihoods, whose negatives are the log-weights of leave-one-out
             result[fitted] = array_stats.psislw(-log_weights[fitted])[1]
     result[vanishing | ~np.isfinite(result)] = np.inf
@@ -142,9 +142,9 @@ def metrics(pointwise: dict[str, np.ndarray], likelihood: Likelihood, dimensions
     """Return the metrics of a run, {name: {value, stderr, unit}}; standard errors are over test points.
 
     Arguments:
-        pointwise: From `evaluate`.
-        likelihood: The run's settings; discrete ones also give bits per dimension, which densities do not have.
-        dimensions: D, numbers per point.
+        pointwise: The result of `evaluate`.
+        likelihood: The settings of the run's likelihood; only a discrete one has bits per dimension.
+        dimensions: D, the numbers per point.
     """
     exact = "pareto_k" not in pointwise
     names = ["elbo", "nll", "nll_miselbo"] + ["nll_matched", "reconstruction", "kl", "jsd"] * (not exact)
@@ -164,10 +164,10 @@ def metrics(pointwise: dict[str, np.ndarray], likelihood: Likelihood, dimensions
 
 
 def extra_metrics(model: Model, spec: AnyRun, x: Tensor, kind: str) -> dict[str, dict[str, Any]]:
-    """Return what a run is measured by beside its likelihood, {name: {value, stderr, unit}}.
+    """Return a run's metrics beside its likelihood, {name: {value, stderr, unit}}.
 
-    Squared errors where the likelihood is judged by them, what the model measures itself, and the Inception Score where the system
-    is measured by it.
+    They are the squared errors, if the likelihood is judged by them; the metrics that the model measures itself; and the
+    Inception Score, if the system has it.
 
     Arguments:
         x: (N, D) test points.

@@ -1,4 +1,4 @@
-"""The Inception Score of generated images (Salimans et al., 2016) is computed under any classifier."""
+"""This file computes the Inception Score of generated images (Salimans et al., 2016) and loads the classifier for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def inception_score(probabilities: np.ndarray, splits: int = 1) -> float:
     """Return exp(E_x KL(p(y|x) || p(y))) of class probabilities (N, C), between 1 and C.
 
     Arguments:
-        splits: In so many consecutive parts of the images, whose scores are averaged; published scores mostly use 10.
+        splits: The number of consecutive parts of the images whose scores are averaged; published scores mostly use 10.
     """
     from scipy.special import rel_entr
 
@@ -34,9 +34,9 @@ def inception_score(probabilities: np.ndarray, splits: int = 1) -> float:
 def classifier() -> Callable[[Tensor], Tensor] | str:
     """Return torchvision's Inception-v3 as a function from images (N, 3, H, W) in [0, 1] to probabilities (N, 1000).
 
-    Its weights are a download into torch's cache, which a cluster node may be refused: then the reason is returned, as text
-    for a table's cell. The original score used another Inception's weights, so that scores under this one are comparable
-    among themselves and only roughly with published ones.
+    Its weights are downloaded into torch's cache. If that fails, as on a cluster node without internet, the reason is returned
+    as text. The original score used weights of another Inception network, so scores by this one can be compared with each
+    other, and only roughly with published ones.
     """
     torchvision_import.datasets()  # repairs the import where the compiled operators are missing
     from torchvision.models import Inception_V3_Weights, inception_v3
@@ -61,5 +61,5 @@ def classifier() -> Callable[[Tensor], Tensor] | str:
 
 
 def _prepared(images: Tensor) -> Tensor:
-    """Return images as Inception-v3 was trained on them: 299 x 299 with levels in [-1, 1]."""
+    """Return images in the form on which Inception-v3 was trained: 299 x 299 with levels in [-1, 1]."""
     return 2 * torch.nn.functional.interpolate(images, size=(SIDE, SIDE), mode="bilinear", antialias=True) - 1

@@ -1,4 +1,4 @@
-"""This file measures what the latent space knows of the labels, by probes and clustering, and how many units are in use."""
+"""This file computes and writes codes, measures by probes and clusters how well they tell labels, and counts active units."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mixvae.study.metrics import POINTS_PER_CLASS
 
 ACTIVE_VARIANCE = 0.01
 EXPECTATION_DRAWS = 128
-"""Draws for E_q[z | x] under a flow; they are the same for every point, so few suffice for the variance between points."""
+"""How many draws estimate E_q[z | x]. All points share the draws, so few are enough for the variance between points."""
 CHUNK = 1024
 
 
@@ -52,15 +52,15 @@ def active_units(model: Model, x: Tensor, seed: int) -> int:
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(derive(seed, "active units"))
     draws = -(-EXPECTATION_DRAWS // model.sampled_components)
-    # a flow's expectation takes draws, so chunks are small
-    # the same draws for every point, so that their error is no variance between points
+    # all points share the draws, so that their error adds no variance between points; chunks are small, as a point takes all
+    # draws
     noise = torch.randn(draws, model.sampled_components, 1, model.noise_size, generator=generator, device=device)
     means = [model.expectation(chunk, noise.expand(-1, -1, len(chunk), -1)) for chunk in x.to(device).split(64)]
     return int((torch.cat(means).var(0) > ACTIVE_VARIANCE).sum())
 
 
 def probe(train: np.ndarray, y_train: np.ndarray, test: np.ndarray, y_test: np.ndarray, seed: int) -> dict[str, Any]:
-    """Return classification accuracies; probes are fitted on training codes (N, F) and scored on test codes."""
+    """Return the probes' accuracies; probes are fitted on training codes (N, F) and scored on test codes."""
     state = derive(seed, "probes") % 2**32
     probes = {
         "accuracy_svm": SVC(kernel="linear", C=0.025),
@@ -103,7 +103,7 @@ def assign(model: Model, x: Tensor) -> np.ndarray:
 
 
 def categories(y: np.ndarray, assigned: np.ndarray) -> dict[str, Any]:
-    """Return how well the model's own categories agree with the labels: matched one to one, and by majority."""
+    """Return how well the model's own categories agree with the labels, as cluster accuracy and purity."""
     values = {"cluster_accuracy": cluster_accuracy(y, assigned), "cluster_purity": cluster_purity(y, assigned)}
     return {name: entry(value, SHARE) for name, value in values.items()}
 
@@ -111,10 +111,10 @@ def categories(y: np.ndarray, assigned: np.ndarray) -> dict[str, Any]:
 def cluster(
     train: np.ndarray, test: np.ndarray, y_test: np.ndarray, classes: int, seed: int
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Return agreement of K-means with the labels, and the test points' clusters.
+    """Return how well K-means agrees with the labels, and the test points' clusters.
 
-    K-means is fitted on training codes, like the probes, and every figure is of the test points. `asw_true` is the
-    silhouette of the labels, `asw_pred` that of the clusters.
+    K-means is fitted on training codes, like the probes, and all values are of the test points. `asw_true` is the silhouette of
+    the labels, `asw_pred` that of the clusters.
     """
     kmeans = KMeans(classes, n_init=10, random_state=derive(seed, "clustering") % 2**32).fit(train)
     found = kmeans.predict(test)
@@ -136,8 +136,9 @@ def label_metrics(
     y_test: np.ndarray,
     classes: int,
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Return all metrics that need labels, and the test points' K-means clusters; without labels, or with
-    too many for the points, none and one cluster.
+    """Return all metrics that need labels, and the test points' K-means clusters.
+
+    Without labels, or with too few points per class, there are no metrics and a single cluster.
 
     Arguments:
         codes: (mean, std) of the parts "train" and "test", (K, N, Z) each.
@@ -146,7 +147,7 @@ def label_metrics(
     if classes < 2 or len(y_train) < POINTS_PER_CLASS * classes:
         return {}, np.zeros(len(y_test), dtype=int)
     if spec.components_are_models:
-        # the M-VAE's paper concatenates the codes alone
+        # the M-VAE's paper concatenates the means alone
         codes = {part: (mean, std[..., :0]) for part, (mean, std) in codes.items()}
     known, unknown = features(*codes["train"]), features(*codes["test"])
     metrics, clusters = cluster(known, unknown, y_test, classes, spec.seed)
@@ -159,7 +160,7 @@ def label_metrics(
 
 
 def _silhouette(x: np.ndarray, labels: np.ndarray) -> float | None:
-    # undefined for a single cluster and when every point is its own
+    # undefined for a single cluster, and when every point is a cluster of its own
     return float(silhouette_score(x, labels)) if 2 <= len(np.unique(labels)) < len(labels) else None
 
 

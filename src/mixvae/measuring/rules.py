@@ -1,4 +1,4 @@
-"""Rules evaluate and latents: a trained run is measured on the test points, and what was found is written beside its weights."""
+"""Rules evaluate and latents measure a trained run on test points and write the results beside its weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mixvae.study.steps import RUN_FILES
 
 
 def _recorded(rule: str, spec: AnyRun, run: Path, dataset: Path) -> AbstractContextManager[dict[str, Any]]:
-    """Return the context in which a rule's body is recorded; entering it gives the record's facts."""
+    """Return the context that records a rule; entering it gives the record's facts."""
     inputs = [run / "spec.json", run / "model.safetensors", dataset / "data.npz", dataset / "dataset.json"]
     outputs = [run / name for name in RUN_FILES[rule]]
     described = spec.model_dump(mode="json")
@@ -38,7 +38,7 @@ def evaluate_run(spec: AnyRun, run: Path, dataset: Path, gpu: int) -> None:
         dataset: results/datasets/<dataset>.
         gpu: 1 to compute on a GPU.
 
-    Raises UserError when the weights or the data are not those on record.
+    Raises UserError when the weights or the data have changed since they were recorded.
     """
     verify_outputs(run / "provenance/train.json")
     device = torch_device(gpu, spec.threads)
@@ -58,14 +58,14 @@ def evaluate_run(spec: AnyRun, run: Path, dataset: Path, gpu: int) -> None:
 
 
 def encode_run(spec: AnyRun, run: Path, dataset: Path) -> None:
-    """Write the codes of a run's points and what they know of the labels: latents.h5ad and latent_metrics.json.
+    """Write the codes of a run's points, and the metrics of the codes: latents.h5ad and latent_metrics.json.
 
     Arguments and errors are those of `evaluate_run`.
     """
     verify_outputs(run / "provenance/train.json")
     torch_device(0, spec.threads)
     with _recorded("latents", spec, run, dataset):
-        from mixvae.measuring import latents  # scikit-learn's probes, which likelihoods do not need
+        from mixvae.measuring import latents  # imported here, since rule evaluate does not need scikit-learn
 
         data = prepared.load(dataset)
         model = load_run(run, spec, data)

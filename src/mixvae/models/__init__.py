@@ -1,4 +1,4 @@
-"""One file per system, named as the system and with a class named as its spec class; contract.py says what such a class offers."""
+"""This room has a file per system, with a class named as its spec class; contract.py says what such a class must offer."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def build(spec: AnyRun, x: Tensor, shape: tuple[int, ...]) -> Model:
         shape: The shape of a point, of D numbers in all.
     """
     torch.manual_seed(derive(spec.seed, "initialisation"))
-    # imported when asked for, so that a job pays for one model
+    # imported here, so that a job imports only the model that it needs
     return getattr(import_module(f"mixvae.models.{spec.model}"), type(spec).__name__)(spec, x, shape)

@@ -1,4 +1,4 @@
-"""The control that every model must beat is a distribution of x that knows nothing about the individual point."""
+"""This file has the control that every model must beat: a distribution of x that is the same for every point."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEVELS = 256
 
 
 class Histogram(nn.Module):
-    """The marginal distribution of every 8-bit colour level of every pixel, with Laplace's rule.
+    """The histogram of the 8-bit levels of every colour of every pixel, smoothed by Laplace's rule.
 
     Arguments:
         x: (N, D) training points, multiples of 1/255 in [0, 1].
@@ -36,8 +36,9 @@ class Histogram(nn.Module):
 class Constant(nn.Module):
     """A decoder output h that is the same for every point, fitted in closed form.
 
-    The likelihood knows the best one: marginal Bernoulli per pixel; the mean per dimension under a Gaussian; negative binomial
-    with mean library x gene share. For a mixture of logistics the control is the histogram of every colour level.
+    The likelihood finds the best h: each pixel's share of being on, each dimension's mean under a Gaussian, or each gene's
+        share
+    of the library under a negative binomial. For a mixture of logistics the control is a histogram of levels.
 
     The arguments are those of the contract.
     """
@@ -54,13 +55,13 @@ class Constant(nn.Module):
             self.histogram = Histogram(x)
 
     def posterior(self, x: Tensor) -> None:
-        """There is no latent variable."""
+        """Return None: there is no latent variable."""
 
     def prior_distribution(self, dtype: torch.dtype = torch.float32) -> None:
-        """There is no latent variable."""
+        """Return None: there is no latent variable."""
 
     def log_terms(self, x: Tensor, posterior: None, prior: None, noise: Tensor) -> LogTerms:
-        """Return log p(x) of (B, D) as the likelihood term, (1, 1, B), and zeros for the rest."""
+        """Return log p(x) of (B, D) as the likelihood term, (1, 1, B), and zeros for the other terms."""
         if hasattr(self, "histogram"):
             log_likelihood = self.histogram.log_prob(x)[None, None]
         else:

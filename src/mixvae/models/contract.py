@@ -1,4 +1,4 @@
-"""The contract of a model stands here, and only here: what it must offer to be trained, evaluated and shown."""
+"""This file is the contract of a model: the attributes and methods that training, evaluation and figures use."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from mixvae.study import AnyRun
 
 
 class Model(Protocol):
-    """A torch module whose training, evaluation and figures know it only by what stands here.
+    """A torch module with the attributes and methods below; training and evaluation use no others.
 
-    Everything random in `log_terms`, `objective` and `expectation` is made from `noise`, standard normals of
-    (L, sampled_components, B, noise_size), so that a point's estimate depends on its own noise alone. An objective may draw from
-    torch's generator beside it (a relaxed category, a Dirichlet); `log_terms` may not. `reconstruct` and the methods that sample
-    draw from torch's generator.
+    `log_terms`, `objective` and `expectation` make everything random from `noise`, standard normals of (L, sampled_components,
+    B, noise_size), so that a point's estimate depends on its own noise alone. An objective may also draw from torch's generator
+    (a relaxed category, a Dirichlet); `log_terms` may not. `reconstruct` and methods that sample draw from it, too.
 
-    A model computes in float32. An evaluation asks `prior_distribution` for float64, adds up log-densities in float64, and expects
-    densities of mixtures and anything that inverts a flow to be in float64 in evaluation mode.
+    A model computes in float32. An evaluation asks `prior_distribution` for float64 and adds up log-densities in float64. In
+    evaluation mode, densities of mixtures and inverses of flows must be in float64.
 
-    A model with categories (`categorises` in its spec) has `categories`, one with a prior of several components `sample_category`, and
-    one that is measured in further ways (`extra_metrics` in its spec) `extra_metrics`; see the classes below.
+    A model with categories (`categorises` in its spec) also has `categories`; a model with a prior of several components has
+    `sample_category`; a model with metrics of its own (`extra_metrics` in its spec) has `extra_metrics`. See the classes below.
 
-    sampled_components: The size K of the second axis of its log-densities, as the spec's fact of this name: 1 where a component is
-        drawn within a sample.
-    noise_size: How many standard normals one sample takes.
-    width: How many numbers the widest array holds that one sample of one point passes through, apart from what is made for blocks of
-        samples. The chunks of an evaluation follow from it, and with them the noise of a validation: it belongs to the results.
+    sampled_components: The size K of the second axis of its log-densities, equal to the spec's `sampled_components`: 1 where
+        each sample draws its component.
+    noise_size: How many standard normals one sample needs.
+    width: The size of the widest array through which one sample of one point passes, apart from arrays made for blocks of
+        samples. It sets the chunks of evaluation and validation, and thereby a validation's noise: changing it changes results.
     """
 
     sampled_components: int
@@ -41,33 +40,33 @@ class Model(Protocol):
 
         Arguments:
             spec: The run's settings.
-            x: (N, D) training points on the CPU: grey values and not binarised pixels.
-            shape: The shape of a point, of D numbers in all.
+            x: (N, D) training points on the CPU; grey values are not binarised.
+            shape: The shape of a point, which has D numbers.
         """
 
     def posterior(self, x: Tensor) -> Any:
-        """Return what the posterior of (B, D) consists of; None without latent variables."""
+        """Return the posterior of x (B, D), in a form of the model's own; None without latent variables."""
 
     def prior_distribution(self, dtype: torch.dtype = torch.float32) -> Any:
-        """Return the prior, its densities computed in `dtype`; it is made once for many points."""
+        """Return the prior, whose densities are computed in `dtype`; callers make it once for many points."""
 
     def log_terms(self, x: Tensor, posterior: Any, prior: Any, noise: Tensor) -> LogTerms:
         """Return the log-densities of x (B, D) at samples made from noise (L, K, B, noise_size), (L, K, B) each."""
 
     def objective(self, x: Tensor, kl_weight: float | Tensor, noise: Tensor) -> Objective:
-        """Return what training maximises and its parts, (B,) each."""
+        """Return the value that training maximises and its parts, (B,) each."""
 
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of the codes of (B, D), (components, B, Z) each."""
 
     def expectation(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Return E[z | x] of (B, D) as (B, latent_units of the spec), from noise where it has no closed form."""
+        """Return E[z | x] of (B, D) as (B, latent_units of the spec), estimated from noise if it has no closed form."""
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Return E[x' | z] at one sample of the posterior, (components, B, D); draws of x' from an autoregressive decoder."""
+        """Return E[x' | z] at one sample of the posterior, (components, B, D); an autoregressive decoder gives draws of x'."""
 
     def sample(self, n: int) -> Tensor:
-        """Return E[x | z] at n samples of the prior, (n, D), for likelihoods that condition on nothing else."""
+        """Return E[x | z] at n samples of the prior, (n, D), for likelihoods that condition on z alone."""
 
 
 class WithCategories(Protocol):
@@ -78,14 +77,14 @@ class WithCategories(Protocol):
 
 
 class WithComponents(Protocol):
-    """A model whose prior has several components that can be looked at apart."""
+    """A model whose prior has several components that can be sampled one by one."""
 
     def sample_category(self, category: int, n: int) -> Tensor:
         """Return E[x | z] at n samples of one component of the prior, (n, D)."""
 
 
 class WithExtraMetrics(Protocol):
-    """A model that is measured in ways that other models are not."""
+    """A model with metrics that other models do not have."""
 
     def extra_metrics(self, x: Tensor) -> dict[str, tuple[float | None, str]]:
-        """Return {name: (value, unit)} of test points (N, D); None for a value that could not be measured, the unit says why."""
+        """Return {name: (value, unit)} of test points (N, D); a value that cannot be measured is None, the unit says why."""

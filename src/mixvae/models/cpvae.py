@@ -1,4 +1,4 @@
-"""CP-VAE has categories with a Gaussian prior each, learnt with the posterior (Lavda et al.)."""
+"""This file has CP-VAE, a VAE with K categories, each with a learnt Gaussian prior (Lavda et al.)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mixvae.nets import decoder, features, generate, mlp
 from mixvae.study.systems import CPVAE as Spec
 
 CHUNK = 4096
-"""Points that pass the encoder at once for the aggregated categories."""
+"""How many points pass the encoder at once in `CPVAE.marginal`."""
 
 
 class Posterior(NamedTuple):
@@ -33,10 +33,10 @@ class CPVAE(nn.Module):
     r"""p(x|z,c) p(z|c) p(c) with posterior q(z|x,c) q(c|x): p(c) = 1/C, p(z|c) = N(mu_c, diag s_c^2) learnt.
 
     From Lavda et al., "Improving VAE generations of multimodal data through data-dependent conditional priors". Their
-    q(z|x,c) = N(mu(x, pi), s(x, pi)) reads the *probabilities* pi(x) of q(c|x), through a gated layer beside the last hidden
-    one (Fig. 2), and not c: given x, the published z and c are independent, and q(z|x,c) = q(z|x). The text does not give the
-    width of that layer: it is the last hidden layer's. The decoder reads [z, c]. The
-    paper initialises by Glorot's rule; here all layers start as torch has them.
+    q(z|x,c) = N(mu(x, pi), s(x, pi)) does not read c, but the *probabilities* pi(x) of q(c|x), by a gated layer over pi and the
+    last hidden layer (Fig. 2). Given x, the published z and c are therefore independent, and q(z|x,c) = q(z|x). The text does
+    not give the gated layer's width; here it is that of the last hidden layer. The decoder reads [z, c]. The paper initialises
+    by Glorot's rule; here all layers have torch's initial weights.
 
     The arguments are those of the contract; nothing is initialised from the training points x.
     """
@@ -73,8 +73,8 @@ class CPVAE(nn.Module):
     def objective(self, x: Tensor, kl_weight: float | Tensor, noise: Tensor) -> Objective:
         """Return the paper's objective and its parts, (B,) each, averaged over the L samples.
 
-        Equation 7 with the KL of equations 8 and 9 in closed form; the decoder reads a Gumbel-softmax sample of c, which makes
-        the reconstruction an approximation and the whole no bound.
+        It is equation 7 with the KL of equations 8 and 9 in closed form. The decoder reads a Gumbel-softmax sample of c, so the
+        reconstruction is an approximation and the objective is no bound.
         """
         log_categories, q = self.posterior(x)
         prior = self.prior_distribution(x.dtype)
@@ -107,7 +107,7 @@ class CPVAE(nn.Module):
         return q.mean, q.std
 
     def expectation(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Return E_q[z | x], (B, Z), exactly: the noise is not needed."""
+        """Return E_q[z | x], (B, Z), exactly; the noise is not used."""
         return self.posterior(x).z.mean[0]
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class CPVAE(nn.Module):
 
     @torch.no_grad()
     def marginal(self, x: Tensor) -> Tensor:
-        """Return the aggregated posterior q(c) = 1/N sum_n q(c | x_n) (equation 14), (C,), of (N, D)."""
+        """Return the aggregate posterior q(c) = 1/N sum_n q(c | x_n) (equation 14), (C,), of (N, D)."""
         return torch.cat([self.categories(chunk.to(self.one_hot.device)) for chunk in x.split(CHUNK)]).mean(0)
 
     def _generate(self, c: Tensor) -> Tensor:
@@ -129,10 +129,10 @@ class CPVAE(nn.Module):
         return generate(self.decoder, self.likelihood, [torch.cat((prior.sample_components(c), self.one_hot[c]), dim=-1)])
 
     def sample(self, n: int, categories: Tensor | None = None) -> Tensor:
-        """Return E[x | z, c] at n samples, (n, D), for likelihoods that condition on nothing else.
+        """Return E[x | z, c] at n samples, (n, D), for likelihoods that condition on z and c alone.
 
         Arguments:
-            n: How many.
+            n: The number of samples.
             categories: (C,) probabilities of c, such as `marginal` gives; by default the prior's, which are equal.
         """
         weights = torch.ones_like(self.one_hot[0]) if categories is None else categories.to(self.one_hot.device)

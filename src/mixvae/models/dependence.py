@@ -1,4 +1,4 @@
-"""The d-variable Hilbert-Schmidt Independence Criterion measures how dependent K sets of codes are (Pfister et al., 2018)."""
+"""This file measures the dependence of K sets of codes by the d-variable Hilbert-Schmidt criterion (Pfister et al., 2018)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def log_kernels(codes: Tensor) -> Tensor:
     r"""Return log k_k(z_i, z_j) = -|z_i - z_j|^2 / m_k of (..., K, n, Z) as (..., K, n, n).
 
     m_k is the median of the squared distances between different points, the median heuristic of the criterion's authors
-    (a Gaussian kernel of variance m_k / 2). No gradient passes through it; without any two different points it is 1.
+    (a Gaussian kernel of variance m_k / 2). No gradient passes through m_k; if all points are equal it is 1.
     """
     # summed differences, not a matrix product: equal points must be at distance 0, not at a rounding error
     distances = torch.cdist(codes, codes, compute_mode="donot_use_mm_for_euclid_dist").square()
@@ -20,14 +20,14 @@ def log_kernels(codes: Tensor) -> Tensor:
 
 
 def dhsic(codes: Tensor) -> Tensor:
-    r"""Return the joint dependence of K variables from n draws of them all, (...) for (..., K, n, Z).
+    r"""Return the joint dependence of K variables from n joint draws, (...) for (..., K, n, Z).
 
     The V-statistic of Pfister et al. (2018), eq. 13 of Ye & Bors ("Mixtures of Variational Autoencoders"):
     1/n^2 sum_ij prod_k K_ij + prod_k 1/n^2 sum_ij K_ij - 2/n sum_i prod_k 1/n sum_j K_ij. It is never negative and, as n
     grows, tends to 0 for independent variables only. For two variables it is the HSIC of Gretton et al. (2005).
 
-    With many variables of many dimensions the kernels' product vanishes off the diagonal, and the value is about 1/n
-    whatever the dependence: read it beside its permutation `null`.
+    With many variables of many dimensions the kernels' product vanishes off the diagonal, and the value is about 1/n for any
+    dependence: compare it with its permutation `null`.
     """
     return _joint(log_kernels(codes))
 
@@ -50,13 +50,13 @@ def _pairs(log_k: Tensor) -> Tensor:
 
 
 STATISTICS = {"joint": _joint, "pairs": _pairs}
-"""By a run's `dependence`, the statistic of the log-kernels."""
+"""For each value of a run's `dependence`, the statistic as a function of the log-kernels."""
 
 
 def null(codes: Tensor, permutations: int, seed: int, dependence: str = "joint") -> Tensor:
     """Return the statistic after independent permutations of each variable's draws, (permutations,) for (K, n, Z).
 
-    This is what the value would be like were the variables independent with the distributions they have.
+    This is the distribution of the statistic for independent variables with the same marginal distributions.
     """
     log_k = log_kernels(codes)
     generator = torch.Generator().manual_seed(seed)

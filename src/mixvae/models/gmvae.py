@@ -1,4 +1,4 @@
-"""GMVAE has clusters whose Gaussians are made from a second code (Dilokthanakul et al., 2016)."""
+"""This file has the GMVAE, whose clusters are Gaussians made from a second code (Dilokthanakul et al., 2016)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class ConditionalMixture:
     """p(w) p(z|w) with p(w) = N(0, I) and p(z|w) = 1/K sum_c N(z; mu_c(w), diag s_c(w)^2).
 
     Arguments:
-        components: (..., W) -> means and log-variances, (..., K, Z) each.
-        dtype: The precision of the densities; the network computes in that of its weights.
+        components: The network, (..., W) -> means and log-variances, (..., K, Z) each.
+        dtype: The precision of the densities; the network computes in the precision of its weights.
     """
 
     def __init__(self, components: Callable[[Tensor], tuple[Tensor, Tensor]], dtype: torch.dtype) -> None:
@@ -42,14 +42,14 @@ class ConditionalMixture:
 class GMVAE(nn.Module):
     r"""p(x|z) p(z|c,w) p(w) p(c) with posterior q(z|x) q(w|x) p(c|z,w), the last in closed form.
 
-    As in the paper and its authors' code, one encoder gives both Gaussians, (z, w) side by side, and one network with a wide
-    affine last layer all K Gaussians p(z|c,w). (Their x is our z; that network's hidden layer is tanh there and gated
-    here.) Training maximises the paper's terms; they estimate
+    As in the paper and its authors' code, one encoder gives the Gaussians of z and w side by side, and one network with a wide
+    affine last layer gives all K Gaussians p(z|c,w). (Their x is our z; that network's hidden layer is tanh there and gated
+    here.) Training maximises the paper's terms, which estimate
 
         E log p(x|z) - E sum_c p(c|z,w) KL(q(z|x) || p(z|w,c)) - KL(q(w|x) || p(w)) - E KL(p(c|z,w) || p(c)).
 
-    Evaluation takes the sum over c inside, log p(z|w) = log sum_c p(c) p(z|w,c), as importance weights of (z, w). That is the
-    tighter bound: with the responsibilities r_c = p(c|z,w), a softmax of a_c = log p(z|w,c), it exceeds the paper's by
+    Evaluation uses importance weights of (z, w), with c summed out: log p(z|w) = log sum_c p(c) p(z|w,c). This bound is
+    tighter: with the responsibilities r_c = p(c|z,w), a softmax of a_c = log p(z|w,c), it exceeds the paper's by
     sum_c Cov(r_c, a_c) over z ~ q(z|x), which is not negative since softmax is a monotone map, and is 0 for K = 1.
 
     The arguments are those of the contract; nothing is initialised from the training points x.
@@ -66,7 +66,7 @@ class GMVAE(nn.Module):
         self.encoder = encoder(spec.encoder, 1, shape, 2 * self.noise_size)
         sizes = (spec.latent_w, *spec.mixture.hidden)
         self.mixture = mlp(nn.Linear, sizes, 2 * spec.K * spec.latent, spec.mixture.activation, spec.mixture.dropout)
-        # the Gaussians of all clusters differ from sample to sample, and their density is in float64
+        # every sample has Gaussians of its own for all clusters, and their density is in float64, which counts double
         self.width = max(self.decoder.width, 4 * spec.K * spec.latent, *(2 * width for width in spec.mixture.hidden))
 
     def components(self, w: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,8 +92,8 @@ class GMVAE(nn.Module):
     def objective(self, x: Tensor, kl_weight: float | Tensor, noise: Tensor) -> Objective:
         """Return the paper's objective and its parts, (B,) each, averaged over the L samples.
 
-        The KL of the categories counts at least `free_nats` in the value (the paper's minimum-information constraint), for
-        every point as in the paper's formula; the authors' code cuts the mean over a batch. The `kl` is without cut-off.
+        In the value, each point's KL of the categories counts as at least `free_nats`: the paper's minimum-information
+        constraint. The authors' code cuts off the mean over a batch instead. The returned `kl` has no cut-off.
         """
         q = self.posterior(x)
         z, w = self._split(q.mean + q.std * noise)
@@ -109,7 +109,7 @@ class GMVAE(nn.Module):
         return Objective(value, -log_likelihood, continuous + discrete)
 
     def log_terms(self, x: Tensor, posterior: GaussianMixture, prior: ConditionalMixture, noise: Tensor) -> LogTerms:
-        """Return the log-densities of x (B, D) at (z, w) made from noise (L, 1, B, Z + W), the clusters summed out."""
+        """Return the log-densities of x (B, D) at (z, w) made from noise (L, 1, B, Z + W), with the clusters summed out."""
         draw = posterior.draw(noise)
         z, w = self._split(draw.z)
         return LogTerms(self._log_likelihood(x, z), prior.log_prob(z, w), draw.log_mixture, draw.log_component)
@@ -120,7 +120,7 @@ class GMVAE(nn.Module):
         return self._split(q.mean)[0], self._split(q.std)[0]
 
     def expectation(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Return E_q[z | x], (B, Z), exactly: the noise is not needed."""
+        """Return E_q[z | x], (B, Z), exactly; the noise is not used."""
         return self.codes(x)[0][0]
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ class GMVAE(nn.Module):
         return generate(self.decoder, self.likelihood, [mean + std * torch.randn_like(mean)], x)
 
     def categories(self, x: Tensor) -> Tensor:
-        """Return p(c | z, w) at the means of q(z, w | x), (B, K): how the authors' code assigns clusters, and deterministic."""
+        """Return p(c | z, w) at the means of q(z, w | x), (B, K), by which the authors' code assigns clusters."""
         z, w = self._split(self.posterior(x).mean[0])
         return gaussian_log_prob(z[:, None], *self.components(w)).softmax(-1)
 
@@ -141,7 +141,7 @@ class GMVAE(nn.Module):
         return generate(self.decoder, self.likelihood, [mean + std * torch.randn_like(mean)])
 
     def sample(self, n: int) -> Tensor:
-        """Return E[x | z] at n samples of the prior, (n, D), for likelihoods that condition on nothing else."""
+        """Return E[x | z] at n samples of the prior, (n, D), for likelihoods that condition on z alone."""
         return self._generate(torch.randint(self.C, (n,), device=self.mixture[-1].weight.device))
 
     def sample_category(self, category: int, n: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The GMVAE of Rui Shu's blog has a posterior over the cluster, over which it sums exactly (Shu, 2016)."""
+"""This file has the GMVAE of Rui Shu's blog, whose posterior has a cluster that is summed over exactly (Shu, 2016)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mixvae.study.systems import ShuGMVAE as Spec
 
 
 class Posterior(NamedTuple):
-    """log q(y | x), (B, K), and mean and log-variance of q(z | x, y) for every y, (K, B, Z) each."""
+    """log q(y | x), (B, K), and the means and log-variances of q(z | x, y) for all y, (K, B, Z) each."""
 
     log_categories: Tensor
     mean: Tensor
@@ -30,14 +30,14 @@ class ShuGMVAE(nn.Module):
     r"""p(x|z) p(z|y) p(y) with posterior q(y|x) q(z|x,y): p(y) = 1/K, p(z|y) a learnt Gaussian.
 
     From Rui Shu, "Gaussian mixture VAE: lessons in variational inference, generative models, and deep nets" (blog, 2016).
-    q(y|x) and q(z|x,y) share the encoder's hidden layers h here, and a gated layer over [h(x), one-hot y] makes the Gaussians
-    of all y at once; the blog gives each a network of its own. Training maximises
+    Here q(y|x) and q(z|x,y) share the encoder's hidden layers h, and a gated layer over [h(x), one-hot y] makes the Gaussians
+    of all y at once; in the blog q(y|x) and q(z|x,y) have networks of their own. Training maximises
 
         sum_y q(y|x) E_{q(z|x,y)}[log p(x|z) + log p(z|y) + log p(y) - log q(z|x,y) - log q(y|x)]
 
-    exactly in y, decoding every point K times. The decoder does not read y, so that evaluation can sum y out of both
-    p(z) = 1/K sum_y p(z|y) and q(z|x) = sum_y q(y|x) q(z|x,y): the weights p(x|z) p(z) / q(z|x) give the tighter bound, since
-    the KL between marginals is at most that between the joints.
+    with an exact sum over y, so that every point is decoded K times. The decoder does not read y, so evaluation can sum y out
+    of both p(z) = 1/K sum_y p(z|y) and q(z|x) = sum_y q(y|x) q(z|x,y). The weights p(x|z) p(z) / q(z|x) give a tighter bound,
+    since the KL between the marginals is at most that between the joints.
 
     The arguments are those of the contract; nothing is initialised from the training points x.
     """
@@ -52,7 +52,7 @@ class ShuGMVAE(nn.Module):
         self.decoder = decoder(spec.decoder, (spec.latent,), shape, self.likelihood.parameters_per_point)
         self.encoder, width = features(spec.encoder, 1, shape)
         self.category_logits = nn.Linear(width, spec.K)
-        # an affine map of [h, one-hot y] is one of h plus a vector per y: h passes it once, not K times
+        # an affine map of [h, one-hot y] is an affine map of h plus a vector per y, so h passes it once and not K times
         self.joint_of_x = nn.Linear(width, 2 * width)
         self.joint_of_y = nn.Linear(spec.K, 2 * width, bias=False)
         self.heads = nn.Linear(width, 2 * spec.latent)
@@ -76,8 +76,8 @@ class ShuGMVAE(nn.Module):
     def objective(self, x: Tensor, kl_weight: float | Tensor, noise: Tensor) -> Objective:
         """Return the bound to maximise and its parts, (B,) each, averaged over the L samples.
 
-        The KLs are in closed form, where the blog samples the one of z. All y share the noise of a sample: the bound is a sum
-        over y, so that its expectation does not care.
+        The KLs are in closed form; the blog samples that of z. All y share the noise of a sample, which leaves the expectation
+        of the bound unchanged, since the bound is a sum over y.
         """
         log_categories, mean, log_var = self.posterior(x)
         prior = self.prior_distribution(x.dtype)
@@ -89,13 +89,13 @@ class ShuGMVAE(nn.Module):
         return Objective(log_likelihood - kl_weight * kl, -log_likelihood, kl)
 
     def _draw(self, posterior: Posterior, noise: Tensor) -> Tensor:
-        """Return samples z of q(z | x), (L, 1, B, Z), from noise (L, 1, B, Z + 1): y first, then z."""
+        """Return samples z of q(z | x), (L, 1, B, Z), from noise (L, 1, B, Z + 1): y is drawn first, then z given y."""
         y = draw_categories(posterior.log_categories, noise[:, 0, :, self.latent])[:, None]
         points = torch.arange(y.shape[-1], device=y.device)
         return posterior.mean[y, points] + (0.5 * posterior.log_var[y, points]).exp() * noise[..., : self.latent]
 
     def log_terms(self, x: Tensor, posterior: Posterior, prior: DiagonalMixture, noise: Tensor) -> LogTerms:
-        """Return the log-densities of x (B, D) at z made from noise (L, 1, B, Z + 1), y summed out of prior and posterior."""
+        """Return the log-densities of x (B, D) at z made from noise (L, 1, B, Z + 1), with y summed out."""
         z = self._draw(posterior, noise)
         log_z = gaussian_log_prob(z[..., None, :], posterior.mean.transpose(0, 1), posterior.log_var.transpose(0, 1))
         log_posterior = (posterior.log_categories + log_z).logsumexp(-1)
@@ -104,7 +104,7 @@ class ShuGMVAE(nn.Module):
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean and standard deviation of the whole mixture q(z | x), (1, B, Z) each.
 
-        Its moments, since Gaussians of clusters that q(y | x) rules out are of no meaning on their own.
+        They are not given per cluster, since the Gaussians of clusters that q(y | x) rules out mean nothing.
         """
         log_categories, mean, log_var = self.posterior(x)
         q_y = log_categories.exp().T[..., None]
@@ -112,7 +112,7 @@ class ShuGMVAE(nn.Module):
         return centre[None], (q_y * (log_var.exp() + (mean - centre).square())).sum(0).sqrt()[None]
 
     def expectation(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Return E_q[z | x], (B, Z), exactly: the noise is not needed."""
+        """Return E_q[z | x], (B, Z), exactly; the noise is not used."""
         return self.codes(x)[0][0]
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class ShuGMVAE(nn.Module):
         return self.posterior(x).log_categories.exp()
 
     def sample(self, n: int) -> Tensor:
-        """Return E[x | z] at n samples of the prior, (n, D), for likelihoods that condition on nothing else."""
+        """Return E[x | z] at n samples of the prior, (n, D), for likelihoods that condition on z alone."""
         return generate(self.decoder, self.likelihood, [self.prior_distribution(self.heads.weight.dtype).sample((n,))])
 
     def sample_category(self, category: int, n: int) -> Tensor:

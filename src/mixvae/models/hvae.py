@@ -1,4 +1,4 @@
-"""The hierarchical mixture VAE has two stochastic layers; its posterior is a mixture over both (Kviman et al., 2023)."""
+"""This file has the hierarchical mixture VAE: two stochastic layers, a mixture over both as posterior (Kviman et al., 2023)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from mixvae.study.systems import HierarchicalVAE as Spec
 
 
 class Posterior(NamedTuple):
-    """q(z2 | x), and what q(z1 | x, z2) reads of x, (K, B, F)."""
+    """q(z2 | x), and the features of x that q(z1 | x, z2) reads, (K, B, F)."""
 
     top: GaussianMixture
     features: Tensor
 
 
 class _LowerEncoder(nn.Module):
-    """q_j(z1 | x, z2) of all K components: a part that reads x, one that reads z2, and a gated layer that joins them."""
+    """The encoders q_j(z1 | x, z2) of all K components: a part reads x, a part reads z2, and a gated layer joins them."""
 
     def __init__(self, spec: Spec, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class _LowerEncoder(nn.Module):
         self.heads = gated((2 * width, spec.joint), 2 * spec.latent)
 
     def forward(self, of_x: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and clipped log-variance of z1, (J, N, B, Z1), of every component j for (K, B, F) and z2 (N, B, Z2)."""
+        """Return means and clipped log-variances of z1, (K, N, B, Z1) each, for features (K, B, F) and z2 (N, B, Z2)."""
         J, B, F = of_x.shape
         N = len(top)
         of_top = self.of_top(top.reshape(N * B, -1))
@@ -49,9 +49,9 @@ class _LowerEncoder(nn.Module):
 class HierarchicalVAE(nn.Module):
     r"""p(x|z1,z2) p(z1|z2) p(z2) with posterior 1/K sum_k q_k(z2|x) q_k(z1|x,z2).
 
-    The mixture is over the joint: a sample of component k is scored under every component j by
-    q_j(z2_k|x) q_j(z1_k|x,z2_k), so that the lower encoders of all j read the z2 of all k. The prior's variants act on z2,
-    a flow on z1. With a VampPrior, an IAF and a PixelCNN decoder it is the composite model of the paper.
+    The mixture is over (z1, z2) jointly: the density of a sample of component k under component j is q_j(z2_k|x)
+    q_j(z1_k|x,z2_k), so the lower encoders of all j read the z2 of all k. The run's prior is that of z2; a flow acts on z1.
+    With a VampPrior, an IAF and a PixelCNN decoder it is the composite model of the paper.
 
     The arguments are those of the contract; a VampPrior's pseudo-inputs start from the training points x.
     """
@@ -61,7 +61,7 @@ class HierarchicalVAE(nn.Module):
         self.sampled_components, self.latent, self.latent_top = spec.K, spec.latent, spec.latent_top
         self.noise_size = spec.latent + spec.latent_top
         self.likelihood = likelihood(spec.likelihood, shape)
-        # what does not depend on K first, so that its initial weights do not either
+        # first the parts that do not depend on K, so that their initial weights do not either
         codes = (spec.latent, spec.latent_top)
         self.decoder = decoder(spec.decoder, codes, shape, self.likelihood.parameters_per_point)
         sizes = (spec.latent_top, *spec.conditional.hidden)
@@ -80,12 +80,12 @@ class HierarchicalVAE(nn.Module):
         return GaussianMixture(mean, clip(log_var))
 
     def posterior(self, x: Tensor) -> Posterior:
-        """Return what q(z1, z2 | x) needs of (B, D)."""
+        """Return q(z2 | x) and the features for q(z1 | x, z2), for (B, D)."""
         inputs = self.likelihood.encoder_input(x)
         return Posterior(self.encode_top(inputs), self.lower.of_x(inputs))
 
     def prior_distribution(self, dtype: torch.dtype = torch.float32) -> Distribution:
-        """Return p(z2), its density computed in `dtype`."""
+        """Return p(z2), with the density computed in `dtype`."""
         return self.prior(self.encode_top, dtype)
 
     def draw(self, posterior: Posterior, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,7 +94,7 @@ class HierarchicalVAE(nn.Module):
         noise1, noise2 = noise.split((self.latent, self.latent_top), dim=-1)
         top = posterior.top.draw(noise2)
         mean, log_var = (part.view(K, L, K, B, -1) for part in self.lower(posterior.features, top.z.reshape(L * K, B, -1)))
-        # a sample of component k starts from its own Gaussian: entries (k, l, k, b)
+        # a sample of component k is drawn from k's own Gaussian: entries (k, l, k, b)
         own_mean, own_log_var = (part.diagonal(dim1=0, dim2=2).movedim(-1, 1) for part in (mean, log_var))
         z1, base, log_det = self.flow.push(own_mean + (0.5 * own_log_var).exp() * noise1)
         return z1, top.z, top.log_components + gaussian_log_prob(base, mean, log_var) - log_det
@@ -130,14 +130,14 @@ class HierarchicalVAE(nn.Module):
         return torch.cat((z1, z2), dim=-1).mean((0, 1))
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Return E[x' | z1, z2] at one sample of every component, (K, B, D); a PixelCNN's are draws of x'."""
+        """Return E[x' | z1, z2] at one sample of every component, (K, B, D); a PixelCNN gives draws of x'."""
         z1, z2, _ = self.draw(
             self.posterior(x), torch.randn(1, self.sampled_components, len(x), self.noise_size, device=x.device)
         )
         return generate(self.decoder, self.likelihood, [z1[0], z2[0]], x)
 
     def sample(self, n: int) -> Tensor:
-        """Return E[x | z1, z2] at n samples of the prior, (n, D), for likelihoods that condition on nothing else."""
+        """Return E[x | z1, z2] at n samples of the prior, (n, D), for likelihoods that condition on the codes alone."""
         z2 = self.prior_distribution().sample((n,))
         mean, log_var = self._lower_prior(z2)
         z1 = mean + (0.5 * log_var).exp() * torch.randn_like(mean)

@@ -1,4 +1,4 @@
-"""M-VAE has K encoders and K decoders whose weighted sum is the output (Ye & Bors, "Mixtures of Variational Autoencoders")."""
+"""M-VAE has K encoders, and K decoders whose weighted sum is its output (Ye & Bors, "Mixtures of Variational Autoencoders")."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mixvae.seeds import derive
 from mixvae.study.systems import MVAE as Spec
 
 CONCENTRATION_FLOOR = 0.01
-"""Added to softplus: a Dirichlet needs positive parameters, and well below this its samples and their gradient degenerate in
-float32 (a weight of 1e-38 and a gradient of 1e5)."""
+"""The number added to softplus, since a Dirichlet needs positive parameters. With parameters well below it, samples and
+gradients degenerate in float32 (a weight of 1e-38, a gradient of 1e5)."""
 ASYMPTOTIC = -20.0
-"""Below this log g a gamma's distribution function is g^a / Gamma(a + 1) to nine digits."""
+"""Where log g is below this, the distribution function of a gamma variable g is g^a / Gamma(a + 1) to nine digits."""
 INDEPENDENCE_POINTS, PERMUTATIONS = 500, 100
-"""How many points dHSIC is reported on, and how many permutations its null has."""
+"""The number of points that the reported dHSIC is measured on, and of permutations for its null."""
 
 DEPENDENCE_UNIT = "dHSIC"
 
@@ -44,7 +44,7 @@ class Posterior(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """p(z_i) for every i, and the Dirichlet's a_0 as (K,), None for a single component."""
+    """p(z_i), the same for every i, and the Dirichlet's a_0 as (K,), which is None for a single component."""
 
     codes: Distribution
     concentration: Tensor | None
@@ -53,15 +53,15 @@ class Prior(NamedTuple):
 def dirichlet_quantiles(noise: Tensor, concentration: Tensor) -> Tensor:
     """Turn standard normal noise (L, B, K) into log w with w ~ Dir(concentration (B, K)), (L, B, K) in float64.
 
-    Gammas by their quantile function at Phi(noise), divided by their sum. It has no gradient: for evaluation only. All of
-    it in logarithms, as the gamma of a small parameter is often below the smallest number; each tail from its own side, so
-    that no probability rounds to 0 or 1.
+    w consists of gamma variables, made by their quantile function at Phi(noise) and divided by their sum. It has no gradient,
+    so it is for evaluation only. It is computed in logarithms, as a gamma variable with a small parameter is often below the
+    smallest number, and each tail by its own quantile function, so that no probability rounds to 0 or 1.
     """
     from scipy import special
 
     noise_, a = noise.double().cpu().numpy(), concentration.double().cpu().numpy()
     a = np.broadcast_to(a, noise_.shape)
-    log_gamma = (special.log_ndtr(noise_) + special.gammaln(a + 1)) / a  # exact as g -> 0, and a lower bound
+    log_gamma = (special.log_ndtr(noise_) + special.gammaln(a + 1)) / a  # exact for g -> 0, else a lower bound
     lower = (log_gamma > ASYMPTOTIC) & (noise_ < 0)
     upper = (log_gamma > ASYMPTOTIC) & (noise_ >= 0)
     log_gamma[lower] = np.log(special.gammaincinv(a[lower], special.ndtr(noise_[lower])))
@@ -78,13 +78,13 @@ def dirichlet_log_prob(log_w: Tensor, concentration: Tensor) -> Tensor:
 class MVAE(nn.Module):
     r"""p(w) prod_i p(z_i) p(x | sum_i w_i d_i(z_i)) with posterior Dir(w | a(x)) prod_i q_i(z_i | x).
 
-    Every z_i and w enter every likelihood, so this is a single latent-variable model, not a mixture of densities, and the K
-    axis of its log-densities has size 1. Encoder i gives q_i and a_i (softplus); the decoders' outputs are means of the
-    Gaussian likelihood, through a sigmoid for images. A single component has no w, and is a plain VAE.
+    Every likelihood depends on w and all z_i, so this is one latent-variable model and not a mixture of densities, and the K
+    axis of its log-densities has size 1. Encoder i gives q_i and a_i (by softplus); the decoders' outputs, for images behind a
+    sigmoid, are means of the Gaussian likelihood. With K = 1 there is no w, and the model is a plain VAE.
 
-    The paper leaves open the prior of w, the likelihood's variance and the kernel: Dir(a0, .., a0), a fixed standard
-    deviation, and Gaussian kernels with the median heuristic. Its dHSIC is weighed against log-likelihoods that are sums
-    over all D numbers of a point, at beta = 1 a small term.
+    The paper leaves open the prior of w, the likelihood's variance and the kernel. Here they are Dir(a0, .., a0), a fixed
+    standard deviation, and Gaussian kernels with the median heuristic. At beta = 1 the dHSIC is a small term beside the
+    log-likelihoods, which are sums over all D numbers of a point.
 
     The arguments are those of the contract; nothing is initialised from the training points x.
     """
@@ -94,7 +94,7 @@ class MVAE(nn.Module):
     def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.components, self.latent = spec.K, spec.latent
-        self.weights = spec.K if spec.K > 1 else 0  # normals that w takes
+        self.weights = spec.K if spec.K > 1 else 0  # how many normals w is made from
         self.noise_size = spec.K * spec.latent + self.weights
         self.a0, self.dependence_weight, self.seed = spec.a0, spec.beta, spec.seed
         self.dependence = spec.dependence
@@ -114,7 +114,7 @@ class MVAE(nn.Module):
         return Posterior(mean, clip(log_var), concentration)
 
     def prior_distribution(self, dtype: torch.dtype = torch.float32) -> Prior:
-        """Return p(z_i) and the parameter of p(w), densities computed in `dtype`."""
+        """Return p(z_i) and the parameter of p(w), with densities computed in `dtype`."""
         zeros = self.prior.zeros
         concentration = zeros.new_full((self.weights,), self.a0, dtype=dtype) if self.weights else None
         return Prior(self.prior(None, dtype), concentration)
@@ -138,8 +138,8 @@ class MVAE(nn.Module):
     def objective(self, x: Tensor, kl_weight: float | Tensor, noise: Tensor) -> Objective:
         """Return MELBO (eq. 8) minus the dependence term (eq. 14) and MELBO's parts, (B,) each.
 
-        The divergences are in closed form, the reconstruction from noise (L, 1, B, K Z + K), whose last K numbers are not
-        used: w has torch's own reparametrisation. dHSIC belongs to the batch and is subtracted from every point's value.
+        The divergences are in closed form. The reconstruction is made from noise (L, 1, B, K Z + K), whose last K numbers are
+        not used, since w is drawn by torch's own reparametrisation. The batch's one dHSIC is subtracted from every value.
         """
         q, p = self.posterior(x), self.prior_distribution()
         z, _ = self._codes(q, noise)
@@ -159,7 +159,7 @@ class MVAE(nn.Module):
     def log_terms(self, x: Tensor, posterior: Posterior, prior: Prior, noise: Tensor) -> LogTerms:
         """Return the log-densities of x (B, D) at samples made from noise (L, 1, B, K Z + K), each (L, 1, B).
 
-        The weights are valid: w is a function of the noise through the gamma's quantiles, see `dirichlet_quantiles`.
+        Here w is a function of the noise, by the quantiles of gamma variables: see `dirichlet_quantiles`.
         """
         z, noise_of_w = self._codes(posterior, noise)
         log_prior = prior.codes.log_prob(z).sum(1)
@@ -179,7 +179,7 @@ class MVAE(nn.Module):
         return q.mean, (0.5 * q.log_var).exp()
 
     def expectation(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Return E_q[(z_1, .., z_K) | x], (B, K Z), exactly."""
+        """Return E_q[(z_1, .., z_K) | x], (B, K Z), exactly; the noise is not used."""
         return self.posterior(x).mean.transpose(0, 1).flatten(1)
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -200,15 +200,15 @@ class MVAE(nn.Module):
 
     @torch.no_grad()
     def extra_metrics(self, x: Tensor) -> dict[str, tuple[float | None, str]]:
-        """Return the dependence of samples of the codes of (N, D) beside its permutation null; nothing for one component.
+        """Return the dependence of the codes of test points (N, D) and its permutation null; {} for one component.
 
-        `dhsic` is joint, `hsic_pairs` the sum over pairs; each with the median and the 95 % quantile of the null, on the
-        first 500 points.
+        `dhsic` is the joint dependence and `hsic_pairs` the sum over pairs, each with the median and the 95 % quantile of its
+        null. They are measured on a sample of the codes of the first 500 points.
         """
         if not self.weights:
             return {}
         q = self.posterior(x[:INDEPENDENCE_POINTS].to(self.prior.zeros.device))
-        # the noise from the CPU and the kernels in float64: the same numbers everywhere
+        # noise drawn on the CPU and kernels in float64 give the same numbers on every device
         generator = torch.Generator().manual_seed(derive(self.seed, "independence"))
         noise = torch.randn(1, 1, q.mean.shape[1], self.noise_size, generator=generator).to(q.mean.device)
         z = self._codes(q, noise)[0][0].double()

@@ -1,4 +1,4 @@
-"""MISELBO and the importance-weighted likelihoods are functions of the same log-densities."""
+"""This file computes MISELBO, importance-weighted likelihoods and their diagnostics from log-densities at samples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class LogTerms(NamedTuple):
     log_likelihood: log p(x | z).
     log_prior: log p(z).
     log_mixture: log 1/K sum_j q_j(z | x), the whole posterior.
-    log_component: log q_k(z_k | x), the component that drew the sample.
+    log_component: log q_k(z_k | x), under the component that drew the sample.
     """
 
     log_likelihood: Tensor
@@ -28,7 +28,7 @@ class LogTerms(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """Training maximises a value, whose two parts are for the history, each (B,).
+    """The value that training maximises, and its two parts for the history, (B,) each.
 
     value: The objective at the epoch's KL weight.
     reconstruction: -E[log p(x | z)].
@@ -43,8 +43,8 @@ class Objective(NamedTuple):
 def bound(terms: LogTerms, kl_weight: float | Tensor = 1.0) -> Objective:
     """Return the stratified importance-weighted bound of every point: 1/K sum_k log 1/L sum_l w_{k,l}.
 
-    w = p(x|z) (p(z) / q(z|x))^kl_weight. One sample per component, L = 1, is MISELBO (Kviman et al., 2023) and, with K = 1, the
-    ELBO; K = 1 with L > 1 is the bound of Burda et al. (2016). At kl_weight = 1 it is a lower bound of log p(x).
+    Here w = p(x|z) (p(z) / q(z|x))^kl_weight. With one sample per component, L = 1, it is MISELBO (Kviman et al., 2023), which
+    for K = 1 is the ELBO; with K = 1 and L > 1 that of Burda et al. (2016). At kl_weight = 1 it bounds log p(x) from below.
     """
     kl = terms.log_mixture - terms.log_prior
     value = stratified(terms.log_likelihood - kl_weight * kl)
@@ -52,7 +52,7 @@ def bound(terms: LogTerms, kl_weight: float | Tensor = 1.0) -> Objective:
 
 
 def miselbo(terms: LogTerms) -> Tensor:
-    """Return the mixture's ELBO of every point, (B,): 1/(K L) sum_{k,l} log w, an average of one-sample bounds."""
+    """Return MISELBO, the mixture's ELBO, of every point, (B,): 1/(K L) sum_{k,l} log w, a mean of one-sample bounds."""
     return terms.log_weights().mean((0, 1))
 
 
@@ -67,19 +67,19 @@ def jensen_shannon(terms: LogTerms) -> Tensor:
 
 
 def nll(log_weights: Tensor) -> Tensor:
-    """Return -log 1/(K L) sum_{k,l} w of (L, K, B) as (B,): consistent, tends to -log p(x) from above as L grows."""
+    """Return -log 1/(K L) sum_{k,l} w of (L, K, B) as (B,), which tends to -log p(x) from above as L grows."""
     per_component = log_weights.logsumexp(0) - math.log(log_weights.shape[0])
     return math.log(log_weights.shape[1]) - per_component.logsumexp(0)
 
 
 def nll_miselbo(log_weights: Tensor) -> Tensor:
-    """Return -1/K sum_k log 1/L sum_l w of (L, K, B) as (B,): what the paper prints; for K > 1 the gap stays."""
+    """Return -1/K sum_k log 1/L sum_l w of (L, K, B) as (B,), as the paper prints it; for K > 1 a gap to -log p(x) stays."""
     return -stratified(log_weights)
 
 
 def stratified(log_weights: Tensor) -> Tensor:
     """Return 1/K sum_k log 1/L sum_l w of (L, K, B) as (B,), the bound that training maximises."""
-    # one weight is the mean of its own
+    # the mean of a single weight is the weight itself
     per_component = log_weights[0] if len(log_weights) == 1 else log_weights.logsumexp(0) - math.log(len(log_weights))
     return per_component.mean(0)
 

@@ -1,4 +1,4 @@
-"""K free Gaussians, perhaps behind a flow, are fitted to a two-dimensional density (Kviman et al., 2023)."""
+"""This file fits K free Gaussians, with or without a flow, to a two-dimensional density (Kviman et al., 2023)."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from mixvae.study.systems import Toy as Spec
 
 LATENT = 2
 LOG_VAR_RANGE = (-9.0, 4.0)
-"""Wider than an encoder's: across the ring the variance is 0.0005 = exp(-7.6). Still above the step of the grid below."""
+"""Wider than an encoder's, since the variance across the ring is exp(-7.6); the least std is above the grid's step below."""
 INITIAL_STD = 0.25
 GRID_EXTENT, GRID_STEP = 4.0, 0.01
-"""The grid covers [-4, 4]^2, six standard deviations beyond the means of the bivariate target. Sums over a grid of Gaussians
-with a standard deviation above the step are exact to 1e-8; the ring's is 0.022."""
+"""The grid covers [-4, 4]^2, six standard deviations beyond the means of the bivariate target. A sum over the grid is exact to
+1e-8 for Gaussians with a standard deviation above the step; that of the ring is 0.022."""
 MASS_TOLERANCE = 1e-3
 GRID_CHUNK = 1 << 19
-"""Numbers in the widest array of a chunk of the grid."""
+"""How many numbers the widest array of a chunk of the grid may have."""
 
 
 class Toy(nn.Module):
     r"""q(z) = 1/K sum_k q_k(z), fitted to a normalised target p(z) by MISELBO, which is then -KL(q || p) <= 0.
 
-    There is no x: the data set of this name holds draws of the target, and a batch only says how many samples to take.
-    Means start as standard normal draws, which covers either target, and standard deviations at 0.25. All components weigh
-    the same, and which mode of the bivariate target each one ends in is mostly decided by where it starts: n of K on the
-    smaller mode leave KL(n/K || 0.2), whatever the seed's n is.
+    There is no x: the data set of the target's name holds draws from it, and a batch only says how many samples to take. Means
+    start as standard normal draws, which cover either target, and standard deviations at 0.25. All components have the same
+    weight, and where a component starts mostly decides in which mode of the bivariate target it ends. If n of K end in the
+    smaller mode, KL(n/K || 0.2) remains; n depends on the seed.
 
     The arguments are those of the contract; nothing is initialised from the training points x.
     """
@@ -48,7 +48,7 @@ class Toy(nn.Module):
         self.width = spec.K * max(LATENT, *getattr(spec.flow, "hidden", ()), 2)
 
     def posterior(self, x: Tensor) -> GaussianMixture:
-        """Return q(z) for as many points as x (B, 2) holds."""
+        """Return q(z), repeated for each point of x (B, 2)."""
         return self._mixture(len(x))
 
     def _mixture(self, n: int) -> GaussianMixture:
@@ -56,10 +56,10 @@ class Toy(nn.Module):
         return GaussianMixture(mean, log_var, self.flow)
 
     def prior_distribution(self, dtype: torch.dtype = torch.float32) -> None:
-        """There is no prior: the target takes the place of p(x, z)."""
+        """Return None: the target takes the place of p(x, z)."""
 
     def log_terms(self, x: Tensor, posterior: GaussianMixture, prior: None, noise: Tensor) -> LogTerms:
-        """Return the target's and the mixture's log-densities at samples made from noise (L, K, B, 2)."""
+        """Return the log-densities of the target and of the mixture at samples made from noise (L, K, B, 2)."""
         draw = posterior.draw(noise)
         log_target = self.target(draw.z)
         return LogTerms(log_target, torch.zeros_like(log_target), draw.log_mixture, draw.log_component)
@@ -67,29 +67,29 @@ class Toy(nn.Module):
     def objective(self, x: Tensor, kl_weight: float | Tensor, noise: Tensor) -> Objective:
         """Return the bound to maximise and its parts, (B,) each.
 
-        `kl_weight` is not used: it lets a decoder learn before a prior pulls on it, and here without the entropy's full weight
-        every component would only shrink onto a mode.
+        `kl_weight` is not used. It lets a decoder learn before the prior pulls on it; here there is no decoder, and without the
+        full weight of the entropy every component would only shrink onto a mode.
         """
         return bound(self.log_terms(x, self.posterior(x), None, noise))
 
     def density(self, z: Tensor) -> Tensor:
-        """Return log q(z) of (N, 2) as (N,), through the inverse of a flow."""
-        # a flow that the components share is inverted once
+        """Return log q(z) of z (N, 2) as (N,), by the inverse of the flow."""
+        # a flow that all components share is inverted once
         base, log_det = self.flow.inverse(z.expand(self.flow.distinct, -1, -1))
         return log_mixture(gaussian_log_prob(base, self.mean[:, None], self.log_var.clamp(*LOG_VAR_RANGE)[:, None]) - log_det)
 
     @torch.inference_mode()
     def extra_metrics(self, x: Tensor) -> dict[str, tuple[float | None, str]]:
-        """Return KL(q || p), summed over a grid in float64, and the mass of q on it, with their units; `x` is not needed.
+        """Return KL(q || p), summed over a grid in float64, and the mass of q on the grid, with their units; `x` is not used.
 
-        Where some of q lies outside of the grid there is no KL, and the unit says so.
+        If some of q lies outside of the grid, the KL is None, and its unit says so.
         """
         double = deepcopy(self).double()
         axis = torch.arange(-GRID_EXTENT, GRID_EXTENT + GRID_STEP / 2, GRID_STEP, dtype=torch.float64, device=self.mean.device)
         kl = mass = torch.zeros((), dtype=torch.float64, device=axis.device)
         for z in torch.cartesian_prod(axis, axis).split(max(1, GRID_CHUNK // self.width)):
             log_q = double.density(z)
-            q = log_q.exp().nan_to_num(0.0)  # far out the inverse of a long flow may overflow: no mass there
+            q = log_q.exp().nan_to_num(0.0)  # far out, where there is no mass, the inverse of a long flow may overflow
             mass = mass + q.sum()
             kl = kl + torch.where(q > 0, q * (log_q - self.target(z)), 0.0).sum()
         kl, mass = kl.item() * GRID_STEP**2, mass.item() * GRID_STEP**2

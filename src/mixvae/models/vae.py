@@ -1,4 +1,4 @@
-"""The mixture VAE has K encoders, whose mixture is the posterior, and one decoder (Kviman et al., 2023)."""
+"""This file has the mixture VAE: one decoder, and K encoders whose mixture is the posterior (Kviman et al., 2023)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mixvae.seeds import derive
 from mixvae.study import MixtureVAE as Spec
 
 PSEUDO_INPUTS_SHARE = 10
-"""A VampPrior gets at most one pseudo-input per this many training points, or it memorises a small data set."""
+"""A VampPrior gets at most one pseudo-input per this many training points; with more it would memorise a small data set."""
 
 
 def pseudo_inputs(x: Tensor, seed: int, encoder_input, most: int) -> Tensor:
-    """Return training points for a VampPrior to start from, (M, D) in the encoder's input space: `most`, fewer for small data.
+    """Return `most` training points (fewer for small data) from which pseudo-inputs start, (M, D) in the encoder's input space.
 
-    They come from a random stream of their own: the same training points whatever K.
+    They are drawn from a random stream of their own, so that they are the same for every K.
     """
     M = max(1, min(most, len(x) // PSEUDO_INPUTS_SHARE))
     stream = torch.Generator().manual_seed(derive(seed, "pseudo-inputs"))
@@ -31,15 +31,15 @@ def pseudo_inputs(x: Tensor, seed: int, encoder_input, most: int) -> Tensor:
 
 
 def sample_width(K: int, latent: int, decoder: nn.Module, prior: nn.Module) -> int:
-    """Return how many numbers the widest array holds that one sample passes through; an evaluation sizes its chunks by it.
+    """Return the size of the widest array through which one sample passes; an evaluation sizes its chunks by it.
 
-    The decoder's layers, the distances to all K components, and those to the prior's, which count double in float64.
+    It is a decoder's layer, the distances to all K components, or those to the prior's Gaussians, doubled for float64.
     """
     return max(decoder.width, K * latent, 2 * prior.gaussians(K))
 
 
 class MixtureVAE(nn.Module):
-    """p(x|z) p(z) with posterior q(z|x) = 1/K sum_k q_k(z|x), each component behind a flow if there is one.
+    """p(x|z) p(z) with posterior q(z|x) = 1/K sum_k q_k(z|x); each q_k is a Gaussian, or a Gaussian behind a flow.
 
     The arguments are those of the contract; a VampPrior's pseudo-inputs start from the training points x.
     """
@@ -48,7 +48,7 @@ class MixtureVAE(nn.Module):
         super().__init__()
         self.sampled_components, self.noise_size = spec.K, spec.latent
         self.likelihood = likelihood(spec.likelihood, shape)
-        # the decoder first: its initial weights then do not depend on K
+        # the decoder is built first, so that its initial weights do not depend on K
         self.decoder = decoder(spec.decoder, (spec.latent,), shape, self.likelihood.parameters_per_point)
         self.encoder = encoder(spec.encoder, spec.K, shape, 2 * spec.latent)
         self.flow = flows.build(spec.flow, spec.K, spec.latent)
@@ -66,7 +66,7 @@ class MixtureVAE(nn.Module):
         return self.encode(self.likelihood.encoder_input(x))
 
     def prior_distribution(self, dtype: torch.dtype = torch.float32) -> Distribution:
-        """Return p(z), its density computed in `dtype`."""
+        """Return p(z), with the density computed in `dtype`."""
         return self.prior(self.encode, dtype)
 
     def log_terms(self, x: Tensor, posterior: GaussianMixture, prior: Distribution, noise: Tensor) -> LogTerms:
@@ -85,21 +85,21 @@ class MixtureVAE(nn.Module):
         return base.mean, base.std
 
     def expectation(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Return E_q[z | x], (B, Z), from noise (L, K, B, Z) where there is a flow."""
+        """Return E_q[z | x], (B, Z); under a flow it is estimated from noise (L, K, B, Z)."""
         return self.posterior(x).expectation(noise)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Return E[x' | z_k] at one sample z_k of every component, (K, B, D); a PixelCNN's are draws of x'."""
+        """Return E[x' | z_k] at one sample z_k of every component, (K, B, D); a PixelCNN gives draws of x'."""
         z = self.posterior(x).draw(torch.randn(1, self.sampled_components, len(x), self.noise_size, device=x.device)).z[0]
         return generate(self.decoder, self.likelihood, [z], x)
 
     def sample(self, n: int) -> Tensor:
-        """Return E[x | z] at n samples of the prior, (n, D), for likelihoods that condition on nothing else; draws from a PixelCNN."""
+        """Return E[x | z], or a PixelCNN's draws, at n samples of the prior, (n, D), for likelihoods conditional on z alone."""
         return generate(self.decoder, self.likelihood, [self.prior_distribution().sample((n,))])
 
     def sample_category(self, category: int, n: int) -> Tensor:
         """Return E[x | z] at n samples of component `category` of a `mog` or `vamp` prior, (n, D).
 
-        That of a VampPrior is one pseudo-input's whole posterior, or its base under a flow that the components share.
+        A VampPrior's component is the whole posterior of one pseudo-input, without the flow if the components share one.
         """
         return generate(self.decoder, self.likelihood, [self.prior.sample_component(self.encode, category, n)])

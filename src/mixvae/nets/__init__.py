@@ -1,4 +1,4 @@
-"""This room builds networks; those of a mixture's K components are one batched computation, never a loop over components."""
+"""This room builds networks; the networks of a mixture's K components are built as one module that computes all K."""
 
 from mixvae.nets.decoders import decoder, decoders, generate
 from mixvae.nets.dense import BatchedLinear, mlp

@@ -1,4 +1,4 @@
-"""Images pass stacks of [channels, kernel, stride] convolutions, their mirror images, or K of either."""
+"""This file builds convolutional networks, their mirror images of transposed convolutions, and K of either in one module."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mixvae.study.layers import feature_shapes, padding
 
 
 class PerComponent(nn.Module):
-    """K networks of one shape, each with weights of its own, compute one after the other.
+    """K networks of one shape, each with weights of its own, that compute one after the other.
 
-    A loop, since grouped convolutions (`groups=K`) compute the same more slowly on a CPU. The default layers on 28x28, batch
-    100, K = 4, forward and backward: 449 ms against 774 on one thread, 243 against 443 on two; unfolding and a batched matrix
-    product took 1900 ms and more. Transposed convolutions from 128x4x4 to 3x32x32: 84 ms against 134, and 47 against 83.
+    It is a loop, since grouped convolutions (`groups=K`) compute the same more slowly on a CPU. The default layers on 28x28,
+    batch 100, K = 4, forward and backward, took 449 ms in a loop and 774 grouped on one thread, 243 and 443 on two; unfolding
+    and a batched matrix product took 1900 ms and more. Transposed convolutions from 128x4x4 to 3x32x32: 84 and 134, 47 and 83.
 
     Arguments:
         K: The number of networks.
@@ -35,11 +35,11 @@ class PerComponent(nn.Module):
 
 
 def convolutions(shape: Sequence[int], layers: Sequence[tuple[int, int, int]], activation: str) -> nn.Sequential:
-    """Return one network, (B, D) -> (B, F): every layer a convolution and its activation, flattened at the end.
+    """Return one network, (B, D) -> (B, F), of convolutions with their activations, flattened at the end.
 
     Arguments:
         shape: (channels, height, width) of an image.
-        layers: Channels, kernel and stride of each.
+        layers: (channels, kernel, stride) of every convolution.
         activation: "gated" or "relu", as for `mlp`; the gate is a convolution too.
     """
     modules: list[nn.Module] = [nn.Unflatten(-1, tuple(shape))]
@@ -58,14 +58,14 @@ def transposed_convolutions(
 
     Arguments:
         latent: Z.
-        shape, layers, activation: As for `convolutions`; every feature map has the shape it has there.
+        shape, layers, activation: As for `convolutions`; the feature maps have the same shapes in reverse order.
         outputs: P, the numbers per point, a multiple of height x width; the last layer has no activation.
     """
     shapes = feature_shapes((outputs // math.prod(shape[1:]), *shape[1:]), layers)
     size = math.prod(shapes[-1])
     modules = [nn.Linear(latent, _widened(size, activation)), _activation(activation, -1), nn.Unflatten(-1, shapes[-1])]
     for (after, before), (_, kernel, stride) in zip(itertools.pairwise(shapes[::-1]), layers[::-1], strict=True):
-        # sizes that the stride does not divide lost a remainder on the way down, which goes back on at the end
+        # where the stride does not divide a size, the convolution dropped a remainder; output padding adds it again
         shortest = [(side - 1) * stride - 2 * padding(kernel) + kernel for side in after[1:]]
         remainder = tuple(side - short for side, short in zip(before[1:], shortest, strict=True))
         last = before is shapes[0]

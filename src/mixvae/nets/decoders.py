@@ -1,4 +1,4 @@
-"""Decoders are the networks from latent codes to a likelihood's parameters."""
+"""This file builds decoders, the networks from latent codes to a likelihood's parameters."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from mixvae.study import parts
 
 
 class DenseDecoder(nn.Module):
-    """Dense layers; two codes each pass a first layer of their own, and are then joined (Tomczak & Welling, 2018, HVAE).
+    """A decoder of dense layers; two codes each pass a first layer of their own, and are then joined (Tomczak & Welling, 2018).
 
     Arguments:
         settings: The layers.
         latents: The dimension of each code.
-        shape: The shape of one point, which does not matter.
+        shape: The shape of one point, which is not used.
         outputs: P, the numbers per point.
     """
 
@@ -44,7 +44,7 @@ class DenseDecoder(nn.Module):
         return Decoders(layers, widest(settings.hidden, settings.activation, outputs))
 
     def forward(self, codes: Sequence[Tensor], x: Tensor | None) -> Tensor:
-        """Return (..., B, P) for codes of (..., B, Z_i); `x` is not needed."""
+        """Return (..., B, P) for codes of (..., B, Z_i); `x` is not used."""
         if self.branches:
             codes = [branch(code) for branch, code in zip(self.branches, codes, strict=True)]
             return self.layers(torch.cat(codes, dim=-1))
@@ -53,10 +53,10 @@ class DenseDecoder(nn.Module):
 
 
 class DeconvDecoder(nn.Module):
-    """Transposed convolutions from one code.
+    """A decoder of transposed convolutions from one code.
 
     Arguments:
-        settings: The layers of the encoder that this one mirrors.
+        settings: The layers of the encoder that this decoder mirrors.
         latents: Z, the dimension of the code.
         shape: (channels, height, width) of an image.
         outputs: P, the numbers per point.
@@ -75,17 +75,17 @@ class DeconvDecoder(nn.Module):
         return Decoders(PerComponent(K, network), widest(map_sizes(settings, shape), settings.activation, outputs))
 
     def forward(self, codes: Sequence[Tensor], x: Tensor | None) -> Tensor:
-        """Return (..., B, P) for one code of (..., B, Z); `x` is not needed."""
+        """Return (..., B, P) for one code of (..., B, Z); `x` is not used."""
         (code,) = codes
         return self.layers(code.flatten(0, -2)).view(*code.shape[:-1], -1)
 
 
 class Decoders(nn.Module):
-    """K decoders of one code each at once.
+    """K decoders with one code each, in one module.
 
     Arguments:
         layers: The K networks, (K, B, Z) -> (K, B, P).
-        width: The size of the widest array that one sample of one of them passes through.
+        width: The size of the widest array through which a sample passes in one of the decoders.
     """
 
     def __init__(self, layers: nn.Module, width: int) -> None:
@@ -100,12 +100,12 @@ class Decoders(nn.Module):
 
 
 def map_sizes(settings: parts.Deconv, shape: Sequence[int]) -> list[int]:
-    """Return the sizes of all feature maps but the image's."""
+    """Return the sizes of all feature maps except the image."""
     return [math.prod(map_shape) for map_shape in settings.shapes(shape)[1:]]
 
 
 def widest(sizes: Sequence[int], activation: str, outputs: int) -> int:
-    """Return the size of the widest array behind layers of these sizes; a gated layer is twice as wide before its gate."""
+    """Return the size of the widest array in layers of these sizes; a gated layer is twice as wide before its gate."""
     return max(outputs, *((2 if activation == "gated" else 1) * size for size in (0, *sizes)))
 
 
@@ -116,31 +116,31 @@ DECODERS = {parts.MLP: DenseDecoder, parts.Deconv: DeconvDecoder, parts.PixelCNN
 def decoder(settings: parts.Decoder, latents: Sequence[int], shape: Sequence[int], outputs: int) -> nn.Module:
     """Return the decoder that `settings` describes: (codes (..., B, Z_i), x (B, D) or None) -> (..., B, P).
 
-    Its `width` is the size of the widest array that one sample passes through; a PixelCNN's feature maps, which exist for a block of samples
-    at a time, are not counted.
+    Its `width` is the size of the widest array through which one sample passes; the feature maps of a PixelCNN do not count,
+    since they exist for only a block of samples at a time.
 
     Arguments:
         settings: Dense layers, transposed convolutions or a PixelCNN.
         latents: The dimension of each code.
         shape: The shape of one point.
-        outputs: P, the likelihood's parameters per point; parameter-major, (channels, height, width) for images.
+        outputs: P, the likelihood's parameters per point; for images in the order (channels, height, width).
     """
     return DECODERS[type(settings)](settings, latents, shape, outputs)
 
 
 def decoders(settings: parts.Decoder, K: int, latent: int, shape: Sequence[int], outputs: int) -> Decoders:
-    """Return K decoders at once, (..., K, B, Z) -> (..., K, B, P), of dense layers or transposed convolutions; see `decoder`."""
+    """Return K dense or transposed-convolution decoders in one module, (..., K, B, Z) -> (..., K, B, P); see `decoder`."""
     return DECODERS[type(settings)].of_components(settings, K, latent, shape, outputs)
 
 
 def generate(decoder: nn.Module, likelihood: nn.Module, codes: Sequence[Tensor], x: Tensor | None = None) -> Tensor:
-    """Return images for codes of (..., B, Z_i) as (..., B, D): E[x | codes], or a sample where pixels depend on each other.
+    """Return E[x | codes] for codes of (..., B, Z_i) as (..., B, D); an autoregressive decoder gives a sample of x instead.
 
     Arguments:
-        decoder: What `decoder` returned; one that is autoregressive has `sample`.
+        decoder: A decoder from `decoder`; an autoregressive one has a method `sample`.
         likelihood: The likelihood of its outputs.
         codes: The latent codes.
-        x: (B, D) points, for a likelihood that conditions on something of theirs.
+        x: (B, D) points, for a likelihood that conditions on them, such as on the library size of counts.
     """
     if hasattr(decoder, "sample"):
         images = decoder.sample([code.flatten(0, -2) for code in codes])

@@ -1,4 +1,4 @@
-"""Encoders are the networks from x to the parameters of K posteriors, all K at once."""
+"""This file builds encoders, the networks from x to the parameters of K posteriors, in one module for all K."""
 
 from __future__ import annotations
 

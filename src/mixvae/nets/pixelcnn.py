@@ -12,18 +12,21 @@ from torch.nn.functional import conv2d, pad, relu
 from mixvae.study import parts
 
 BLOCK = {"cpu": 20, "cuda": 2000}
-"""This many images are computed at once. On a CPU their feature maps stay in its cache: for 400 images of 28x28 and eight layers of 64 channels, forward alone and
-with backward, on two cores, 1.0 and 4.4 s instead of 2.8 and 8.7 s; 10 and 40 are about as fast. On a GPU they bound its memory."""
+"""How many images are computed at once, which limits the memory used on a GPU. On a CPU their feature maps then stay in its
+cache: on two cores, 400 images of 28x28 and eight layers of 64 channels took 1.0 s forward and 4.4 s with backward instead of
+    2.8 and
+8.7 s; with 10 or 40 images at once it is about as fast."""
 
 
 class CausalConv2d(nn.Module):
-    """The weights of a masked 3x3 convolution, for `convolve`: pixel (r, c) sees row r-1 at c-1, c, c+1 and row r at c-1 and, as far as `sees`, c.
+    """The weights of a masked 3x3 convolution, for `convolve`.
 
-    The kernel's third row, which the mask would set to zero, is left out: 209 ms instead of 300 for three layers of 64
-    channels on 100 images of 28x28, forward and backward on one thread.
+    Pixel (r, c) sees row r-1 at c-1, c and c+1, and row r at c-1; at c it sees only the channels that `sees` allows. The
+    kernel's third row, which the mask would set to zero, is left out: three layers of 64 channels on 100 images of 28x28 then
+    take 209 ms instead of 300, forward and backward on one thread.
 
     Arguments:
-        sees: One flag for each input channel: whether pixel (r, c) of it is seen (type B) or not (type A).
+        sees: For each input channel, whether its pixel (r, c) itself is seen (a mask of type B) or not (type A).
         out_channels: Channels of the output.
     """
 
@@ -44,21 +47,21 @@ class CausalConv2d(nn.Module):
 
 
 def convolve(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """Convolve (N, in, H, W) with a kernel over the row above and the own row."""
+    """Convolve (N, in, H, W) with a kernel (out, in, 2, 3) over the row above a pixel and the pixel's own row."""
     return conv2d(pad(x, (0, 0, 1, 0)), kernel, bias, padding=(0, 1))
 
 
 def around(rows: Tensor, column: int) -> Tensor:
-    """Return what a kernel at `column` covers of two padded rows (N, in, 2, W + 2), as (N, in * 6)."""
+    """Return the numbers that a kernel at `column` covers in two padded rows (N, in, 2, W + 2), as (N, in * 6)."""
     return rows[..., column : column + 3].flatten(1)
 
 
 class PixelCNN(nn.Module):
     """Masked convolutions over the image and one plane made from each code, then a 1x1 convolution to one logit per pixel.
 
-    A code becomes its plane by one gated dense layer. In the first layer a pixel sees the planes at its own place too, the
-    image only before it; the planes depend on no pixel, so this is as autoregressive and loses less of z. There is no
-    batch normalisation: on batch statistics, a pixel's logit would depend on later pixels and on other images.
+    A gated dense layer makes each code into its plane. In the first layer a pixel sees the planes at its own place too, but the
+    image only before it; the planes depend on no pixel, so the network stays autoregressive and loses less of z. There is no
+    batch normalisation, which would make a pixel's logit depend on later pixels and on other images.
 
     Arguments:
         settings: Layers and channels.
@@ -79,11 +82,11 @@ class PixelCNN(nn.Module):
         self.width = max(2, 1 + len(latents)) * H * W
 
     def _planes(self, codes: Sequence[Tensor]) -> list[Tensor]:
-        """Return each code's plane, (N, H, W), N the product of the codes' leading axes."""
+        """Return each code's plane, (N, H, W), where N is the product of the code's leading axes."""
         return [plane(code.flatten(0, -2)).unflatten(-1, self.sides) for plane, code in zip(self.planes, codes, strict=True)]
 
     def forward(self, codes: Sequence[Tensor], x: Tensor) -> Tensor:
-        """Return the logits of x (B, D) given codes of (..., B, Z_i), each pixel's given those before it, as (..., B, D)."""
+        """Return each pixel's logit for x (B, D), given codes of (..., B, Z_i) and the pixels before it, as (..., B, D)."""
         planes = self._planes(codes)
         image = x.unflatten(-1, self.sides).expand(len(planes[0]) // len(x), -1, -1, -1).flatten(0, 1)
         inputs = torch.stack([image, *planes], dim=1)
@@ -97,7 +100,7 @@ class PixelCNN(nn.Module):
         return torch.cat([self._logits(block, layers) for block in blocks]).view(*codes[0].shape[:-1], -1)
 
     def _logits(self, h: Tensor, layers: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Return the logits, (N, 1, H, W), of images and planes side by side, (N, 1 + planes, H, W)."""
+        """Return the logits, (N, 1, H, W), for images and their planes as channels, (N, 1 + planes, H, W)."""
         for kernel, bias in layers:
             h = convolve(h, kernel, bias).relu_()
         return self.logit(h)
@@ -106,8 +109,8 @@ class PixelCNN(nn.Module):
     def sample(self, codes: Sequence[Tensor]) -> Tensor:
         """Draw binary images pixel by pixel given codes of (N, Z_i), as (N, D).
 
-        A pixel's column of every layer is computed once, when its turn comes, from the row above and what is known of its
-        own row; nothing that was computed before can change.
+        At every pixel, each layer is computed for this pixel alone, from the row above and the part of its own row that is
+        known; later pixels cannot change it.
         """
         H, W = self.sides
         given = convolve(torch.stack(self._planes(codes), dim=1), self.first.kernel()[:, 1:], self.first.bias)
@@ -117,8 +120,8 @@ class PixelCNN(nn.Module):
         first = self.first.kernel()[:, :1].flatten(1).T
         kernels = [(layer.kernel().flatten(1).T, layer.bias) for layer in self.hidden]
         logit = self.logit.weight.flatten(1).T, self.logit.bias
-        # Each layer's input in the row above and in this one, zeros around; the image is the first. What is not known yet in this
-        # row still holds the last row's numbers, which meet only masked weights.
+        # Each layer's input (the first is the image) in the row above and in this row, with zeros around. Places not yet
+        # computed in this row still hold the last row's numbers, but only masked weights meet them.
         widths = [1, *[len(given[0])] * len(kernels)]
         rows = [given.new_zeros(N, width, 2, W + 2) for width in widths]
         for r, c in itertools.product(range(H), range(W)):

@@ -1,4 +1,4 @@
-"""All configuration models derive from a class that is immutable and refuses unknown keys and strings in place of numbers."""
+"""`Frozen` is the base class of everything that a config describes; the types of numbers in a config are here too."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Frozen(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     later: ClassVar[tuple[str, ...]] = ()
-    """These options came after results had been made; at their default they are not in the canonical form, so that ids stay."""
+    """Options added after the first results; at its default such an option is left out of the canonical JSON, so ids stay."""
 
     @model_serializer(mode="wrap")
     def _without_later_defaults(self, serialise: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
@@ -32,16 +32,16 @@ class Frozen(BaseModel):
         return {name: value for name, value in serialise(self).items() if name not in unset}
 
     def arguments(self) -> dict[str, Any]:
-        """Return the settings without the name, as the arguments of what they describe."""
+        """Return all settings but the name, as keyword arguments of the class that they describe."""
         return {name: getattr(self, name) for name in type(self).model_fields if name != "name"}
 
     def spelt_out(self) -> dict[str, Any]:
-        """Return every option with its value, as JSON types: for comparing settings, not for ids."""
+        """Return every option with its value as JSON types, those of `later` too: for comparing settings, not for ids."""
         return self.model_dump(mode="json", context={"later": True})
 
 
 def _number(value: Any) -> Any:
-    # YAML 1.1 reads 1e-3 (no dot) as a string, and everybody writes learning rates that way.
+    # YAML 1.1 reads 1e-3, which has no dot, as a string, and everybody writes learning rates that way
     return float(value) if isinstance(value, str) and _SCIENTIFIC.fullmatch(value) else value
 
 
@@ -50,7 +50,7 @@ Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 
 PositiveReal = Annotated[Real, Field(gt=0)]
 Sizes = Annotated[tuple[Annotated[int, Field(gt=0)], ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
-"""Widths of layers, a YAML list."""
+"""Positive integers as a YAML list, such as the widths of layers or the shape of a point."""
 
 
 def named(value: Any) -> Any:

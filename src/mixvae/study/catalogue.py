@@ -1,4 +1,4 @@
-"""The catalogue config/datasets.yaml says of every data set what is known before a byte of it is read."""
+"""This file reads the catalogue config/datasets.yaml, which describes every data set before any of its data are read."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ UNPUBLISHED = "unpublished"
 class RawFile(Frozen):
     """One file as its publisher distributes it, with exactly one digest.
 
-    sha256: The file's; or "unpublished" where neither it nor an md5 is known: then whatever arrives is taken, with a warning
-        that names its sha256.
-    md5: Where that is all that could be found.
+    sha256: The file's sha256; or "unpublished" where no digest is known: any file is then accepted, with a warning that names
+        its sha256.
+    md5: The file's md5, where no sha256 is published.
     """
 
     sha256: Annotated[str, Field(pattern=f"^([0-9a-f]{{64}}|{UNPUBLISHED})$")] | None = None
@@ -44,7 +44,7 @@ class RawFile(Frozen):
 
 
 class Splits(Frozen):
-    """The parts hold this many points."""
+    """The numbers of points in the training, validation and test parts."""
 
     train: Annotated[int, Field(gt=0)]
     valid: Annotated[int, Field(gt=0)]
@@ -52,7 +52,7 @@ class Splits(Frozen):
 
 
 class ReaderOptions(Frozen):
-    """A reader of users' own files is told this about a file.
+    """The options of a reader of users' own files.
 
     keys: For .npz, the file's array for each name that differs: {x_train: images}.
     label: For .h5ad, the column of obs that holds the labels; None for no labels.
@@ -63,10 +63,10 @@ class ReaderOptions(Frozen):
 
 
 class DatasetInfo(Frozen):
-    """The catalogue knows this of a data set before a byte of it is read.
+    """A data set's entry in the catalogue.
 
     levels: The largest grey or colour level, for images.
-    genes: Of counts, keep that many genes, those most variable among the training cells.
+    genes: For counts, how many genes are kept: those most variable among the training cells.
     reader: The module of mixvae.data that reads users' own files; None for the one named after the data set.
     """
 
@@ -86,7 +86,7 @@ class DatasetInfo(Frozen):
 
     @property
     def is_image(self) -> bool:
-        """A point is a picture of pixels."""
+        """Whether the points are images."""
         return self.kind.endswith("_image")
 
     @model_validator(mode="after")

@@ -10,15 +10,15 @@ from mixvae.study.run import AnyRun
 from mixvae.study.steps import Step
 
 RESULTS = Path("results")
-"""The folder lies in the repository's root, from which the commands start."""
+"""Relative to the repository's root, in which the commands are run."""
 
 
 def command(step: Step, spec: AnyRun | None, info: DatasetInfo | None, gpu: bool, holes: bool) -> list[str]:
-    """Return the command that does a job again, [] for rule study, which Snakemake does itself.
+    """Return the command that repeats a job; [] for rule study, which Snakemake runs itself.
 
     Arguments:
-        spec: Of the run that it is of, if any.
-        info: Of the data set that it is of, if any.
+        spec: The run's spec, for a job of one run.
+        info: The data set's entry, for a job of one data set.
         gpu: Whether to compute on a GPU.
         holes: Whether some of the study's runs are missing.
     """

@@ -1,4 +1,4 @@
-"""A study's config is checked and expanded into runs."""
+"""This file checks a study's config and expands it into runs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from mixvae.study.run import MODELS, AnyRun, parse_run
 from mixvae.study.systems import Constant
 
 OWN_DATA_CACHE = Path("results/datasets/.own.json")
-"""This file keeps what is known of the user's own files, so that not every job reads them again."""
+"""The cache of facts about users' own files, so that not every job reads them again."""
 RESERVED = ("runs", "datasets", "reference")
 FOLDER = PATH.parent
-"""Studies that another one includes are looked for here."""
+"""The folder in which the studies of an `include` are looked for."""
 
 
 class Study(Frozen):
@@ -47,9 +47,12 @@ class Study(Frozen):
 
 
 class Expansion(NamedTuple):
-    """The runs of a study by id, controls included, the combinations left out as (combination, reason), and the data sets.
+    """The result of expanding a study's config.
 
-    `own` names those data sets that are the user's own files.
+    runs: The runs by id, controls included.
+    skipped: The combinations that were left out, as (combination, reason).
+    datasets: The entries of the data sets by name.
+    own: The names of those data sets that are users' own files.
     """
 
     study: Study
@@ -64,7 +67,7 @@ def expand(config: Any, source: str) -> Expansion:
 
     Arguments:
         config: The mapping read from YAML.
-        source: What to call it in messages, usually the file's path.
+        source: The config's name in messages, usually the file's path.
 
     Raises UserError on the first thing that is wrong.
     """
@@ -121,7 +124,7 @@ def _blocks(study: Study, source: str, above: tuple[str, ...] = ()):
 
 
 def _with_data(combination: dict[str, Any], where: str, mirror: str | None) -> tuple[dict[str, Any], DatasetInfo | None]:
-    """Return the combination with its data set's name, and what is known of it; the user's own file is looked at."""
+    """Return the combination with its data set's name, and the data set's entry; a user's own file is looked at for it."""
     value = combination.get("dataset")
     if "data" in combination:
         raise UserError(f"{where}: the key 'data' is not for a config; write dataset: path or dataset: {{path: ...}}")
@@ -142,7 +145,7 @@ def load(path: Path) -> Expansion:
     """Read, validate and expand a config file. Raises UserError."""
     expansion = expand(read_yaml(path), str(path))
     mirror = expansion.study.data_mirror
-    # here and not in `expand`, since a cluster's compute nodes need not see the mirror
+    # checked here and not in `expand`, which also runs on compute nodes that need not see the mirror
     if mirror and "://" not in mirror and not Path(mirror).is_dir():
         raise UserError(f"{path}: data_mirror: {mirror}: no such folder; correct or remove it")
     return expansion
@@ -154,7 +157,7 @@ def _add(runs: dict[str, AnyRun], spec: AnyRun) -> None:
 
 
 def _combinations(block: dict[str, Any], source: str, number: int):
-    """Yield (combination, axes), where axes tells which element of each list was taken."""
+    """Yield (combination, axes); `axes` gives for each key with a list the index of the element that was taken."""
     axes = {key: value for key, value in block.items() if isinstance(value, list)}
     for key, values in axes.items():
         if not values:
@@ -176,7 +179,7 @@ def _parse(combination: dict[str, Any], axes: dict[str, int], source: str, numbe
         return parse_run({"model": model, **combination})
     except ValidationError as error:
         text = explain(error, [MODELS[model]], ("runs", number))
-        # name the element of the list that was at fault, not the whole axis
+        # name the element of the list that is wrong, not the whole list
         for key in axes:
             plain = key_path(("runs", number, key))
             if text.startswith((f"{plain}:", f"{plain}.")):

@@ -1,4 +1,4 @@
-"""A config file is found by a study's name, and its YAML is read."""
+"""This file finds a study's config file by name and reads its YAML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mixvae.errors import UserError, did_you_mean
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, but a key written twice is an error instead of the last one winning."""
+    """YAML's safe loader, except that a key written twice is an error; the safe loader would take the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -45,7 +45,7 @@ def find_config(name: str, folder: Path) -> Path:
 
 
 def read_yaml(path: Path) -> Any:
-    """Parse a config file; raises UserError with the line and column of what could not be read."""
+    """Parse a config file; raises UserError with the line and column that cannot be read."""
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except yaml.MarkedYAMLError as error:

@@ -1,4 +1,4 @@
-"""A report of pydantic becomes one line: file, key path, value found, what was expected, nearest valid name."""
+"""This file turns pydantic's validation error into one line: key path, value found, what was expected, nearest valid name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
 
 
 def _walk(models: list[type[BaseModel]], location: Iterable[Any]) -> tuple[list[Any], list[type[BaseModel]]]:
-    """Return the key path without union tags, and the models that were valid where its last key stands."""
+    """Return the key path without union tags, and the models that could stand where its last key was written."""
     path: list[Any] = []
     here = models
     level = models
@@ -65,13 +65,13 @@ def _quoted(text: str) -> list[str]:
 
 
 def explain(error: ValidationError, models: list[type[BaseModel]], prefix: tuple[Any, ...] = ()) -> str:
-    """Return one line about the first problem in `error`, and how many more there are.
+    """Return one line with the first problem in `error` and the number of further ones.
 
     Arguments:
-        models: The models the validated value could have been.
-        prefix: Where that value stands in the file.
+        models: The models that the value was validated as.
+        prefix: The key path of that value in the file.
     """
-    # a key that should not be there often is the misspelling of one that is missing
+    # name a missing key before an unknown key, which often is the missing one misspelt
     first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     path, level = _walk(models, first["loc"])
     where = key_path((*prefix, *path))

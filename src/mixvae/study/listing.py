@@ -1,4 +1,4 @@
-"""What a study consists of, as text: for study.json, and for whoever checks a config."""
+"""This file describes a study as text: for study.json, and for a user who checks a config."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from mixvae.study.config import Expansion
 from mixvae.study.own_data import without_source
 
 AXES = ("dataset", "model", "K", "prior", "flow", "likelihood", "latent", "seed")
-"""Keys by which a combination that was left out is told from others."""
+"""The keys that are shown of a combination that was left out."""
 
 
 def listing(expansion: Expansion) -> str:
-    """Return the content of results/<study>/study.json: what the study consists of, for the rules that look at it as a whole.
+    """Return the content of results/<study>/study.json: the study's runs, data sets and skipped combinations.
 
-    Where the user's own files lie is not in it: moving one makes no new tables.
+    It does not say where users' own files lie, so that moving one does not make the tables again.
     """
     skipped = [{"combination": json.dumps(combination), "reason": reason} for combination, reason in expansion.skipped]
     runs = {run: spec.model_dump(mode="json") for run, spec in expansion.runs.items()}
@@ -27,7 +27,7 @@ def listing(expansion: Expansion) -> str:
 
 
 def describe(expansion: Expansion) -> str:
-    """Return one line that counts what a study holds."""
+    """Return one line with the numbers of runs, controls and skipped combinations, and the data sets."""
     controls = sum(spec.is_control for spec in expansion.runs.values())
     models = len(expansion.runs) - controls
     names = ", ".join(expansion.datasets)
@@ -35,7 +35,7 @@ def describe(expansion: Expansion) -> str:
 
 
 def overview(expansion: Expansion) -> Iterator[str]:
-    """Yield a line for every run and for every combination that was left out."""
+    """Yield a line for every run and for every skipped combination."""
     yield from expansion.runs
     for combination, reason in expansion.skipped:
         yield f"skipped: {', '.join(f'{key}={value}' for key, value in combination.items() if key in AXES)}: {reason}"

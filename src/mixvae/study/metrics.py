@@ -1,4 +1,4 @@
-"""The metrics of a run, each described once: its unit, its range, which runs have it, which file holds it and what it means."""
+"""Every metric is described here once: its unit and range, which runs have it, which file holds it and what it means."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from mixvae.study.resources import points
 from mixvae.study.run import AnyRun
 
 FOUND_IN = {"evaluate": "likelihood.json", "latents": "latent_metrics.json"}
-"""By rule, the file of a run's folder that holds its metrics."""
+"""For each rule, the file in a run's folder that holds the rule's metrics."""
 LIKELIHOOD, LATENT = FOUND_IN.values()
 TRAINING, RECORD = "training.json", "provenance/train.json"
 NATS, SHARE, SCORE, SQUARES, DHSIC = "nats", "share of test points", "score", "squared error", "dHSIC"
 BITS = " bpd"
-"""Ends the name of a quantity that is shown in bits per dimension."""
+"""The suffix of a quantity that is shown in bits per dimension."""
 POINTS_PER_CLASS = 5
-"""Probes and K-means want this many training points per class; with fewer, as for Omniglot's 1,623 characters, labels are left alone."""
+"""Metrics of labels need this many training points per class, or they are left out, as for Omniglot's 1,623 characters."""
 
 Condition = Callable[[AnyRun, DatasetInfo], bool]
 
 
 class Metric(NamedTuple):
-    """One metric, or with a name that ends with `_component_k` a family of them, one per component.
+    """One metric, or a family of one metric per component, whose name ends with `_component_k`.
 
-    unit: As it stands in the files.
+    unit: Its unit in the files.
     note: What it means.
     where: The file of a run's folder that holds it.
-    who: Whether a run has it, by its spec and data set.
+    who: A function that says of a run's spec and data set whether the run has it.
     direction: Which end of the scale is better; None where neither is.
-    compares_K: Whether the numbers of different K compare.
+    compares_K: Whether its values for different K can be compared.
     digits: The decimals that it is printed with.
     range: The least and the greatest value.
-    rests_on: The metric with the share of test points whose importance weights are too heavy-tailed for this estimate; "" for none.
+    rests_on: The metric that gives the share of test points whose importance weights make this one unreliable; "" for none.
     undefined: How its file says that it has no value: the metric is "absent", or its value is "null".
     """
 
@@ -52,7 +52,7 @@ class Metric(NamedTuple):
     undefined: Literal["", "absent", "null"] = ""
 
     def names(self, spec: AnyRun) -> list[str]:
-        """Return the names of a family's members for a run, and of any other metric its own."""
+        """Return the names of a family's members for a run; for any other metric, its own name."""
         stem, family, _ = self.name.partition("_component_")
         if not family:
             return [self.name]
@@ -92,7 +92,7 @@ def _labels_and_several_models(spec: AnyRun, info: DatasetInfo) -> bool:
 
 
 def _extra(name: str) -> Condition:
-    """Return whether a system has a metric of its own."""
+    """Return the condition that a run's system measures metric `name` in a way of its own."""
     return lambda spec, info: name in spec.extra_metrics(info.kind)
 
 
@@ -181,13 +181,13 @@ METRICS = {
         ),
     )
 }  # fmt: skip
-"""By name, families under the name with k."""
+"""The metrics by name; a family's name ends with `_component_k`."""
 
 
 def metric_of(name: str) -> Metric:
-    """Return the metric behind a quantity that is shown: itself, one of a family, with its sign turned or in bits per dimension.
+    """Return the metric behind a quantity that is shown, which may have its sign turned or be in bits per dimension.
 
-    Raises KeyError for what is no metric.
+    A member of a family gives the family. Raises KeyError for an unknown name.
     """
     stem, family, _ = made_from(name).partition("_component_")
     return METRICS[f"{stem}{family}k" if family else stem]
@@ -199,7 +199,7 @@ def made_from(name: str) -> str:
 
 
 def factor(name: str, info: DatasetInfo) -> float:
-    """Return what a quantity's metric is multiplied with: the sign, and the way from nats to bits per dimension."""
+    """Return the factor from a metric to a quantity: its sign, and the conversion from nats to bits per dimension."""
     sign = -1.0 if name.startswith("-") else 1.0
     return sign / (math.prod(info.shape) * math.log(2)) if name.endswith(BITS) else sign
 
@@ -216,7 +216,7 @@ def points_probed(spec: AnyRun, info: DatasetInfo) -> int:
 
 
 def metrics_of(spec: AnyRun, info: DatasetInfo) -> dict[str, set[str]]:
-    """Return the names of the metrics that a run must have, by the rule that leaves them; those that may be absent are left out."""
+    """Return, for each rule in `FOUND_IN`, the metrics that a run must have; those that may be absent are left out."""
     found: dict[str, set[str]] = {rule: set() for rule in FOUND_IN if rule != "latents" or spec.has_codes}
     rules = {file: rule for rule, file in FOUND_IN.items()}
     for metric in METRICS.values():
@@ -226,7 +226,7 @@ def metrics_of(spec: AnyRun, info: DatasetInfo) -> dict[str, set[str]]:
 
 
 def counts_of(spec: AnyRun, info: DatasetInfo) -> dict[str, dict[str, int]]:
-    """Return what stands beside the metrics in the files of rules evaluate and latents."""
+    """Return the counts of points and samples that must stand beside the metrics in the files of rules evaluate and latents."""
     tested = points(spec, info, "test")
     found = {"evaluate": {"points": tested, "samples_per_component": spec.importance_samples, "K": spec.K}}
     if spec.has_codes:
@@ -235,7 +235,7 @@ def counts_of(spec: AnyRun, info: DatasetInfo) -> dict[str, dict[str, int]]:
 
 
 def markdown() -> str:
-    """Return the table of all metrics in results/README.md; metrics with the same note share a row."""
+    """Return the table of all metrics, for results/README.md; metrics with the same note share a row."""
     lines = ["| metric | unit | better | in | what |", "|---|---|---|---|---|"]
     for note, group in itertools.groupby(METRICS.values(), key=lambda metric: metric.note):
         members = list(group)

@@ -1,4 +1,4 @@
-"""Which tables and figures a study has, from its runs alone: Snakemake must know before anything has run."""
+"""This file says which tables and figures a study has, from its runs alone: Snakemake must know before anything has run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mixvae.study.catalogue import DatasetInfo
 from mixvae.study.run import AnyRun
 
 Condition = Callable[[list[AnyRun], DatasetInfo], bool]
-"""Whether the runs on a data set, which the controls are not among, have a table or figure."""
+"""Says whether a table or figure is made for the runs on a data set; the controls are not among these runs."""
 
 
 def _any(specs: list[AnyRun], info: DatasetInfo) -> bool:
@@ -45,7 +45,7 @@ TABLES: dict[str, Condition] = {
     "density": _density,
     "published": _data,
 }
-"""By kind, in the order of the report."""
+"""For each kind of table, the condition for it; in the order of the report."""
 FIGURES: dict[str, Condition] = {
     "nll": _data,
     "comparisons": lambda specs, info: _data(specs, info) and len(_cells(specs)) > len({group for group, _ in _cells(specs)}),

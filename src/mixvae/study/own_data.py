@@ -1,4 +1,4 @@
-"""The path of a user's own data in a config becomes a catalogue entry."""
+"""This file makes a catalogue entry of a user's own data, which a config names by a path."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from mixvae.study.explain import explain
 
 FORMATS = {".npz": "npz", ".h5ad": "h5ad"}
 SOURCES_VARIABLE = "MIXVAE_OWN_DATA"
-"""Environment variable with the paths of own data by name: where a file lies is no parameter of a rule, or moving it would
-train every run again."""
+"""Environment variable with the paths of own data by name. If a rule had a path as parameter, moving the file
+would train its runs again."""
 BINARISATION = "dynamic for training, fixed (numpy seed 777) for validation and test"
 CACHE_VERSION = 1
-"""Raise it when the readers of own data come to see something else in the same file."""
+"""Raise it when a reader of own data is changed so that it finds other facts in the same file."""
 
 
 class OwnData(Frozen):
-    """A run's spec identifies a user's own data by their bytes and how they are read, and not by where they lie."""
+    """The identity of a user's own data in a run's spec: their bytes and how they are read, but not where they lie."""
 
     sha256: str
     format: Literal["npz", "h5ad"]
@@ -41,11 +41,11 @@ class OwnData(Frozen):
 
 
 class OwnFile(Frozen):
-    """A data set in a config may be a file.
+    """A user's own file, as `dataset` in a config describes it.
 
-    keys: For .npz, the file's array for each of x, y, x_train, y_train, ... that is named differently there.
+    keys: For .npz, the name of the file's array for each of x, y, x_train, y_train, ... that has another name there.
     label: For .h5ad, the column of obs that holds the labels; null for no labels.
-    genes: For .h5ad, keep that many genes, those most variable among the training cells.
+    genes: For .h5ad, how many genes are kept: those most variable among the training cells.
     """
 
     path: Annotated[str, Field(pattern=r"\.(npz|h5ad)$")]
@@ -55,7 +55,7 @@ class OwnFile(Frozen):
 
 
 class Facts(Frozen):
-    """A look at the file finds this out."""
+    """The facts that a look at a user's own file finds out."""
 
     sha256: str
     kind: Literal["grey_image", "colour_image", "counts"]
@@ -65,19 +65,19 @@ class Facts(Frozen):
 
 
 def is_own(value: Any) -> bool:
-    """Return whether `dataset: value` in a config means a file and not a name in the catalogue."""
+    """Return whether `dataset: value` in a config names a file, and not an entry of the catalogue."""
     return isinstance(value, dict) or (isinstance(value, str) and value.endswith(tuple(FORMATS)))
 
 
 def resolve(value: str | dict[str, Any], mirror: str | None, cache: Path) -> tuple[str, OwnData, DatasetInfo]:
     """Return the name, the identity and the catalogue entry of the file that a config's `dataset` names.
 
-    The file is read, and checked from end to end, unless `cache` knows it by path, size and age.
+    The file is read and checked as a whole, unless `cache` has an entry for its path, size and time of change.
 
     Arguments:
         value: A path, or a mapping with the keys of OwnFile; a relative path starts in the working directory or in `mirror`.
-        mirror: The study's data mirror; a URL is no place for own data.
-        cache: A JSON file, made when absent.
+        mirror: The study's data mirror; a URL is ignored, since own data are local files.
+        cache: A JSON file, which is made if it is absent.
 
     Raises UserError with one line on the first thing that is wrong.
     """
@@ -115,7 +115,7 @@ def source_of(info: DatasetInfo) -> str:
 
 
 def without_source(info: DatasetInfo) -> str:
-    """Return own data's entry as canonical JSON that does not say where the file lies."""
+    """Return the entry of own data as canonical JSON without the file's path."""
     ((name, file),) = info.files.items()
     return canonical_json(
         info.model_copy(update={"files": {name: RawFile(sha256=file.sha256)}}).model_dump(mode="json", exclude_defaults=True)
@@ -123,7 +123,7 @@ def without_source(info: DatasetInfo) -> str:
 
 
 def with_source(info: DatasetInfo, path: str | None) -> DatasetInfo:
-    """Return own data's entry with the path put back; unchanged without one."""
+    """Return the entry of own data with its path put back, or unchanged if the path is None."""
     if path is None:
         return info
     ((name, file),) = info.files.items()
@@ -156,7 +156,7 @@ def _find(name: str, mirror: str | None) -> Path:
 
 
 def _facts(path: Path, options: ReaderOptions, unlabelled: bool, genes: int | None, cache: Path) -> Facts:
-    """Return what is known of a file, from `cache` if it knows the file as it is now."""
+    """Return the facts about a file, from `cache` if the file has not changed since."""
     status = path.stat()
     key = canonical_json([str(path), options.model_dump(mode="json"), unlabelled, genes])
     state = [CACHE_VERSION, status.st_size, status.st_mtime_ns]
@@ -165,14 +165,14 @@ def _facts(path: Path, options: ReaderOptions, unlabelled: bool, genes: int | No
         with contextlib.suppress(ValidationError):
             return Facts.model_validate(entry.get("facts"))
     facts = _look(path, options, unlabelled, genes)
-    # Jobs that start together each write back what they read: an entry may get lost, and is made again.
+    # jobs that start together may overwrite each other's entries; a lost entry is only made again
     with contextlib.suppress(OSError):
         write_json(cache, _read_cache(cache) | {key: {"state": state, "facts": facts.model_dump(mode="json")}})
     return facts
 
 
 def _look(path: Path, options: ReaderOptions, unlabelled: bool, genes: int | None) -> Facts:
-    """Read and check a file in a process of its own: that takes numpy or anndata, and nothing in this room loads them."""
+    """Read and check a file in another process, since readers need numpy or anndata, which this room must not import."""
     command = [sys.executable, ROOT / "scripts/look.py", path, f"--keys={canonical_json(options.keys)}"]
     command += [f"--label={options.label}"] * (options.label is not None) + ["--unlabelled"] * unlabelled
     command += [f"--genes={genes}"] * (genes is not None)
@@ -185,7 +185,7 @@ def _look(path: Path, options: ReaderOptions, unlabelled: bool, genes: int | Non
 
 
 def _read_cache(cache: Path) -> dict[str, Any]:
-    """Return the cache's content, nothing for one that is absent or damaged."""
+    """Return the cache's content; {} if it is absent or damaged."""
     try:
         content = json.loads(cache.read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""These are the settings of the parts of a run: priors, flows, networks, likelihoods, training and evaluation."""
+"""This file has the settings of the parts of a run: priors, flows, networks, likelihoods, training and evaluation."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Layers = Annotated[
 
 
 class _Prior(Frozen):
-    """The settings of a prior also answer what the rest of the library asks.
+    """The settings of a prior, with facts about it that other rooms ask for.
 
-    pseudo_inputs: It is made of the posteriors of learnt inputs, which pass the encoder in every step.
-    of_model: It belongs to the model, so that the model's name says which it is.
+    pseudo_inputs: Whether it consists of the posteriors of learnt inputs, which pass the encoder in every step.
+    of_model: Whether it is the only prior that its model can have, so that the model's name implies it.
     """
 
     pseudo_inputs: ClassVar[bool] = False
@@ -53,7 +53,7 @@ class VampPrior(_Prior):
 
 
 class ConditionalPrior(_Prior):
-    """The prior that belongs to a clustering model: one Gaussian per category."""
+    """The prior of a clustering model: one Gaussian per category."""
 
     of_model = True
 
@@ -61,22 +61,22 @@ class ConditionalPrior(_Prior):
 
 
 class _Flow(Frozen):
-    """The settings of a flow also answer what the rest of the library asks.
+    """The settings of a flow, with facts about it that other rooms ask for.
 
-    is_identity: It changes nothing.
-    one_per_component: Every component of the posterior has a flow of its own.
+    is_identity: Whether it changes nothing.
+    one_per_component: Whether every component of the posterior has a flow of its own.
     """
 
     is_identity: ClassVar[bool] = False
     one_per_component: ClassVar[bool] = False
 
     def problem(self, latent: int) -> str | None:
-        """Return why these settings are wrong for codes of `latent` numbers, beginning with the key; None when they are not."""
+        """Return why these settings do not fit codes of `latent` numbers, beginning with the key; None if they fit."""
         return None
 
 
 class NoFlow(_Flow):
-    """The posterior's components stay Gaussian."""
+    """There is no flow: the posterior's components stay Gaussian."""
 
     is_identity = True
 
@@ -86,7 +86,7 @@ class NoFlow(_Flow):
 class InverseAutoregressiveFlow(_Flow):
     """`steps` inverse autoregressive steps shared by all components (Kingma et al., 2016).
 
-    The order of the dimensions is the natural one in every step, as in the Mixture-VAE paper, or turned round every other step.
+    The order of the dimensions is natural in every step, as in the Mixture-VAE paper, or is reversed in every other step.
     """
 
     later = ("order",)
@@ -97,7 +97,7 @@ class InverseAutoregressiveFlow(_Flow):
     order: Literal["natural", "alternating"] = "natural"
 
     def problem(self, latent: int) -> str | None:
-        """A narrow masked network (MADE) cannot tell all dimensions apart."""
+        """A masked network (MADE) that is too narrow cannot tell all dimensions apart."""
         if min(self.hidden, default=0) >= latent - 1:
             return None
         needed = f"a MADE needs at least {latent - 1}"
@@ -105,7 +105,7 @@ class InverseAutoregressiveFlow(_Flow):
 
 
 class CouplingFlow(_Flow):
-    """`steps` affine coupling layers, a flow of its own for every component (Dinh et al., 2017)."""
+    """`steps` affine coupling layers; every component has a flow of its own (Dinh et al., 2017)."""
 
     one_per_component = True
 
@@ -115,7 +115,7 @@ class CouplingFlow(_Flow):
 
 
 class SplineFlow(_Flow):
-    """`steps` rational-quadratic coupling layers of `bins` bins, a flow of its own for every component (Durkan et al., 2019)."""
+    """`steps` coupling layers of rational-quadratic splines; every component has a flow of its own (Durkan et al., 2019)."""
 
     one_per_component = True
 
@@ -126,12 +126,12 @@ class SplineFlow(_Flow):
 
 
 class _Network(Frozen):
-    """The settings of a network also answer what the rest of the library asks.
+    """The settings of a network, with facts about it that other rooms ask for.
 
-    for_images: It needs points with rows and columns.
-    autoregressive: It is a decoder whose output for a number of x depends on those before it, so that it draws x and has no mean.
-    cost: How much longer it takes than an MLP of the paper's size, roughly.
-    component_mb: Memory that each of K decoders takes for its layers, beyond that of an MLP.
+    for_images: Whether the points must be images.
+    autoregressive: Whether it decodes each pixel from those before it, so that it draws x and has no mean.
+    cost: Roughly how many times longer it takes than an MLP of the paper's size.
+    component_mb: Memory in MB that it takes per component, beyond that of an MLP.
     """
 
     for_images: ClassVar[bool] = False
@@ -140,9 +140,9 @@ class _Network(Frozen):
     component_mb: ClassVar[int] = 0
 
     def shapes(self, shape: Sequence[int]) -> list[tuple[int, int, int]]:
-        """Return (channels, height, width) of an image and of the feature maps that convolutions with strides make of it.
+        """Return (channels, height, width) of an image and of the feature maps that strided convolutions make of it.
 
-        Raises UserError when nothing is left of the image. A network without such layers has the image alone.
+        A network without such layers returns the image's shape alone. Raises UserError when nothing is left of the image.
         """
         return [tuple(shape)]
 
@@ -157,7 +157,7 @@ class MLP(_Network):
 
 
 class _Strided(_Network):
-    """The layers [channels, kernel, stride] of `conv` make an image smaller; those of `deconv` do the reverse."""
+    """A network of strided layers [channels, kernel, stride], which make an image smaller in `conv` and larger in `deconv`."""
 
     for_images, cost = True, 10
 
@@ -174,7 +174,7 @@ class Conv(_Strided):
 
 
 class Deconv(_Strided):
-    """The mirror image of a `conv` encoder with these layers: a dense layer, then transposed convolutions from last to first."""
+    """The mirror image of a `conv` with these layers: a dense layer, then transposed convolutions from last to first."""
 
     name: Literal["deconv"]
     layers: Layers = ((32, 4, 2), (64, 4, 2), (128, 4, 2))
@@ -182,7 +182,7 @@ class Deconv(_Strided):
 
 
 class PixelCNN(_Network):
-    """`layers` masked 3x3 convolutions of `channels` channels over x and one plane made from each z (van den Oord et al., 2016)."""
+    """`layers` masked 3x3 convolutions of `channels` channels over x and a plane for each z (van den Oord et al., 2016)."""
 
     for_images = autoregressive = True
     cost, component_mb = 60, 500
@@ -193,14 +193,14 @@ class PixelCNN(_Network):
 
 
 class _Likelihood(Frozen):
-    """The settings of a likelihood also answer what the rest of the library asks.
+    """The settings of a likelihood, with facts about it that other rooms ask for.
 
-    kinds: The kinds of data it is a distribution of.
-    measure: What its numbers are of; only likelihoods of the same compare.
-    binary: It is of points that were binarised.
-    discrete: It gives probabilities of levels, so bits per dimension mean something.
-    squared_errors: Its reconstructions are judged by their squared error.
-    has_constant: One output for all points can be fitted in closed form; of another the control counts how often a level occurs.
+    kinds: The kinds of data that it fits.
+    measure: The values that it is a distribution of; only likelihoods with the same measure can be compared.
+    binary: Whether it is a distribution of binarised points.
+    discrete: Whether it gives probabilities and not densities, so that bits per dimension have a meaning.
+    squared_errors: Whether its reconstructions are judged by their squared error.
+    has_constant: Whether one output for all points can be fitted in closed form; else the control is a histogram of levels.
     """
 
     kinds: ClassVar[tuple[str, ...]]
@@ -212,7 +212,7 @@ class _Likelihood(Frozen):
 
     @property
     def of_control(self) -> _Likelihood | None:
-        """The likelihood of the constant predictor that a model with this one is held against; None where there is none."""
+        """The likelihood of the control for models with this likelihood; None where there is no control."""
         return self
 
 
@@ -234,7 +234,7 @@ class NegativeBinomial(_Likelihood):
 
 
 class ZeroInflatedNegativeBinomial(_Likelihood):
-    """Counts with a dispersion per gene, some of which are lost and read as 0."""
+    """Counts with a dispersion per gene, where some counts are lost and read as 0."""
 
     kinds, measure = ("counts",), "counts"
 
@@ -242,7 +242,7 @@ class ZeroInflatedNegativeBinomial(_Likelihood):
 
     @property
     def of_control(self) -> NegativeBinomial:
-        """The control has no inflation: a constant has nothing to lose."""
+        """The control is without zero inflation."""
         return NegativeBinomial()
 
 
@@ -267,7 +267,7 @@ class Logistics(_Likelihood):
 
 
 class Density(_Likelihood):
-    """There are no data to be likely: the posterior is fitted to the density that the data set names."""
+    """There is no likelihood of data: the posterior is fitted to the density that the data set names."""
 
     kinds, measure = ("density",), "a density"
 
@@ -275,14 +275,14 @@ class Density(_Likelihood):
 
     @property
     def of_control(self) -> None:
-        """A density that is known needs no control."""
+        """A known density needs no control."""
 
 
 class Training(Frozen):
     """Adam, linear KL warm-up over `warmup` epochs, early stopping after `patience` epochs without improvement.
 
-    The objective is the bound with `samples` importance samples per component: 1 is MISELBO, more the IWAE bound.
-    `points` trains on that many training points only; `flip` mirrors every other image left to right, at random.
+    The objective is the bound with `samples` importance samples per component: MISELBO for 1, the IWAE bound for more.
+    With `points`, only that many training points are used; with `flip`, each image is mirrored with probability 1/2.
     """
 
     later = ("flip",)
@@ -304,9 +304,9 @@ class Training(Frozen):
 
 
 class Evaluation(Frozen):
-    """`samples` importance samples per component and test point; probes fitted on at most `probe_points` training points.
+    """`samples` importance samples per component and test point; probes are fitted on at most `probe_points` training points.
 
-    `points` evaluates on that many test points only.
+    With `points`, only that many test points are used.
     """
 
     samples: Count = 5000

@@ -1,4 +1,4 @@
-"""This file finds the folder of a study's results from what a user calls the study."""
+"""This file finds the folder of a study's results by its folder, its name in config/ or the path of its config."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ RESULTS, CONFIGS = Path("results"), Path("config")
 
 
 def find_results(name: str) -> tuple[Path, Expansion | None]:
-    """Return the folder of a study's results, and its config where there is one.
+    """Return the folder of a study's results, and the expanded config, or None if there is no config for the folder.
 
     Arguments:
         name: results/<study>, a name in config/ or the path of a config.
 
-    Raises UserError, also for a folder that is a link to elsewhere: what is written beside the results must stay among them.
+    Raises UserError when there is none, and for a folder that is a link to elsewhere, into which files would then be written.
     """
     folder, expansion = _find(name)
     if Path(os.path.realpath(folder)).parent != Path(os.path.realpath(folder.parent)):

@@ -1,6 +1,6 @@
-"""What a run costs, by its spec alone: the points it uses, its passes through the networks, and the memory and minutes to ask for.
+"""This file estimates what a run costs from its spec alone: points, passes through networks, memory and minutes.
 
-`make plan` refines the estimates by counted operations and by the seconds of finished runs; a scheduler is asked for more than that.
+A scheduler is asked for these generous estimates; `make plan` makes better ones from counted operations and finished runs.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from mixvae.study.catalogue import DatasetInfo
 from mixvae.study.run import AnyRun
 
 PROCESS_MB = 3000
-"""Memory of a process with its libraries, and activations of an MLP."""
+"""Memory in MB of a process with its libraries and the activations of an MLP."""
 COPIES = 6
-"""How many times over a job may hold its data set as float32."""
+"""How many copies of its data set, as float32, a job may hold at once."""
 START_MINUTES = 10
 TRAINING_PASS, SAMPLING_PASS = 5e-6, 5e-7
-"""Minutes of a point's passes through the encoder and decoder of one component, in training and for an importance sample; both generous:
-two cores take 0.14 and 0.01 ms with the paper's MLPs."""
+"""Minutes in which a point passes the encoder and decoder of one component, in training and for an importance sample. Both are
+generous: two cores take 0.14 and 0.01 ms with the paper's MLPs."""
 
 
 def points(spec: AnyRun, info: DatasetInfo, part: str) -> int:
@@ -27,27 +27,27 @@ def points(spec: AnyRun, info: DatasetInfo, part: str) -> int:
 
 
 def data_mb(info: DatasetInfo) -> float:
-    """Return the size of a data set as float32."""
+    """Return the size of a data set as float32, in MB."""
     return 4 * sum(info.splits.model_dump().values()) * math.prod(info.shape) / 1e6
 
 
 def training_steps(spec: AnyRun, info: DatasetInfo) -> int:
-    """Return the steps of a training that uses all its epochs."""
+    """Return how many steps a training takes if it uses all its epochs."""
     return spec.training.epochs * math.ceil(points(spec, info, "train") / spec.training.batch_size)
 
 
 def importance_samples(spec: AnyRun, info: DatasetInfo) -> int:
-    """Return the importance samples of an evaluation, over all points and components."""
+    """Return how many importance samples an evaluation takes, over all points and components."""
     return points(spec, info, "test") * spec.importance_samples * spec.K
 
 
 def relative_cost(spec: AnyRun) -> int:
-    """Return how much longer a pass through a run's networks takes than one through an MLP of the paper's size, roughly."""
+    """Return roughly how many times longer a pass through a run's networks takes than through an MLP of the paper's size."""
     return sum(network.cost for network in spec.networks) or 1
 
 
 def memory_mb(spec: AnyRun, info: DatasetInfo) -> float:
-    """Return the memory to ask for: process, data and activations, above what `make plan` expects of every study here."""
+    """Return the memory to ask for, in MB: process, data and activations; more than `make plan` expects of any study here."""
     return PROCESS_MB + COPIES * data_mb(info) + spec.K * sum(network.component_mb for network in spec.networks)
 
 

@@ -1,4 +1,4 @@
-"""Rule study: what a study consists of is written to results/<study>/study.json, for the rules that look at it as a whole."""
+"""Rule study writes study.json, the list of a study's runs and data sets, for the rules that work on the whole study."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def list_study(folder: Path, listing: str) -> None:
 
     Arguments:
         folder: results/<study>.
-        listing: Its content, from `config.listing`.
+        listing: The file's content, from `mixvae.study.listing.listing`.
     """
     path = folder / "study.json"
     with record("study", folder / "provenance/study.json", inputs=[], outputs=[path]), atomic(path) as temporary:

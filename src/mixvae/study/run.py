@@ -1,4 +1,4 @@
-"""A run depends on nothing but its spec, which gives its id and the facts that other rooms ask for, and is read here."""
+"""`Run` is the spec that determines a run; it gives the run's id and the facts that other rooms ask for, and is read here."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ from mixvae.study.parts import (
 )
 
 MODELS: dict[str, type[Run]] = {}
-"""Every system's spec by the system's name; a spec class enters itself when it is defined."""
+"""The spec class of every system by the system's name; a class is entered when it is defined."""
 
 
 class Run(Frozen):
-    """What all systems share. The class attributes and methods are facts that other rooms ask for; they are no settings and in no id.
+    """The settings that all systems share, and facts about a system that are no settings and do not enter the id.
 
-    A system is a subclass whose `model` is the system's name, and a file of that name in room models with a class named as the spec's.
+    A system is a subclass with the system's name in `model`. The file of that name in room models has the model's class, whose
+    name is that of the spec class. These class attributes say whether:
 
-    is_control: It ignores its input and has no latent variable.
-    has_codes: It encodes points.
-    has_data: It is fitted to points, and not to a known density.
-    categorises: It sorts the points into K categories.
-    posterior_is_mixture: Its posterior is a mixture of K components, each of which draws samples of its own.
-    components_are_models: Every component encodes and decodes alone, so that each can be looked at apart.
-    named_by_model: Its prior and flow are fixed, so that the model's name says which they are.
-    has_category_priors: Every category has a prior of its own, so that categories can be drawn in any proportion.
+    is_control: it ignores its input and has no latent variable;
+    has_codes: it encodes points;
+    has_data: it is fitted to points, and not to a known density;
+    categorises: it sorts the points into K categories;
+    posterior_is_mixture: its posterior is a mixture of K components, each of which draws its own samples;
+    components_are_models: every component encodes and decodes alone, so that it can be measured and shown alone;
+    named_by_model: its prior and flow are fixed, so that the model's name implies them;
+    has_category_priors: every category has a prior of its own, so that categories can be drawn in any proportion.
     """
 
     is_control: ClassVar[bool] = False
@@ -65,13 +66,13 @@ class Run(Frozen):
 
     @property
     def id(self) -> str:
-        """Readable slug and 8 hex digits of the sha256 of the canonical spec."""
+        """The run's id: a readable slug and 8 hex digits of the sha256 of the canonical spec."""
         digest = hashlib.sha256(self.canonical().encode()).hexdigest()[:8]
         dataset = re.sub(r"[^A-Za-z0-9_]+", "_", self.dataset)
         return f"{dataset}-{self.model}-K{self.K}-{self.prior.name}-{self.flow.name}-s{self.seed}-{digest}"
 
     def canonical(self) -> str:
-        """Return the canonical JSON text of the spec, defaults spelt out."""
+        """Return the canonical JSON of the spec, with defaults spelt out but for those of `later` options."""
         return canonical_json(self.model_dump(mode="json"))
 
     @property
@@ -82,15 +83,15 @@ class Run(Frozen):
 
     @property
     def sampled_components(self) -> int:
-        """How many components draw importance samples of their own: 1 for a system that draws its component within a sample."""
+        """How many components each draw importance samples: K, or 1 for a system in which a sample draws its component."""
         return self.K if self.posterior_is_mixture else 1
 
     def called(self, prior: str, several: bool) -> str:
-        """Return what a table's column of such runs is called, before what tells variants apart.
+        """Return the heading of a table's column of such runs, without the settings that tell variants apart.
 
         Arguments:
-            prior: What its prior is called.
-            several: Whether there are columns of other models beside it.
+            prior: The prior's name in tables.
+            several: Whether the table has columns of other models too.
         """
         if self.named_by_model:
             return self.model
@@ -98,7 +99,7 @@ class Run(Frozen):
 
     @property
     def networks(self) -> tuple[Encoder | Decoder, ...]:
-        """The encoder and the decoder, of what has them."""
+        """The encoder and the decoder, if there are any."""
         return ()
 
     @property
@@ -108,21 +109,21 @@ class Run(Frozen):
 
     @property
     def training_points(self) -> int | None:
-        """How many training points it is fitted to at most; None for all."""
+        """The most training points that it is fitted to; None for all."""
         return None
 
     @property
     def test_points(self) -> int | None:
-        """How many test points it is measured on at most; None for all."""
+        """The most test points that it is measured on; None for all."""
         return None
 
     @property
     def importance_samples(self) -> int:
-        """How many importance samples each component and test point gets; 1 for a likelihood that is known exactly."""
+        """The importance samples per component and test point; 1 for a likelihood that is known exactly."""
         return 1
 
     def extra_metrics(self, kind: str) -> set[str]:
-        """Return the metrics that, on data of this kind, are measured in a way of this system's own and not from its log-densities."""
+        """Return the metrics that only this system has on data of this kind; they are not made from its log-densities."""
         return set()
 
     @property
@@ -144,7 +145,7 @@ class Run(Frozen):
         return ["bpd" if dataset.kind == "colour_image" else "nll_miselbo"]
 
     def skip_reason(self, dataset: DatasetInfo) -> str | None:
-        """Return why this combination makes no sense, or None when it does."""
+        """Return why this combination of settings makes no sense, or None if it makes sense."""
         if dataset.kind not in self.likelihood.kinds:
             return f"likelihood {self.likelihood.name} does not fit {self.dataset}, whose kind is {dataset.kind}"
         return None

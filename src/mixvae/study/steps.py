@@ -1,4 +1,4 @@
-"""This file lists every job of a study in an order in which they can be done: its rule, and the files it reads and leaves."""
+"""This file lists every job of a study, in an order in which the jobs can run, with the files that each reads and leaves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RUN_FILES = {
     "evaluate": ("likelihood.json", "pointwise.npz"),
     "latents": ("latents.h5ad", "latent_metrics.json"),
 }
-"""By rule, the files it leaves in a data set's and in a run's folder, beside its provenance."""
+"""For each rule, the files that it leaves in the folder of a data set or run, beside its provenance."""
 
 FOR_TABLES = ("training.json", "likelihood.json", "pointwise.npz", "latent_metrics.json")
 FOR_FIGURES = ("model.safetensors", "history.csv", "latents.h5ad")
@@ -29,10 +29,10 @@ class Step(NamedTuple):
     """One job.
 
     rule: The rule's name.
-    name: Of the data set, run or study.
-    folder: Where its provenance lies.
-    inputs: Files that other jobs leave.
-    files: What it leaves, its provenance last.
+    name: The name of the data set or study, or the id of the run.
+    folder: The folder of its files.
+    inputs: The files that it reads and other jobs leave.
+    files: The files that it leaves, its provenance last.
     """
 
     rule: str
@@ -43,22 +43,22 @@ class Step(NamedTuple):
 
     @property
     def key(self) -> StepKey:
-        """Its rule and name, which no other step of the study has both of."""
+        """Its rule and name, which together no other step of the study has."""
         return self.rule, self.name
 
     @property
     def provenance(self) -> Path:
-        """The record of who made its files."""
+        """The provenance record of its files."""
         return self.files[-1]
 
 
 def rules_of(spec: AnyRun) -> list[str]:
-    """Return the rules a run goes through; the control and a posterior without data have no codes of points."""
+    """Return the rules that a run goes through; the control, and a posterior fitted to a density, encode no points."""
     return ["train", "evaluate"] + (["latents"] if spec.has_codes else [])
 
 
 def steps(study: str, runs: Mapping[str, AnyRun], datasets: Mapping[str, DatasetInfo], results: Path) -> Iterator[Step]:
-    """Yield every job of a study, a job after all whose files it reads."""
+    """Yield every job of a study, each after all jobs whose files it reads."""
     data: dict[str, list[Path]] = {}
     for dataset in datasets:
         folder = results / "datasets" / dataset

@@ -1,4 +1,4 @@
-"""Every system has a spec class, with its settings and its facts; defining one registers it."""
+"""This file has the spec class of every system, with its settings and facts; defining a class registers it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mixvae.study.run import Run
 
 
 class _Fitted(Run):
-    """What every system has that is trained step by step and evaluated by importance sampling: `training` and `evaluation`."""
+    """A system that is trained step by step and evaluated by importance sampling."""
 
     @property
     def training_points(self) -> int | None:
@@ -45,7 +45,7 @@ class _Fitted(Run):
 
 
 class _Trained(_Fitted):
-    """What every model of points with a latent space has."""
+    """A model of points with a latent space, an encoder and a decoder."""
 
     latent: Count = 40
     encoder: DenseNetwork = MLP()
@@ -80,7 +80,7 @@ class _Trained(_Fitted):
 
 
 class _Mixture(_Trained):
-    """What posteriors that are mixtures of K encoders share: any prior and flow."""
+    """A model whose posterior is a mixture of K encoders, with any prior and flow."""
 
     posterior_is_mixture = True
 
@@ -117,11 +117,11 @@ class MixtureVAE(_Mixture):
 
 
 class HierarchicalVAE(_Mixture):
-    """Two stochastic layers with K encoders, the mixture being over both (Kviman et al., 2023; Tomczak & Welling, 2018).
+    """A VAE with two stochastic layers and K encoders, a mixture over both (Kviman et al., 2023; Tomczak & Welling, 2018).
 
-    `latent` is the dimension of z1, next to the data, and `latent_top` that of z2, which has the prior; the flow acts on z1.
-    `encoder` is q(z2|x), `lower` the part of q(z1|x,z2) that reads x, `joint` the width of its joint layer and
-    `conditional` the network of p(z1|z2).
+    `latent` is the dimension of z1, which is next to the data, and `latent_top` that of z2, which has the prior; the flow acts
+    on z1. `encoder` is the network of q(z2|x), `lower` the part of q(z1|x,z2) that reads x, `joint` the width of the layer that
+    joins x and z2, and `conditional` the network of p(z1|z2).
     """
 
     model: Literal["hvae"]
@@ -144,7 +144,7 @@ class HierarchicalVAE(_Mixture):
 
 
 class _ClosedForm(_Trained):
-    """What models share whose objective has KLs in closed form: no flow, and no bound of several samples."""
+    """A model whose objective has its KLs in closed form; it has no flow, and no bound of several samples."""
 
     named_by_model = True
 
@@ -162,8 +162,8 @@ class _ClosedForm(_Trained):
 class MVAE(_ClosedForm):
     """K encoders and K decoders whose weighted sum is the output (Ye & Bors, "Mixtures of Variational Autoencoders").
 
-    `a0` is the concentration of the Dirichlet prior of the weights, `beta` the weight of dHSIC, taken over all K codes
-    jointly or summed over all pairs.
+    `a0` is the concentration of the Dirichlet prior of the weights, `beta` the weight of dHSIC, and `dependence` says whether
+    dHSIC is taken over all K codes jointly or summed over all pairs.
     """
 
     components_are_models = True
@@ -198,9 +198,9 @@ class MVAE(_ClosedForm):
 
 
 class CPVAE(_ClosedForm):
-    """A VAE with K categories, each with a Gaussian prior of its own (Lavda et al., "Improving VAE generations of multimodal data").
+    """K categories with a Gaussian prior each (Lavda et al., "Improving VAE generations of multimodal data").
 
-    `temperature` is that of the Gumbel-softmax in training.
+    `temperature` belongs to the Gumbel-softmax in training.
     """
 
     categorises = has_category_priors = True
@@ -217,8 +217,8 @@ class CPVAE(_ClosedForm):
 class GMVAE(_ClosedForm):
     """K clusters whose Gaussians in z are made from a second code w (Dilokthanakul et al., 2016).
 
-    `latent_w` is the dimension of w, `mixture` the network from w to the K Gaussians, `free_nats` the
-    cut-off below which the categories' KL is not pushed further.
+    `latent_w` is the dimension of w, `mixture` the network from w to the K Gaussians, and `free_nats` the value below which the
+    categories' KL is not reduced further.
     """
 
     categorises = True
@@ -235,7 +235,7 @@ class GMVAE(_ClosedForm):
 
 
 class ShuGMVAE(_ClosedForm):
-    """K clusters with a Gaussian each and q(y|x) q(z|x,y), the sum over y taken exactly (Shu, 2016)."""
+    """K clusters with a Gaussian each; the sum over the cluster y in q(y|x) q(z|x,y) is exact (Shu, 2016)."""
 
     categorises = True
 
@@ -248,7 +248,7 @@ class ShuGMVAE(_ClosedForm):
 
 
 class Toy(_Fitted):
-    """K Gaussians, or one under a flow, fitted to a two-dimensional density (Kviman et al., 2023)."""
+    """K Gaussians, with or without a flow, fitted to a two-dimensional density (Kviman et al., 2023)."""
 
     has_codes = has_data = False
     posterior_is_mixture = True
@@ -262,7 +262,7 @@ class Toy(_Fitted):
     evaluation: Evaluation = Evaluation()
 
     def called(self, prior: str, several: bool) -> str:
-        # the target takes the prior's place
+        # there is no prior to name: the target density takes its place
         return "no flow" if self.flow.is_identity else self.flow.name
 
     def extra_metrics(self, kind: str) -> set[str]:

@@ -1,7 +1,7 @@
-"""Each likelihood p(x | h) is a module that turns a decoder's output into a torch distribution over x.
+"""This folder has likelihoods p(x | h): modules that turn a decoder's output h into a torch distribution over x.
 
-A likelihood also knows what belongs to its kind of data: how x looks to an encoder, how a VampPrior's pseudo-inputs stay inside
-that space, and which one output fits all points best, which makes the control.
+A likelihood also maps x to an encoder's input, keeps a VampPrior's pseudo-inputs inside that space, and finds the one output
+that fits all points best, which is the control.
 """
 
 from __future__ import annotations

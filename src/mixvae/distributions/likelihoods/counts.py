@@ -1,4 +1,4 @@
-"""Counts follow negative binomials with a mean per cell and gene and a dispersion per gene, perhaps zero-inflated."""
+"""This file has likelihoods of counts: negative binomials with a dispersion per gene, with or without zero inflation."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch.distributions import Distribution, Gamma, Independent
 from torch.nn.functional import logsigmoid, softplus
 
 THETA_GRID = torch.linspace(-6, 8, 141)
-"""Log inverse dispersions that the control tries for every gene."""
+"""The values of log theta, the log inverse dispersion, that the control tries for every gene."""
 
 
 class NegativeBinomial(nn.Module):
     r"""Counts with mean library(x) * softmax(h) and one inverse dispersion theta per gene (Lopez et al., 2018, scVI).
 
-    library(x) is the sum of the modelled counts of the cell and is conditioned on: the density is p(x | z, library).
+    library(x) is the sum of the cell's modelled counts. The density is conditional on it: p(x | z, library).
 
     Arguments:
         shape: (D,), the number of genes.
@@ -33,12 +33,12 @@ class NegativeBinomial(nn.Module):
         return Independent(self.genes(h, x), 1, validate_args=False)
 
     def genes(self, h: Tensor, x: Tensor) -> NegativeBinomialCounts:
-        """Return the negative binomial of every gene apart."""
+        """Return the negative binomials of the genes, without summing over genes."""
         return NegativeBinomialCounts(h.log_softmax(-1) + x.sum(-1, keepdim=True).log(), self.log_theta)
 
     @torch.no_grad()
     def constant(self, x: Tensor) -> Tensor:
-        """Return the log-shares (D,) of each gene among all counts of (N, D), and take for every gene the best theta of `THETA_GRID`."""
+        """Return each gene's log-share (D,) of all counts (N, D), and set every gene's theta to the best in `THETA_GRID`."""
         h = ((x.sum(0) + 1) / (x.sum() + x.shape[1])).log()
         scores = []
         for log_theta in THETA_GRID:
@@ -49,7 +49,7 @@ class NegativeBinomial(nn.Module):
 
     @staticmethod
     def encoder_input(x: Tensor) -> Tensor:
-        """log(1 + counts)."""
+        """Return log(1 + counts)."""
         return x.log1p()
 
     @staticmethod
@@ -64,7 +64,7 @@ class NegativeBinomial(nn.Module):
 
 
 class ZeroInflatedNegativeBinomial(nn.Module):
-    """A negative binomial whose counts are lost with probability sigmoid(pi), per cell and gene (Lopez et al., 2018).
+    """A negative binomial whose count is lost with probability sigmoid(pi), per cell and gene (Lopez et al., 2018).
 
     Arguments:
         shape: (D,), the number of genes; h holds 2D numbers, the D shares and the D logits pi.
@@ -88,8 +88,8 @@ class ZeroInflatedNegativeBinomial(nn.Module):
 class NegativeBinomialCounts(Distribution):
     r"""The negative binomial with mean mu and variance mu + mu^2 / theta.
 
-    torch's own class expands theta to the shape of mu before it takes log-gammas; here they are taken once per gene and
-    count, (B, D), however many samples (L, K, B, D) share them.
+    torch's own class takes log-gammas after expanding theta to the shape of mu, (L, K, B, D); here they are taken once per
+    count, (B, D), since all samples share them.
 
     Arguments:
         log_mean: log mu, (..., D).
@@ -103,7 +103,7 @@ class NegativeBinomialCounts(Distribution):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log p(x) elementwise; x is data and gets no gradient."""
-        # log-gammas cancel for large theta, which float32 would not survive
+        # in float64, since log-gammas cancel for large theta
         theta, count = self.log_theta.double().exp(), x.double()
         constant = torch.lgamma(count + theta) - torch.lgamma(theta) - torch.lgamma(count + 1)
         logits = self.log_mean - self.log_theta
@@ -135,7 +135,7 @@ class ZeroInflated(Distribution):
         super().__init__(batch_shape=pi.shape, validate_args=False)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Return log p(x) elementwise, in log space for any logit; x is data and gets no gradient."""
+        """Return log p(x) elementwise, computed in log space throughout; x is data and gets no gradient."""
         log_p = self.counts.log_prob(x)
         return _Inflated.apply(log_p, self.pi.expand_as(log_p), x)
 
@@ -150,14 +150,14 @@ class ZeroInflated(Distribution):
         return x.masked_fill(torch.rand_like(x) < self.pi.sigmoid(), 0)
 
 
-# The arrays of these two are a model's largest, (L, K, B, D), and time goes by passes over them. Their gradients are written down, so that
-# fewer are made and most are in place: forward and backward, K = 4, batch 512, 1,200 genes, took 1.3 times as long without.
+# The arrays of these functions are a model's largest, (L, K, B, D), and passes over them take the time. Gradients written by
+# hand save arrays: without them, forward and backward took 1.3 times as long (K = 4, batch 512, 1,200 genes).
 
 
 class _FailuresAndSuccesses(torch.autograd.Function):
     """theta log sigmoid(-l) + x log sigmoid(l), elementwise.
 
-    With m = log(1 + exp(-|l|)), log sigmoid(l) = min(l, 0) - m: nothing cancels in the value, nor in the gradient below.
+    log sigmoid(l) is min(l, 0) - log(1 + exp(-|l|)), so nothing cancels in the value, nor in the gradient below.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Real numbers, or grey and colour levels taken as real numbers, follow a Gaussian."""
+"""This file has the Gaussian likelihood, for real numbers and for grey or colour levels taken as real numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Gaussian(nn.Module):
     """Independent normals with means h and one fixed standard deviation.
 
     Arguments:
-        shape: The shape of one point; three axes are an image with levels in [0, 1], where pseudo-inputs then stay.
+        shape: The shape of one point; three axes mean an image, whose levels and pseudo-inputs are in [0, 1].
         std: The standard deviation.
     """
 
@@ -26,8 +26,8 @@ class Gaussian(nn.Module):
         self.std = std
 
     def forward(self, h: Tensor, x: Tensor | None) -> Distribution:
-        """Return p(x | h) for h of (..., D); `x` is not needed."""
-        # made on h's device: from a number, torch would copy it there, and a GPU would be waited for
+        """Return p(x | h) for h of (..., D); `x` is not used."""
+        # made on h's device, since torch would copy a python number there and wait for the GPU
         std = h.new_full((), self.std)
         return Independent(Normal(h, std, validate_args=False), 1, validate_args=False)
 
@@ -38,13 +38,13 @@ class Gaussian(nn.Module):
 
     @staticmethod
     def encoder_input(x: Tensor) -> Tensor:
-        """Numbers as they are."""
+        """Return x unchanged."""
         return x
 
     def constrain(self, free: Tensor) -> Tensor:
-        """Keep the pseudo-inputs of images in [0, 1]; those of real data are free."""
+        """Keep the pseudo-inputs of images in [0, 1]; those of real numbers are unchanged."""
         return Bernoulli.constrain(free) if self.image else free
 
     def unconstrain(self, x: Tensor) -> Tensor:
-        """Return the free numbers that `constrain` maps to x, up to the edges of images' range."""
+        """Return the free numbers that `constrain` maps to x; an image's are moved off the edges of [0, 1]."""
         return Bernoulli.unconstrain(x) if self.image else x

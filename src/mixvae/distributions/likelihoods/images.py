@@ -1,4 +1,4 @@
-"""Binarised pixels follow Bernoulli distributions."""
+"""This file has the Bernoulli likelihood of binarised pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.functional import hardtanh, logsigmoid
 
 
 class Bernoulli(nn.Module):
-    """Independent pixels with logits h; never log(p + epsilon), which is biased.
+    """Independent binary pixels with logits h; the density is computed from logits, without the bias of log(p + epsilon).
 
     Arguments:
         shape: The shape of one point, of D pixels in all.
@@ -24,18 +24,18 @@ class Bernoulli(nn.Module):
         self.parameters_per_point = math.prod(shape)
 
     def forward(self, h: Tensor, x: Tensor | None) -> Distribution:
-        """Return p(x | h) for h of (..., D); `x` is not needed."""
+        """Return p(x | h) for h of (..., D); `x` is not used."""
         return Pixels(h)
 
     @staticmethod
     def constant(x: Tensor) -> Tensor:
-        """Return the logits (D,) of how often each pixel is on in (N, D), grey values counting as probabilities."""
+        """Return the logits (D,) of each pixel's share of being on in (N, D); a grey value counts as a probability."""
         # Laplace's rule: a pixel that is never on is unlikely, not impossible
         return ((x.sum(0) + 1) / (len(x) + 2)).logit()
 
     @staticmethod
     def encoder_input(x: Tensor) -> Tensor:
-        """Pixels as they are."""
+        """Return x unchanged."""
         return x
 
     @staticmethod
@@ -52,7 +52,7 @@ class Bernoulli(nn.Module):
 class Pixels(Distribution):
     """Independent binary pixels.
 
-    The same density as that of torch's Bernoulli, in half the passes over the largest array of a model, (L, K, B, D).
+    The density is that of torch's Bernoulli, with half the passes over a model's largest array, (L, K, B, D).
 
     Arguments:
         logits: (..., D).
@@ -68,7 +68,7 @@ class Pixels(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """Probabilities of being on."""
+        """The probability of each pixel to be on."""
         return self.logits.sigmoid()
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""8-bit colours follow a discretised mixture of logistics that is autoregressive over the channels."""
+"""This file has the likelihood of 8-bit colours: a discretised mixture of logistics, autoregressive over the channels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.functional import logsigmoid, softplus
 from mixvae.distributions.likelihoods.images import Bernoulli
 
 LOG_SCALE_RANGE = (-7, 7)
-"""Log-scales are clipped to it, on pixels in [-1, 1]: at exp(-7) a logistic is narrower than a level, at exp(7) flat over all."""
+"""The range to which log-scales are clipped. On [-1, 1], scale exp(-7) is narrower than a level, and exp(7) flat over all."""
 
 
 class Logistics(nn.Module):
@@ -32,7 +32,7 @@ class Logistics(nn.Module):
         self.parameters_per_point = 10 * mixtures * math.prod(shape[1:])
 
     def forward(self, h: Tensor, x: Tensor | None) -> DiscretisedLogistics:
-        """Return p(x | h) for h of (..., 10 M H W); `x` is not needed."""
+        """Return p(x | h) for h of (..., 10 M H W); `x` is not used."""
         return DiscretisedLogistics(h.unflatten(-1, (-1, *self.shape[1:])))
 
     encoder_input = staticmethod(Bernoulli.encoder_input)
@@ -41,11 +41,11 @@ class Logistics(nn.Module):
 
 
 class DiscretisedLogistics(Distribution):
-    r"""Colours of pixels, each pixel from one of M components: red, green given red, blue given both.
+    r"""The colours of pixels; each pixel comes from one of M components, red first, then green given red, then blue given both.
 
-    Inside a component and on the scale of [-1, 1], the logistics have the means m_r, m_g + tanh(c_0) x_r and
-    m_b + tanh(c_1) x_r + tanh(c_2) x_g. A level's probability is the mass within half a level around it; levels 0 and 255,
-    and no other, have the tails too, so that the 256 probabilities add up to one.
+    On the scale of [-1, 1], a component's logistics have the means m_r, m_g + tanh(c_0) x_r and m_b + tanh(c_1) x_r +
+    tanh(c_2) x_g. A level's probability is the mass within half a level around it; only levels 0 and 255 also have the tails,
+    so that the 256 probabilities add up to one.
 
     Arguments:
         parameters: (..., 10 M, H, W): M logits, then 3 M means, log-scales and coefficients, each component by component.
@@ -71,8 +71,8 @@ class DiscretisedLogistics(Distribution):
         centred = scaled - torch.stack(torch.broadcast_tensors(*locations), dim=-3)
         inverse_scale = (-self.log_scales).exp()
         above, below = (centred + 1 / 255) * inverse_scale, (centred - 1 / 255) * inverse_scale
-        # sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)): nothing cancels, however far the level is off, and
-        # b - a is known without subtraction
+        # sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)): nothing cancels, even for a level far from the
+        # mean, and b - a is known without subtraction
         between = (-torch.expm1(-2 / 255 * inverse_scale)).log()
         lowest, highest = levels == 0, levels == 255
         log_mass = (
@@ -83,7 +83,7 @@ class DiscretisedLogistics(Distribution):
         return (self.logits.log_softmax(-3) + log_mass.sum(-3)).logsumexp(-3).sum((-2, -1))
 
     def _location(self, channel: int, *previous: Tensor) -> Tensor:
-        """Return where a channel's logistics are given the channels before it, on [-1, 1], as (..., M, H, W)."""
+        """Return the means of a channel's logistics on [-1, 1], given the channels before it, as (..., M, H, W)."""
         location = self.means[..., channel, :, :]
         for coefficient, value in enumerate(previous, start=max(0, channel - 1)):
             location = location + self.coefficients[..., coefficient, :, :] * value
@@ -91,10 +91,10 @@ class DiscretisedLogistics(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """Expected image in [0, 1], (..., B, 3 H W).
+        """The expected image in [0, 1], (..., B, 3 H W).
 
         Red is exact up to the rounding to levels: a logistic clipped to [-1, 1] has the mean -1 + s softplus((m + 1) / s) -
-        s softplus((m - 1) / s). Green and blue take each component's expected values of the channels before them for the
+        s softplus((m - 1) / s). Green and blue use the component's expected values of the channels before them in place of the
         values, which is exact but for the clipping.
         """
         expected: list[Tensor] = []
