@@ -23,6 +23,7 @@ SLOW = {"shared", "workspace", "browser", "slurm"}
 """Fixtures that only slow tests ask for."""
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark slow tests, and group for pytest-xdist what must run in one process: a file, or all that use the one cluster."""
     for item in items:
