@@ -63,11 +63,11 @@ bench: $(INSTALLED)
 # One process more than there are cores: one of them mostly waits for SLURM. What measures time comes last, with nothing beside it;
 # exit code 5 says that ARGS have chosen no such test.
 test: $(INSTALLED)
-	@$(ACTIVE) python -m pytest -m "not alone" -n $$(($(PROCESSES) + 1)) --dist loadgroup $(ARGS)
+	@$(ACTIVE) python -m pytest -m "not alone" -n $$(($(PROCESSES) + 1)) --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(ACTIVE) python -m pytest -m alone $(ARGS) || [ $$? -eq 5 ]
 
 test-fast: $(INSTALLED)
-	@$(ACTIVE) python -m pytest -m "not slow and not alone" -n $(PROCESSES) --dist loadgroup $(ARGS)
+	@$(ACTIVE) python -m pytest -m "not slow and not alone" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 $(INSTALLED): envs/requirements.lock pyproject.toml
 	@command -v "$(PYTHON)" >/dev/null || { echo "error: no $(PYTHON) here; install python >= 3.11 or set PYTHON=" >&2; exit 1; }

@@ -23,17 +23,11 @@ SLOW = {"shared", "workspace", "browser", "slurm"}
 """Fixtures that only slow tests ask for."""
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark slow tests, and group for pytest-xdist what must run in one process: a file, or all that use the one cluster."""
+    """Mark slow tests."""
     for item in items:
-        asked = SLOW & set(item.fixturenames)
-        if asked:
+        if SLOW & set(item.fixturenames):
             item.add_marker("slow")
-        if "slurm" in asked:
-            item.add_marker(pytest.mark.xdist_group("slurm"))
-        elif not item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture(scope="session")
