@@ -94,8 +94,9 @@ def unavailable() -> str | None:
             return f"{path} is not ours: this machine belongs to a cluster"
     if "SLURM_CONF" in os.environ:
         return "SLURM_CONF is set: this machine belongs to a cluster"
-    if not CONF.exists() and (others := [p.name() for p in psutil.process_iter() if p.name() in ("slurmctld", "slurmd")]):
-        return f"{', '.join(others)} runs here already: this machine belongs to a cluster"
+    running = {process.name() for process in psutil.process_iter() if process.status() != psutil.STATUS_ZOMBIE}
+    if not CONF.exists() and (others := running & {"slurmctld", "slurmd"}):
+        return f"{', '.join(sorted(others))} runs here already: this machine belongs to a cluster"
     if not (all(gpu.exists() for gpu in GPUS) or _can_make_devices()):
         return "device nodes cannot be made here (mknod), and the fake GPUs are such"
     return None
