@@ -23,11 +23,9 @@ class _Prior(Frozen):
     """The settings of a prior, with facts about it that other rooms ask for.
 
     pseudo_inputs: Whether it consists of the posteriors of learnt inputs, which pass the encoder in every step.
-    of_model: Whether it is the only prior that its model can have, so that the model's name implies it.
     """
 
     pseudo_inputs: ClassVar[bool] = False
-    of_model: ClassVar[bool] = False
 
 
 class StandardPrior(_Prior):
@@ -55,8 +53,6 @@ class VampPrior(_Prior):
 class ConditionalPrior(_Prior):
     """The prior of a clustering model: one Gaussian per category."""
 
-    of_model = True
-
     name: Literal["conditional"] = "conditional"
 
 
@@ -64,11 +60,9 @@ class _Flow(Frozen):
     """The settings of a flow, with facts about it that other rooms ask for.
 
     is_identity: Whether it changes nothing.
-    one_per_component: Whether every component of the posterior has a flow of its own.
     """
 
     is_identity: ClassVar[bool] = False
-    one_per_component: ClassVar[bool] = False
 
     def problem(self, latent: int) -> str | None:
         """Return why these settings do not fit codes of `latent` numbers, beginning with the key; None if they fit."""
@@ -107,8 +101,6 @@ class InverseAutoregressiveFlow(_Flow):
 class CouplingFlow(_Flow):
     """`steps` affine coupling layers; every component has a flow of its own (Dinh et al., 2017)."""
 
-    one_per_component = True
-
     name: Literal["coupling"]
     steps: Count = 4
     hidden: Sizes = (64, 64)
@@ -116,8 +108,6 @@ class CouplingFlow(_Flow):
 
 class SplineFlow(_Flow):
     """`steps` coupling layers of rational-quadratic splines; every component has a flow of its own (Durkan et al., 2019)."""
-
-    one_per_component = True
 
     name: Literal["spline"]
     steps: Count = 4

@@ -34,7 +34,6 @@ class Run(Frozen):
 
     is_control: it ignores its input and has no latent variable;
     has_codes: it encodes points;
-    has_data: it is fitted to points, and not to a known density;
     categorises: it sorts the points into K categories;
     posterior_is_mixture: its posterior is a mixture of K components, each of which draws its own samples;
     components_are_models: every component encodes and decodes alone, so that it can be measured and shown alone;
@@ -44,7 +43,6 @@ class Run(Frozen):
 
     is_control: ClassVar[bool] = False
     has_codes: ClassVar[bool] = True
-    has_data: ClassVar[bool] = True
     categorises: ClassVar[bool] = False
     posterior_is_mixture: ClassVar[bool] = False
     components_are_models: ClassVar[bool] = False

@@ -250,7 +250,7 @@ class ShuGMVAE(_ClosedForm):
 class Toy(_Fitted):
     """K Gaussians, with or without a flow, fitted to a two-dimensional density (Kviman et al., 2023)."""
 
-    has_codes = has_data = False
+    has_codes = False
     posterior_is_mixture = True
 
     model: Literal["toy"]
