@@ -3,8 +3,6 @@
 python benchmarks/audit.py results/small --runs 1000 --into /tmp/large
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import shutil
@@ -16,7 +14,7 @@ from pathlib import Path
 from mixvae.files import read_json, sha256, write_json
 from mixvae.provenance import seal
 from mixvae.study import parse_run
-from mixvae.study.steps import RUN_FILES, Step, rules_of, steps
+from mixvae.study.jobs import RUN_FILES, Job, all_jobs, rules_of
 from mixvae.summary.results import read_study
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
@@ -46,7 +44,7 @@ def main() -> None:
     folder.mkdir()
     described = {name: info.model_dump(mode="json") for name, info in study.datasets.items()}
     (folder / "study.json").write_text(json.dumps(content | {"datasets": described}))
-    every = {step.rule: step for step in steps("large", runs, study.datasets, results)}
+    every = {job.rule: job for job in all_jobs("large", runs, study.datasets, results)}
     record(read_json(arguments.study / "provenance/study.json"), every["study"], results)
     call("tabulate", "--study", "results/large/study.json", "--runs", "results/runs", cwd=arguments.into)
     for file in every["figures"].files[:-1]:
@@ -73,10 +71,10 @@ def copy(source: Path, target: Path, spec) -> None:
         write_json(target / f"provenance/{rule}.json", facts | {"seal": seal(facts)})
 
 
-def record(facts: dict, step: Step, results: Path) -> None:
-    for kind, files in (("inputs", step.inputs), ("outputs", step.files[:-1])):
+def record(facts: dict, job: Job, results: Path) -> None:
+    for kind, files in (("inputs", job.inputs), ("outputs", job.files[:-1])):
         facts[kind] = {str(Path("results") / file.relative_to(results)): sha256(file) for file in files}
-    write_json(step.provenance, facts | {"seal": seal(facts)})
+    write_json(job.provenance, facts | {"seal": seal(facts)})
 
 
 def call(script: str, *arguments: str, cwd: Path) -> None:

@@ -3,8 +3,6 @@
 Names of measurements start with training/, evaluation/, memory/, growth/, sharing/ or overhead/; --only takes parts of them.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -1,7 +1,5 @@
 """What is measured: the systems of the Mixture-VAE paper in their own sizes, on points that are drawn, since values take no time."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Timing: sides that take turns, so that their ratios come from the same moments of a machine that others use, too."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import statistics

@@ -1,7 +1,5 @@
 """Importance-weighted evaluation: samples per second, and the memory that it needs at its peak."""
 
-from __future__ import annotations
-
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any

@@ -1,7 +1,5 @@
 """The floor of a training step: its matrix products and convolutions, forward and backward, and Adam; nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

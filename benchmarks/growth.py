@@ -1,7 +1,5 @@
 """How time grows: with the number of components in training, with the number of samples in evaluation."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The machine: what it is, and how many operations per second it does at best."""
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """What a study costs outside its numerical work: imports, start-up of every rule, reading the workflow, jobs with next to no work."""
 
-from __future__ import annotations
-
 import os
 import statistics
 import subprocess

@@ -1,7 +1,5 @@
 """How long the MNIST ablation of the Mixture-VAE paper's MLPs takes on one device, by several runs that share it."""
 
-from __future__ import annotations
-
 import heapq
 import itertools
 import multiprocessing

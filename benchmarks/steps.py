@@ -1,7 +1,5 @@
 """Training steps: the library's own loop, the naive formulation's, and the floor below both."""
 
-from __future__ import annotations
-
 import itertools
 import time
 from collections.abc import Callable

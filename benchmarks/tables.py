@@ -1,7 +1,5 @@
 """What was measured, as tables for a terminal and for Markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Fixtures for all tests: prepared data, a workspace in which Snakemake may write, and one finished study."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

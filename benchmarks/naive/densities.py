@@ -1,7 +1,5 @@
 """Flows, priors and likelihoods, from torch.distributions and loops over components."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

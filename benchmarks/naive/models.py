@@ -1,7 +1,5 @@
 """The mixture VAE and the hierarchical one, component by component, and their evaluation, sample by sample."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Networks of one component each, with weights copied from the library's, which hold all components at once."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Every script runs its main function through this file, which turns an error into one line and an exit code."""
 
-from __future__ import annotations
-
 import errno
 import os
 import signal

@@ -1,7 +1,5 @@
 """`UserError` is the exception that users are meant to read; two functions help to word its message."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

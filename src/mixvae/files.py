@@ -1,7 +1,5 @@
 """This file writes files whole or not at all, computes their checksums, and reads and writes JSON."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

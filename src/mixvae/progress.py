@@ -1,7 +1,5 @@
 """A job shows its progress as a bar on a terminal, and as a few lines in a log."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """Every rule leaves a record of provenance: what it read, what it made, and by which code, where and when."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import platform

@@ -3,8 +3,6 @@
 All models with the same seed see the same data order and binarisation noise, as the seed of that axis ignores the model.
 """
 
-from __future__ import annotations
-
 import hashlib
 
 

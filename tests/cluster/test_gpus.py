@@ -1,7 +1,5 @@
 """Several runs sharing the GPUs of a node, rehearsed where there is none."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

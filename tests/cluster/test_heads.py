@@ -1,7 +1,5 @@
 """One head process at a time; what a killed one left, what was copied and what a clock made look old is taken over."""
 
-from __future__ import annotations
-
 import json
 import os
 import random
@@ -40,7 +38,7 @@ from mixvae.cluster import adoption, head
 from mixvae.errors import UserError
 from mixvae.files import sha256
 from mixvae.study import load
-from mixvae.study.steps import steps
+from mixvae.study.jobs import all_jobs
 
 
 def test_a_second_head_is_refused_however_the_two_were_started(prepared_workspace):
@@ -185,10 +183,10 @@ def test_only_what_is_as_recorded_is_taken_over(small_study, workspace, monkeypa
     copy_results(small_study, workspace)
     monkeypatch.chdir(workspace)
     expansion = load(write_config(workspace, SMALL))
-    every = list(steps("small", expansion.runs, expansion.datasets, Path("results")))
-    for step in every:
-        assert step.rule == "study" or adoption.is_as_recorded(step), step.rule
-    chosen = next(step for step in every if step.rule == "evaluate")
+    every = list(all_jobs("small", expansion.runs, expansion.datasets, Path("results")))
+    for job in every:
+        assert job.rule == "study" or adoption.is_as_recorded(job), job.rule
+    chosen = next(job for job in every if job.rule == "evaluate")
     for path in (chosen.files[0], chosen.files[-1], chosen.inputs[-1]):
         content = path.read_bytes()
         path.write_bytes(content.replace(b"1", b"2", 1) if path.suffix == ".json" else content[:-1])
@@ -198,7 +196,7 @@ def test_only_what_is_as_recorded_is_taken_over(small_study, workspace, monkeypa
     # what is missing an input, or a file, is not there to be taken over
     os.utime(chosen.files[0], (0, 0))
     chosen.files[1].unlink()
-    assert chosen not in adoption.adopt(every, "").steps
+    assert chosen not in adoption.adopt(every, "").jobs
 
 
 def test_what_was_made_from_other_files_is_not_current(small_study, workspace):

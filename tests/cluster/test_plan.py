@@ -1,7 +1,5 @@
 """What a study will take, told before it starts: jobs as Snakemake counts them, operations as one does by hand."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys
@@ -22,7 +20,7 @@ from mixvae.cluster.costs.work import Work, WorkCounter, kind_of
 from mixvae.errors import UserError
 from mixvae.models import build
 from mixvae.study import catalogue, load, parse_run
-from mixvae.study.steps import steps
+from mixvae.study.jobs import all_jobs
 
 DIGITS = catalogue()["digits"]
 STUDY = {
@@ -66,9 +64,9 @@ def test_jobs_are_those_of_snakemake(workspace):
     assert jobs_of_plan(workspace) == expected
     # everything but one run's evaluation and the tables is there
     expansion = load(workspace / "tiny.yaml")
-    for step in steps("tiny", expansion.runs, expansion.datasets, workspace / "results"):
-        if step.rule not in ("study", "tabulate", "figures"):
-            touch(workspace, *(str(file.relative_to(workspace)) for file in step.files))
+    for job in all_jobs("tiny", expansion.runs, expansion.datasets, workspace / "results"):
+        if job.rule not in ("study", "tabulate", "figures"):
+            touch(workspace, *(str(file.relative_to(workspace)) for file in job.files))
     run = next(iter(load(workspace / "tiny.yaml").runs))
     (workspace / "results/runs" / run / "pointwise.npz").unlink()
     expected = jobs_of_snakemake(workspace)
@@ -131,11 +129,11 @@ def test_operations_counted_without_data_are_those_with_data(name):
     spec = parse_run({**base, **networks, **MODELS[name]})
     counts = count(spec, DIGITS)
     model = build(spec, torch.rand(1297, 64), (1, 8, 8))
-    step, encode, sample, _ = operations(model, 10, spec, 64)
+    job, encode, sample, _ = operations(model, 10, spec, 64)
     # dHSIC is quadratic in the batch
-    assert counts.step == pytest.approx(step, rel=0.05 if name == "mvae" else 0)
+    assert counts.step == pytest.approx(job, rel=0.05 if name == "mvae" else 0)
     assert (counts.encode, counts.sample) == (encode, sample)
-    assert step > 10 * (encode + sample)
+    assert job > 10 * (encode + sample)
 
 
 def test_work_of_a_run_adds_up():

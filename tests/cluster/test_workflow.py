@@ -1,7 +1,5 @@
 """Snakemake for real: a study from config to figures, interrupted, failing, repeated."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Data sets: what is fetched, what is refused, what comes out."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import io

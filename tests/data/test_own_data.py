@@ -1,7 +1,5 @@
 """Bring your own data: what a path in a config turns into, and how every mistake in a file is named."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

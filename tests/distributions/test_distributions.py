@@ -1,7 +1,5 @@
 """Posteriors, priors and likelihoods against brute force, scipy and torch."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Flows, shared and one per component: Jacobians, inverses, and densities of mixtures behind them."""
 
-from __future__ import annotations
-
 import copy
 import math
 

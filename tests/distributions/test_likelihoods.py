@@ -1,7 +1,5 @@
 """The likelihoods of real numbers and of colours, and the factory; counts and binary pixels are in test_distributions.py."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

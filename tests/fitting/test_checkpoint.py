@@ -1,7 +1,5 @@
 """Training that is cut off anywhere and goes on gives the bits of training that was not."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import json

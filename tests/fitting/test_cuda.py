@@ -1,7 +1,5 @@
 """On a GPU, where there is one: the numbers of a CPU, the same bits every time, and no waiting within an epoch."""
 
-from __future__ import annotations
-
 import copy
 import sys
 

@@ -1,7 +1,5 @@
 """The training loop: protocol, early stopping, determinism, and what it refuses."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

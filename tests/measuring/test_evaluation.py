@@ -1,7 +1,5 @@
 """The importance-weighted evaluation: independence of batches and chunks, memory, and its diagnostics."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The estimators on a linear-Gaussian model, where log p(x) is known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

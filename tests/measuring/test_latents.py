@@ -1,7 +1,5 @@
 """Probes, clustering and active units on codes whose answers are known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """CP-VAE and the two GMVAEs against quadrature, loops and torch.distributions; cluster accuracy against brute force."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -1,7 +1,5 @@
 """Every model against the contract, every part against its settings, and a model of one's own from training to audit."""
 
-from __future__ import annotations
-
 import inspect
 import json
 import runpy
@@ -25,10 +23,10 @@ from mixvae.review.audit import audit
 from mixvae.review.audit.findings import FAILURE
 from mixvae.study import expand, parts
 from mixvae.study.commands import command
+from mixvae.study.jobs import all_jobs
 from mixvae.study.listing import listing
 from mixvae.study.rules import list_study
 from mixvae.study.run import MODELS, Run
-from mixvae.study.steps import steps
 from mixvae.summary.results import read_study
 
 EVERYTHING = {name for name in vars(Model) if not name.startswith("_")} | {"__init__"}
@@ -129,11 +127,11 @@ def test_a_model_of_ones_own_goes_from_training_to_tables_and_audit(shrunk, work
     assert mine.id.startswith("digits-shrunk-K2-")
     assert type(build(mine, torch.zeros(20, 64), (1, 8, 8))).__name__ == "Shrunk"
     monkeypatch.chdir(workspace)
-    for step in steps("own", expansion.runs, expansion.datasets, Path("results")):
-        if step.rule == "study":
-            list_study(step.folder, listing(expansion))
+    for job in all_jobs("own", expansion.runs, expansion.datasets, Path("results")):
+        if job.rule == "study":
+            list_study(job.folder, listing(expansion))
         else:
-            script(monkeypatch, command(step, expansion.runs.get(step.name), expansion.datasets.get(step.name), False, False))
+            script(monkeypatch, command(job, expansion.runs.get(job.name), expansion.datasets.get(job.name), False, False))
     found = json.loads(Path("results/runs", mine.id, "likelihood.json").read_text())["metrics"]
     assert found["share"] == {"value": 0.5, "stderr": None, "unit": "of the reconstruction"}
     assert "shrunk" in Path("results/own/tables/ablation_digits.md").read_text()

@@ -1,7 +1,5 @@
 """The hierarchical mixture VAE: its joint mixture by brute force, and its likelihood by numerical integration."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """The mixture VAE as a whole."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

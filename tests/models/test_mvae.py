@@ -1,7 +1,5 @@
 """M-VAE, its dependence term and the Inception Score against loops, scipy, quadrature and known cases."""
 
-from __future__ import annotations
-
 import itertools
 import urllib.error
 

@@ -1,7 +1,5 @@
 """Every density, estimator and gradient of the library against the naive formulation, in float64."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """The objective and the estimators against their formulas in plain numpy."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.special import logsumexp

@@ -1,7 +1,5 @@
 """Every system through the same checks: a new one adds a row to SYSTEMS, and its plain case to `plain_terms`."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The toy targets and their fits against quadrature, torch.distributions and Monte Carlo."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

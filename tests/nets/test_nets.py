@@ -1,7 +1,5 @@
 """Networks: K at once against each alone, convolutions and their mirror images, and the PixelCNN's order of pixels."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

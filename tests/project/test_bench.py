@@ -1,7 +1,5 @@
 """The benchmarks measure what they say; no figure of theirs is judged here."""
 
-from __future__ import annotations
-
 import json
 import time
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """The commands as a user types them: one line and an exit code for every mistake."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """What a record says of the process that wrote it."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """The repository itself: style, pins, and the direction of imports."""
 
-from __future__ import annotations
-
 import ast
 import subprocess
 import sys

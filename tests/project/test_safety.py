@@ -1,7 +1,5 @@
 """No file from a stranger runs anything: a bomb in every place from which weights, states, arrays or configs are read."""
 
-from __future__ import annotations
-
 import io
 import pickle
 import shutil

@@ -1,7 +1,5 @@
 """An untouched study passes; whatever is changed, taken away or put in by strangers is noticed, and nothing of theirs is run."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -33,9 +31,9 @@ from mixvae.review.audit.reading import LARGEST_TABLE, Unreadable, parse_mapping
 from mixvae.review.audit.subject import read
 from mixvae.review.audit.verdict import markdown, summary
 from mixvae.study import load
+from mixvae.study.jobs import all_jobs
 from mixvae.study.metrics import METRICS
 from mixvae.study.metrics import metrics_of as expected_metrics
-from mixvae.study.steps import steps
 
 FLIPS = 60
 
@@ -122,7 +120,7 @@ def test_a_failed_audit_exits_with_one_and_names_the_file(results):
 
 
 def covered(results: Path, expansion) -> list[Path]:
-    files = {file for step in steps("small", expansion.runs, expansion.datasets, results) for file in step.files}
+    files = {file for job in all_jobs("small", expansion.runs, expansion.datasets, results) for file in job.files}
     return sorted({*files, *results.glob("datasets/*/raw/*")})
 
 

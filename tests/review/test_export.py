@@ -1,7 +1,5 @@
 """A study as an RO-Crate: valid, whole, the same bytes twice, with the chain of jobs from data to tables and nothing from outside."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

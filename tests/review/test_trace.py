@@ -1,7 +1,5 @@
 """Where a cell comes from: its runs, values, records and commands; and mistakes named in one line."""
 
-from __future__ import annotations
-
 import json
 import os
 import random
@@ -23,7 +21,7 @@ from mixvae.review.lineage import parse_row, trace
 from mixvae.review.lineage.records import command_of
 from mixvae.study import DatasetInfo
 from mixvae.study.commands import command
-from mixvae.study.steps import steps
+from mixvae.study.jobs import all_jobs
 
 TABLE = "results/small/tables/ablation_digits.csv"
 
@@ -55,18 +53,18 @@ def without_checkpoints(command: list[str]) -> list[str]:
 
 def test_commands_are_those_that_the_workflow_gave(small_study):
     subject, _ = read(small_study / "results/small", None)
-    for step in subject.steps:
-        if step.rule != "study":
-            assert command_of(subject, step) == without_checkpoints(subject.facts[step.rule, step.name]["command"])
-    assert command_of(subject, next(step for step in subject.steps if step.rule == "study")) == []
+    for job in subject.jobs:
+        if job.rule != "study":
+            assert command_of(subject, job) == without_checkpoints(subject.facts[job.rule, job.name]["command"])
+    assert command_of(subject, next(job for job in subject.jobs if job.rule == "study")) == []
 
 
 def test_a_command_names_a_users_own_data_and_what_differs():
     info = DatasetInfo.model_validate(
         COLOURS.model_dump() | {"reader": "own_npz", "files": {"data.npz": {"sha256": "0" * 64, "sources": ["/home/x.npz"]}}}
     )
-    study = list(steps("own", {"r": small_spec("colours")}, {"colours": info}, Path("results")))
-    said = {step.rule: shlex.join(command(step, small_spec("colours"), info, True, True)) for step in study}
+    study = list(all_jobs("own", {"r": small_spec("colours")}, {"colours": info}, Path("results")))
+    said = {job.rule: shlex.join(command(job, small_spec("colours"), info, True, True)) for job in study}
     assert "'--info={" in said["download"]
     assert "/home" not in said["download"]
     assert said["train"].endswith("--gpu 1")

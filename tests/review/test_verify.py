@@ -1,7 +1,5 @@
 """A run trained again: the same bytes, within the spread of the seeds, or neither; nothing of the run is touched."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -27,7 +25,7 @@ from mixvae.review.verification import (
     verified_spec,
     verify_data,
 )
-from mixvae.study.steps import rules_of
+from mixvae.study.jobs import rules_of
 
 K1, K2, CONTROL = "digits-vae-K1-*", "digits-vae-K2-*", "digits-constant-*"
 

@@ -1,7 +1,5 @@
 """The registry of metrics: what is written of it, and that it needs nothing heavy."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

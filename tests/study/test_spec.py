@@ -1,7 +1,5 @@
 """Configs: what they expand to, and the line a mistake gets."""
 
-from __future__ import annotations
-
 import copy
 import json
 import sys

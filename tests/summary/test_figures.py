@@ -1,7 +1,5 @@
 """Figures from made-up results of untrained models: what is drawn, that nothing overlaps, and that bytes repeat."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from types import SimpleNamespace

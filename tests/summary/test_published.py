@@ -1,7 +1,5 @@
 """What was published beside ours: matching, differences and budgets, from metrics made up so that every number is known."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """config/published.csv: well-formed, and what it says is what was published."""
 
-from __future__ import annotations
-
 import csv
 import math
 import re

@@ -1,7 +1,5 @@
 """Intervals, tests and ranks with known answers."""
 
-from __future__ import annotations
-
 import gc
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Tables from runs made up so that every number is known."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import shutil
@@ -17,8 +15,8 @@ from support.specs import small_spec
 
 from mixvae.files import sha256
 from mixvae.study import catalogue, outputs, parse_run
+from mixvae.study.jobs import RUN_FILES
 from mixvae.study.metrics import made_from
-from mixvae.study.steps import RUN_FILES
 from mixvae.summary import rendering
 from mixvae.summary.cells import COMPARABLE, LIKELIHOODS
 from mixvae.summary.columns import column_names
@@ -290,7 +288,7 @@ def test_points_of_other_data_are_not_paired(tmp_path):
 
 ORIGIN = "group,made_from,factor,runs,compared"
 COMPARISONS = (
-    "metric,column,K,against,step,measure,delta,low,high,p,p_adjusted,points,seeds,seed_low,seed_high,seed_kind,unreliable,"
+    "metric,column,K,against,job,measure,delta,low,high,p,p_adjusted,points,seeds,seed_low,seed_high,seed_kind,unreliable,"
     f"stopped_by_budget,{ORIGIN}"
 )
 RANKING = (

@@ -1,7 +1,5 @@
 """Results of runs, made up so that every number is known."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The project's folder, another one that looks like it, and the project's commands."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import runpy

@@ -1,7 +1,5 @@
 """Runs that train in a second, and data for them."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

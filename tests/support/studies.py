@@ -1,7 +1,5 @@
 """Small studies as a user runs them: their configs, the commands, what they leave, and one that is finished."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

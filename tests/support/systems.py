@@ -1,7 +1,5 @@
 """Every system: a new one adds a row to SYSTEMS."""
 
-from __future__ import annotations
-
 import itertools
 
 from mixvae.study import AnyRun, parse_run

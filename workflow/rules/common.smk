@@ -15,7 +15,7 @@ from mixvae.study import UserError, expand, resources
 from mixvae.study.listing import listing
 from mixvae.study.own_data import SOURCES_VARIABLE, source_of, without_source
 from mixvae.study.rules import list_study
-from mixvae.study.steps import steps
+from mixvae.study.jobs import all_jobs
 
 # SLURM sends this signal to every process of a job shortly before its time limit. Training then saves its state; all other
 # processes, such as Snakemake inside the job, must not die of the signal.
@@ -94,12 +94,12 @@ def asked_for(amount):
     return amount_of
 
 
-# The steps of the study as a whole, and the files of the runs that they read. `all` also asks for these files: tables with
+# The jobs of the study as a whole, and the files of the runs that they read. `all` also asks for these files: tables with
 # holes, made after a failure, must not pass for a finished study when the command is repeated.
 WHOLE = {
-    step.rule: step
-    for step in steps(EXPANSION.study.study, RUNS, EXPANSION.datasets, Path("results"))
-    if step.name == EXPANSION.study.study
+    job.rule: job
+    for job in all_jobs(EXPANSION.study.study, RUNS, EXPANSION.datasets, Path("results"))
+    if job.name == EXPANSION.study.study
 }
 FOR_TABLES, FOR_FIGURES = (
     [str(file) for file in WHOLE[rule].inputs if "runs" in file.parts] for rule in ("tabulate", "figures")

@@ -1,7 +1,5 @@
 """The command `make ablation`: runs a study through Snakemake, from the check of its config to its headline tables."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -16,9 +14,9 @@ from mixvae.cluster.adoption import adopt
 from mixvae.data.prepared import verify
 from mixvae.errors import UserError
 from mixvae.study import Expansion, find_config, load
+from mixvae.study.jobs import all_jobs
 from mixvae.study.listing import describe, listing
 from mixvae.study.place import CONFIGS, RESULTS
-from mixvae.study.steps import steps
 from mixvae.summary.headline import show
 
 LOCKS = Path(".snakemake/locks")
@@ -130,11 +128,11 @@ def _clear_up(snakemake: Sequence[str], expansion: Expansion) -> None:
     if LOCKS.is_dir() and any(LOCKS.iterdir()):
         print("the last run was cut off: releasing its lock", flush=True)
         subprocess.run([*snakemake, "--unlock", "--quiet", "all"], check=True)
-    found = adopt(steps(expansion.study.study, expansion.runs, expansion.datasets, RESULTS), listing(expansion))
-    if found.steps:
-        print(f"{len(found.steps)} finished jobs taken over: their files are what their provenance says", flush=True)
-    for step in found.outdated:
-        print(f"{step.rule} of {step.name} is done again: it was made from other files than are there now", flush=True)
+    found = adopt(all_jobs(expansion.study.study, expansion.runs, expansion.datasets, RESULTS), listing(expansion))
+    if found.jobs:
+        print(f"{len(found.jobs)} finished jobs taken over: their files are what their provenance says", flush=True)
+    for job in found.outdated:
+        print(f"{job.rule} of {job.name} is done again: it was made from other files than are there now", flush=True)
     if found.marked:
         # Snakemake removes the marks, and then complains of files that have a mark and nothing more
         command = [*snakemake, "--cleanup-metadata", *map(str, found.marked)]

@@ -5,8 +5,6 @@ copied, or a clock that jumped, leave files that look older than what they were 
 again. On the other hand it goes by times, and takes a file for current although its inputs have been made anew since.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from base64 import urlsafe_b64decode
@@ -16,7 +14,7 @@ from typing import Any, NamedTuple
 
 from mixvae.files import read_json, sha256
 from mixvae.provenance import other_input
-from mixvae.study.steps import Step
+from mixvae.study.jobs import Job
 
 INCOMPLETE = Path(".snakemake/incomplete")
 """Where Snakemake marks outputs of jobs in flight."""
@@ -25,17 +23,17 @@ INCOMPLETE = Path(".snakemake/incomplete")
 class Adopted(NamedTuple):
     """The jobs that Snakemake would have taken wrongly for unfinished or finished.
 
-    steps: Jobs that Snakemake would have done again, though their files are as their records say.
+    jobs: Jobs that Snakemake would have done again, though their files are as their records say.
     marked: Those of their files that Snakemake has marked as incomplete.
     outdated: Jobs whose files are removed, since they were made from other files than are there now.
     """
 
-    steps: list[Step]
+    jobs: list[Job]
     marked: list[Path]
-    outdated: list[Step]
+    outdated: list[Job]
 
 
-def adopt(steps: Iterable[Step], listing: str) -> Adopted:
+def adopt(jobs: Iterable[Job], listing: str) -> Adopted:
     """Find the jobs that are finished and those that only look so, and set the times of files right.
 
     The marks of Snakemake remain, and the caller removes them. Every record is read, but only files that look wrong are: a
@@ -47,50 +45,50 @@ def adopt(steps: Iterable[Step], listing: str) -> Adopted:
     """
     marks, known = _marked(), {}
     adopted, current = Adopted([], [], []), []
-    for step in steps:
-        if step.rule == "study":
-            known[str(step.files[0])] = hashlib.sha256(listing.encode()).hexdigest()
+    for job in jobs:
+        if job.rule == "study":
+            known[str(job.files[0])] = hashlib.sha256(listing.encode()).hexdigest()
             continue
         # a copy may be cut off, so that the record, written last, is not enough
-        facts = _facts(step) if all(file.is_file() for file in step.files) else None
+        facts = _facts(job) if all(file.is_file() for file in job.files) else None
         if facts is None:
             continue
         if other_input(facts, known):
             # remove all files, since Snakemake makes again only those that a job reads, and study.json, if it is the old input
-            for file in (*step.files, *(file for file in step.inputs if file.name == "study.json")):
+            for file in (*job.files, *(file for file in job.inputs if file.name == "study.json")):
                 file.unlink(missing_ok=True)
-            adopted.outdated.append(step)
+            adopted.outdated.append(job)
             continue
         known |= facts["outputs"]
-        current.append(step)
-    for step in reversed(current):
-        marked = [file for file in step.files if file in marks]
-        timed = [file for file in (*step.files, step.folder / f"benchmarks/{step.rule}.tsv") if file.is_file()]
+        current.append(job)
+    for job in reversed(current):
+        marked = [file for file in job.files if file in marks]
+        timed = [file for file in (*job.files, job.folder / f"benchmarks/{job.rule}.tsv") if file.is_file()]
         oldest = min(file.stat().st_mtime_ns for file in timed)  # Snakemake looks at benchmarks, too
-        newer = [file for file in step.inputs if file.is_file() and file.stat().st_mtime_ns > oldest]
-        if not (marked or newer) or not is_as_recorded(step):
+        newer = [file for file in job.inputs if file.is_file() and file.stat().st_mtime_ns > oldest]
+        if not (marked or newer) or not is_as_recorded(job):
             continue
         for file in newer:
             os.utime(file, ns=(oldest, oldest))  # the outputs are not moved forward, since that may be into the future
-        adopted.steps.append(step)
+        adopted.jobs.append(job)
         adopted.marked.extend(marked)
     return adopted
 
 
-def is_as_recorded(step: Step) -> bool:
-    """Return whether a step's files, and the files it was made from, are those of its provenance."""
-    if (facts := _facts(step)) is None:
+def is_as_recorded(job: Job) -> bool:
+    """Return whether a job's files, and the files it was made from, are those of its provenance."""
+    if (facts := _facts(job)) is None:
         return False
     recorded = {Path(name): digest for name, digest in (facts["inputs"] | facts["outputs"]).items()}
-    needed = {*step.files[:-1], *step.inputs}
+    needed = {*job.files[:-1], *job.inputs}
     # a record names further files, too: raw data, and inputs that come with the code
     return needed <= recorded.keys() and all(file.is_file() and sha256(file) == digest for file, digest in recorded.items())
 
 
-def _facts(step: Step) -> dict[str, Any] | None:
-    """Return a step's record, or None where there is none that can be read."""
+def _facts(job: Job) -> dict[str, Any] | None:
+    """Return a job's record, or None where there is none that can be read."""
     try:
-        facts = read_json(step.provenance)
+        facts = read_json(job.provenance)
         return facts if isinstance(facts["inputs"] | facts["outputs"], dict) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,7 +1,5 @@
 """The head process of a study: the Snakemake that hands out the jobs. There is one at a time in a folder."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

@@ -1,7 +1,5 @@
 """Looks at this machine: what it has of what a study needs, and what its user should change."""
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil

@@ -1,7 +1,5 @@
 """The command `make plan`: estimates jobs, hours, memory and disk space of a study from finished runs, before it starts."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -15,9 +13,9 @@ from mixvae.cluster.costs.work import WorkCounter, kind_of
 from mixvae.errors import UserError
 from mixvae.progress import Progress
 from mixvae.study import Expansion, find_config, load
+from mixvae.study.jobs import RUN_FILES, all_jobs
 from mixvae.study.listing import describe
 from mixvae.study.place import CONFIGS, RESULTS
-from mixvae.study.steps import RUN_FILES, steps
 
 HOUR = 3600.0
 THIN, FAR, MISSED = 3, 10.0, 2.0
@@ -79,12 +77,12 @@ def jobs_of(expansion: Expansion) -> tuple[Counter[str], dict[str, list[str]]]:
     total: Counter[str] = Counter()
     waiting: dict[str, list[str]] = {rule: [] for rule in RUN_FILES}
     to_make: set[Path] = set()
-    for step in steps(expansion.study.study, expansion.runs, expansion.datasets, RESULTS):
-        total[step.rule] += 1
-        waiting.setdefault(step.rule, [])
-        if not to_make.isdisjoint(step.inputs) or not all(file.is_file() for file in step.files):
-            waiting[step.rule].append(step.name)
-            to_make.update(step.files)
+    for job in all_jobs(expansion.study.study, expansion.runs, expansion.datasets, RESULTS):
+        total[job.rule] += 1
+        waiting.setdefault(job.rule, [])
+        if not to_make.isdisjoint(job.inputs) or not all(file.is_file() for file in job.files):
+            waiting[job.rule].append(job.name)
+            to_make.update(job.files)
     total["all"], waiting["all"] = 1, [expansion.study.study] * any(waiting.values())
     return total, waiting
 

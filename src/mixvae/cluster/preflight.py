@@ -1,7 +1,5 @@
 """The command `make preflight`: tries out what a profile needs of this cluster or machine, and says what to change."""
 
-from __future__ import annotations
-
 import shutil
 from collections import Counter
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Reads what a Snakemake profile asks SLURM for, in the same way as Snakemake."""
 
-from __future__ import annotations
-
 import ast
 import shlex
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Makes tables and figures after a failure, from the runs that are there; both show the holes."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """Asks a SLURM cluster through its commands: thin functions, each with a time limit. This file imports no torch."""
 
-from __future__ import annotations
-
 import contextlib
 import getpass
 import os

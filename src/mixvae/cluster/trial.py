@@ -1,7 +1,5 @@
 """Trial jobs: for every different request of a profile, one small SLURM job writes down what its node has."""
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

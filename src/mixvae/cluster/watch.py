@@ -1,7 +1,5 @@
 """Watches a Snakemake process: waits for its end, interrupts it, and notices if it waits for jobs that SLURM has forgotten."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """This room reads data sets and prepares them for runs; each data set has a file with a function `load(raw)`."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from pathlib import Path
 

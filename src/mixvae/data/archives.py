@@ -1,7 +1,5 @@
 """This file unpacks tar archives, on any python, and refuses paths in them that lead out of the target folder."""
 
-from __future__ import annotations
-
 import shutil
 import tarfile
 from pathlib import Path

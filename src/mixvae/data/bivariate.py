@@ -1,7 +1,5 @@
 """This data set has exact draws from 0.2 N((-1, -1), 0.5^2 I) + 0.8 N((1, 1), 0.5^2 I) (Kviman et al., 2023)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

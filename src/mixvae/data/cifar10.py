@@ -1,7 +1,5 @@
 """This file reads CIFAR-10 by torchvision; the last 10,000 training images are the validation part."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

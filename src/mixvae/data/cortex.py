@@ -1,7 +1,5 @@
 """This data set has counts of 3,005 cells of the mouse cortex and hippocampus (Zeisel et al., 2015)."""
 
-from __future__ import annotations
-
 from itertools import islice
 from pathlib import Path
 

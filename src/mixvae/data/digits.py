@@ -1,7 +1,5 @@
 """This data set has scikit-learn's 8x8 handwritten digits."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

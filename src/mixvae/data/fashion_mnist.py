@@ -1,7 +1,5 @@
 """This file reads Fashion-MNIST by torchvision and splits it as MNIST is split."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mixvae.data.arrays import Arrays

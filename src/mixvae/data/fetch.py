@@ -1,7 +1,5 @@
 """This file fetches raw files from a mirror, a python package or the internet, and keeps only those with the right digest."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import sys

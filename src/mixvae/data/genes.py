@@ -1,7 +1,5 @@
 """This file chooses the genes of a data set that are kept: those most variable."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

@@ -1,7 +1,5 @@
 """This file looks at a user's own file before anything runs, and finds its checksum, shape and classes, or what is wrong."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mixvae.data import own_h5ad, own_npz

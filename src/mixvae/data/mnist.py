@@ -1,7 +1,5 @@
 """This file reads MNIST by torchvision; the last 10,000 training digits are the validation part."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

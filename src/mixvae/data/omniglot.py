@@ -1,7 +1,5 @@
 """This data set is Omniglot in 28x28 pixels, as prepared by Burda et al. (2016, "Importance weighted autoencoders")."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """This file checks prepared data: the raw files must be those published or named by a run, and give the same arrays."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """This file reads a user's own counts from an .h5ad file of anndata."""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """This file reads a user's own images from an .npz file of uint8 arrays."""
 
-from __future__ import annotations
-
 import difflib
 import zipfile
 import zlib

@@ -1,7 +1,5 @@
 """This data set has 2,638 blood cells of a healthy donor: 10x Genomics' counts with the cell types of scanpy."""
 
-from __future__ import annotations
-
 import tempfile
 import warnings
 from pathlib import Path

@@ -1,7 +1,5 @@
 """This data set has the 700 blood cells that come with scanpy; their counts are recovered from normalised values."""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 

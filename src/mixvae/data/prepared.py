@@ -1,7 +1,5 @@
 """This file splits, checks and binarises a data set once, and verifies the result whenever it is read."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

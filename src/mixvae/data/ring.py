@@ -1,7 +1,5 @@
 """This data set has exact draws from the ring p(z) ∝ exp(-(|z| - 0.9)^2 / 0.001) in two dimensions (Kviman et al., 2023)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Rule download fetches and verifies a data set's raw files, and rule prepare makes them into the arrays that runs use."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path
@@ -15,8 +13,8 @@ from mixvae.errors import UserError, did_you_mean
 from mixvae.files import canonical_json, read_json, sha256, write_json
 from mixvae.provenance import record
 from mixvae.study import DatasetInfo, catalogue
+from mixvae.study.jobs import DATA_FILES
 from mixvae.study.own_data import SOURCES_VARIABLE, with_source
-from mixvae.study.steps import DATA_FILES
 
 
 def download_dataset(name: str, folder: Path, described: str) -> None:

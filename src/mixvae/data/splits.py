@@ -1,7 +1,5 @@
 """This file divides points into training, validation and test parts where no published protocol does."""
 
-from __future__ import annotations
-
 import numpy as np
 
 PARTS = ("train", "valid", "test")

@@ -1,7 +1,5 @@
 """This file has the normalised two-dimensional densities to which a posterior can be fitted (Kviman et al., 2023)."""
 
-from __future__ import annotations
-
 import math
 from functools import cache
 

@@ -1,7 +1,5 @@
 """This file imports torchvision.datasets even where torchvision's compiled operators do not load."""
 
-from __future__ import annotations
-
 import sys
 from types import ModuleType
 

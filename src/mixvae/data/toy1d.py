@@ -1,7 +1,5 @@
 """This data set has draws from 0.5 N(0.3, 0.05^2) + 0.5 N(0.7, 0.05^2), the 1-d example of CP-VAE (Lavda et al.)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

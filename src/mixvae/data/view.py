@@ -1,7 +1,5 @@
 """This file gives a run its points of a data set: as many as its settings say, binarised or not."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

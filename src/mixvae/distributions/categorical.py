@@ -1,7 +1,5 @@
 """This file draws the categories of clustering models from normal noise, and computes their KL to the uniform prior."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -5,8 +5,6 @@ component j the base point z_0 that j's flow maps to each sample; `inverse` retu
 `aggregate` makes a prior of the posteriors of a few points.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple

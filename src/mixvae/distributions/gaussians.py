@@ -1,7 +1,5 @@
 """This file has densities and KL divergences of diagonal Gaussians, and distributions that are mixtures of them."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """This file has the posterior q(z|x): a mixture of Gaussians behind a flow, with parameters that an encoder returns."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """This file has priors: modules that return a distribution p(z), made from their own parameters or by the encoder."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """This file has the optimiser Adam, with the same steps as torch's fused Adam but a faster start."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

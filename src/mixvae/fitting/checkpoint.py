@@ -1,7 +1,5 @@
 """This file saves the state of an unfinished training, so that after a kill it goes on and gives the same bits."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """This file chooses the device that a job computes on, and sets the numerics that keep results reproducible."""
 
-from __future__ import annotations
-
 import os
 
 import torch

@@ -1,7 +1,5 @@
 """This file spreads the processes on a node over its GPUs: each process claims one."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import tempfile

@@ -1,7 +1,5 @@
 """This file records the GPU operations of a function once, as a CUDA graph, and then replays them at every call."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

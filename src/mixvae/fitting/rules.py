@@ -1,7 +1,5 @@
 """Rule train trains the model of one run, in one process at a time, and writes the run's files."""
 
-from __future__ import annotations
-
 import hashlib
 import platform
 from importlib.metadata import version
@@ -18,7 +16,7 @@ from mixvae.interruption import StopRequest
 from mixvae.progress import say
 from mixvae.provenance import code_digest, record, verify_outputs
 from mixvae.study import AnyRun
-from mixvae.study.steps import RUN_FILES
+from mixvae.study.jobs import RUN_FILES
 
 
 def train_run(spec: AnyRun, dataset: Path, run: Path, gpu: int, checkpoint_minutes: float, stop: StopRequest) -> None:

@@ -1,7 +1,5 @@
 """This file writes and reads the folder of a trained run: its spec, weights, history and facts."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 

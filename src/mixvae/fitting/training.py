@@ -1,7 +1,5 @@
 """This file has the training loop: it warms up the KL, validates with the full KL, stops early and keeps the best weights."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Sequence

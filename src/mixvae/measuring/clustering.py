@@ -1,7 +1,5 @@
 """This file scores clusters against the points' classes, by accuracy and by purity."""
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.metrics.cluster import contingency_matrix
 

@@ -1,7 +1,5 @@
 """This file makes a metric's entry in the files of a run, which has three fields: value, standard error and unit."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """This file measures a model on test points: importance-weighted likelihoods, their reliability, and metrics beside them."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from typing import Any

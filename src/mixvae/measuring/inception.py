@@ -1,7 +1,5 @@
 """This file computes the Inception Score of generated images (Salimans et al., 2016) and loads the classifier for it."""
 
-from __future__ import annotations
-
 import pickle
 import socket
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """This file computes and writes codes, measures by probes and clusters how well they tell labels, and counts active units."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

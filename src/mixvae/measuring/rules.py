@@ -1,7 +1,5 @@
 """Rules evaluate and latents measure a trained run on test points and write the results beside its weights."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from mixvae.measuring import evaluation
 from mixvae.measuring.entries import entry
 from mixvae.provenance import record, verify_outputs
 from mixvae.study import AnyRun
-from mixvae.study.steps import RUN_FILES
+from mixvae.study.jobs import RUN_FILES
 
 
 def _recorded(rule: str, spec: AnyRun, run: Path, dataset: Path) -> AbstractContextManager[dict[str, Any]]:

@@ -1,7 +1,5 @@
 """This room has a file per system, with a class named as its spec class; contract.py says what such a class must offer."""
 
-from __future__ import annotations
-
 from importlib import import_module
 
 import torch

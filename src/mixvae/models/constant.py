@@ -1,7 +1,5 @@
 """This file has the control that every model must beat: a distribution of x that is the same for every point."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """This file is the contract of a model: the attributes and methods that training, evaluation and figures use."""
 
-from __future__ import annotations
-
 from typing import Any, Protocol
 
 import torch

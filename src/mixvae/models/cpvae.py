@@ -1,7 +1,5 @@
 """This file has CP-VAE, a VAE with K categories, each with a learnt Gaussian prior (Lavda et al.)."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

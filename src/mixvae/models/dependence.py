@@ -1,7 +1,5 @@
 """This file measures the dependence of K sets of codes by the d-variable Hilbert-Schmidt criterion (Pfister et al., 2018)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

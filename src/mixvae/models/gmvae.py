@@ -1,7 +1,5 @@
 """This file has the GMVAE, whose clusters are Gaussians made from a second code (Dilokthanakul et al., 2016)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """This file has the GMVAE of Rui Shu's blog, whose posterior has a cluster that is summed over exactly (Shu, 2016)."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """This file has the hierarchical mixture VAE: two stochastic layers, a mixture over both as posterior (Kviman et al., 2023)."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import NamedTuple
 

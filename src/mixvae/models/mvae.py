@@ -1,7 +1,5 @@
 """M-VAE has K encoders, and K decoders whose weighted sum is its output (Ye & Bors, "Mixtures of Variational Autoencoders")."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """This file computes MISELBO, importance-weighted likelihoods and their diagnostics from log-densities at samples."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

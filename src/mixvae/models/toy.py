@@ -1,7 +1,5 @@
 """This file fits K free Gaussians, with or without a flow, to a two-dimensional density (Kviman et al., 2023)."""
 
-from __future__ import annotations
-
 import math
 from copy import deepcopy
 

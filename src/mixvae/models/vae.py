@@ -1,7 +1,5 @@
 """This file has the mixture VAE: one decoder, and K encoders whose mixture is the posterior (Kviman et al., 2023)."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

@@ -1,7 +1,5 @@
 """This file builds convolutional networks, their mirror images of transposed convolutions, and K of either in one module."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """This file builds a dense network, or K of one shape that compute as a single batched operation."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """This file builds encoders, the networks from x to the parameters of K posteriors, in one module for all K."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """The PixelCNN is an autoregressive decoder, p(x | z) = prod_i p(x_i | x_<i, z) (van den Oord et al., 2016)."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

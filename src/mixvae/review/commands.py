@@ -1,7 +1,5 @@
 """The commands `make audit`, `make trace`, `make report` and `make export`: what each writes and prints, and its exit code."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from mixvae.review.audit.verdict import line, save, summary, table, verdict
 from mixvae.review.lineage import trace
 from mixvae.review.report import html
 from mixvae.study import Expansion
-from mixvae.study.steps import DATA_FILES, RUN_FILES
+from mixvae.study.jobs import DATA_FILES, RUN_FILES
 
 SHOWN = 20
 """Failures that `make audit` prints; all are in audit.md."""

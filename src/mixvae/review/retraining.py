@@ -1,7 +1,5 @@
 """The command `make verify`: does a run's jobs again in a scratch folder, and compares the results with those on record."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile
@@ -18,7 +16,7 @@ from mixvae.progress import say
 from mixvae.provenance import ROOT
 from mixvae.review import verification
 from mixvae.study import AnyRun
-from mixvae.study.steps import rules_of
+from mixvae.study.jobs import rules_of
 
 RUNS = Path("results/runs")
 

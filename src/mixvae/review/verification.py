@@ -1,7 +1,5 @@
 """Compares a run that was trained again with the run on record: it has the same bytes, or is as near as another seed is."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math
@@ -19,7 +17,7 @@ from mixvae.files import read_json, sha256
 from mixvae.review.audit.findings import printable
 from mixvae.review.audit.reading import Unreadable, digest, read_mapping, read_text
 from mixvae.study import AnyRun, parse_run_json
-from mixvae.study.steps import RUN_FILES, rules_of
+from mixvae.study.jobs import RUN_FILES, rules_of
 
 METRICS = ("elbo", "nll", "nll_miselbo", "nll_matched")
 LEVEL = 0.95

@@ -1,4 +1,4 @@
-"""This room turns a config into runs, data sets and the steps of the DAG; it imports neither torch nor numpy nor pandas."""
+"""This room turns a config into runs, data sets and the jobs of the DAG; it imports neither torch nor numpy nor pandas."""
 
 from mixvae.errors import UserError
 from mixvae.study.catalogue import DatasetInfo, catalogue

@@ -1,7 +1,5 @@
 """`Frozen` is the base class of everything that a config describes; the types of numbers in a config are here too."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Any, ClassVar
 

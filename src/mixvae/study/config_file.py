@@ -1,7 +1,5 @@
 """This file finds a study's config file by name and reads its YAML."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any

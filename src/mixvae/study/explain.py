@@ -1,7 +1,5 @@
 """This file turns pydantic's validation error into one line: key path, value found, what was expected, nearest valid name."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Any, get_args

@@ -1,7 +1,5 @@
 """This file computes the shapes of images behind convolutions [channels, kernel, stride] before a network is built."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from mixvae.errors import UserError

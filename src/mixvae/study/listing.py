@@ -1,7 +1,5 @@
 """This file describes a study as text: for study.json, and for a user who checks a config."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Every metric is described here once: its unit and range, which runs have it, which file holds it and what it means."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """This file says which tables and figures a study has, from its runs alone: Snakemake must know before anything has run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 
 from mixvae.study.catalogue import DatasetInfo

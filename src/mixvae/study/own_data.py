@@ -1,7 +1,5 @@
 """This file makes a catalogue entry of a user's own data, which a config names by a path."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

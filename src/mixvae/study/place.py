@@ -1,7 +1,5 @@
 """This file finds the folder of a study's results by its folder, its name in config/ or the path of its config."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -3,8 +3,6 @@
 A scheduler is asked for these generous estimates; `make plan` makes better ones from counted operations and finished runs.
 """
 
-from __future__ import annotations
-
 import math
 
 from mixvae.study.catalogue import DatasetInfo

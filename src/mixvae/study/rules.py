@@ -1,7 +1,5 @@
 """Rule study writes study.json, the list of a study's runs and data sets, for the rules that work on the whole study."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mixvae.files import atomic

@@ -1,7 +1,5 @@
 """The numbers in the cells of tables: means over the seeds of a group of runs, and paired differences between two groups."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping

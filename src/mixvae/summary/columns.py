@@ -1,7 +1,5 @@
 """Names for the columns of a study's tables: short, but never the same for two different settings."""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping

@@ -1,7 +1,5 @@
 """Prints the headline tables of a study on the terminal when it has ended."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mixvae.study import Expansion, outputs

@@ -1,7 +1,5 @@
 """The holes of a study: runs that are not complete, or whose files are not those on record, and why."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import pandas as pd
 from mixvae.errors import UserError
 from mixvae.files import read_json
 from mixvae.provenance import other_input, verify_outputs
-from mixvae.study.steps import DATA_FILES, RUN_FILES, rules_of
+from mixvae.study.jobs import DATA_FILES, RUN_FILES, rules_of
 from mixvae.summary.results import StudyRuns
 
 LOG_LINES = 5

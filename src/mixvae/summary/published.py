@@ -1,7 +1,5 @@
 """Reads config/published.csv, the published values, and tells which runs each of them compares with."""
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Lays tables out for people as grids of entries, and writes grids as Markdown, LaTeX and text for the terminal."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Reads the results of a study: its runs from study.json, and the metrics of all its runs as one tidy table."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +8,8 @@ import pandas as pd
 from mixvae.errors import UserError
 from mixvae.files import read_json
 from mixvae.study import AnyRun, DatasetInfo, parse_run
+from mixvae.study.jobs import rules_of
 from mixvae.study.metrics import METRICS
-from mixvae.study.steps import rules_of
 
 COLUMNS = ("run", "dataset", "model", "K", "prior", "flow", "seed", "metric", "value", "stderr", "unit")
 

@@ -1,7 +1,5 @@
 """Rules tabulate and figures: make the tables and figures of a study from the results of its runs."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from mixvae.errors import UserError
 from mixvae.files import atomic, keep_only
 from mixvae.provenance import record
 from mixvae.study import outputs
-from mixvae.study.steps import RUN_FILES, rules_of, steps
+from mixvae.study.jobs import RUN_FILES, all_jobs, rules_of
 from mixvae.summary import holes, manifest, results, tabulation
 from mixvae.summary.published import PATH, read
 
@@ -50,7 +48,7 @@ def tabulate_study(listed: Path, runs: Path, allow_missing: bool) -> None:
         keep_only(folder / "tables", outputs.tables(study.runs.values(), study.datasets))
         for name, what in (tabulation.content(study, runs, missing, published) | {"failures.csv": failed}).items():
             _write(what, folder / name)
-        manifest.write(folder / manifest.NAME, steps(study.name, study.runs, study.datasets, runs.parent), runs.parent)
+        manifest.write(folder / manifest.NAME, all_jobs(study.name, study.runs, study.datasets, runs.parent), runs.parent)
     if missing:
         print(f"{len(missing)} of {len(study.runs)} runs are missing, listed in {folder / 'failures.csv'}", file=sys.stderr)
 

@@ -1,7 +1,5 @@
 """Intervals, tests and ranks, each either over seeds or over test points, never over both."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

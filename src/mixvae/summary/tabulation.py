@@ -1,7 +1,5 @@
 """Computes the content of a study's metrics and tables from its runs; rule tabulate writes it, the audit compares with it."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from pathlib import Path
 

@@ -5,8 +5,6 @@ packages, and keeps away from a machine that has a SLURM of its own. To the sche
 The configuration lies where SLURM looks by itself, since Snakemake's jobs drop the variable SLURM_CONF.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

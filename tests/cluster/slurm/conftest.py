@@ -1,7 +1,5 @@
 """The cluster that these tests run on."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

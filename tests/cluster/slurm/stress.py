@@ -4,8 +4,6 @@ The same DAG, profile and head as in earnest; only the training script is exchan
 it ran. Afterwards every run must have been trained exactly once, by a job of its own, and hold the result of its own spec.
 """
 
-from __future__ import annotations
-
 import argparse
 import collections
 import json

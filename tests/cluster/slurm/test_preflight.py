@@ -1,7 +1,5 @@
 """The preflight, on a real cluster: it says go when all is well, and names each thing that would stop a study."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

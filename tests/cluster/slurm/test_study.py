@@ -1,7 +1,5 @@
 """Studies through the SLURM profile on a real cluster: the results of a local run, whatever happens to the jobs."""
 
-from __future__ import annotations
-
 import re
 import signal
 import subprocess

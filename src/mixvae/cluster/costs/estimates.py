@@ -1,7 +1,5 @@
 """Estimates jobs from the finished jobs most like them, by seconds = start-up + a units + b work."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Measurements of finished jobs: read from the results, and kept in a table for users who have no results yet."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Counts the floating point operations of a model and the bytes that it keeps, on tensors without data."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple

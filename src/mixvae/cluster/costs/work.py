@@ -1,7 +1,5 @@
 """Computes the work of each job of a run, and the kind of a job, by which it is compared with others."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,8 +7,8 @@ from typing import Any, NamedTuple
 from mixvae.cluster.costs.operations import Counts, count
 from mixvae.files import canonical_json
 from mixvae.study import AnyRun, DatasetInfo
+from mixvae.study.jobs import rules_of
 from mixvae.study.resources import data_mb, importance_samples, points, training_steps
-from mixvae.study.steps import rules_of
 
 NO_NETWORK = "none"
 

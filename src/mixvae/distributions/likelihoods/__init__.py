@@ -4,8 +4,6 @@ A likelihood also maps x to an encoder's input, keeps a VampPrior's pseudo-input
 that fits all points best, which is the control.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import nn

@@ -1,7 +1,5 @@
 """This file has the Gaussian likelihood, for real numbers and for grey or colour levels taken as real numbers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

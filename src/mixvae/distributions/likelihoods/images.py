@@ -1,7 +1,5 @@
 """This file has the Bernoulli likelihood of binarised pixels."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

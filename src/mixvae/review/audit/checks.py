@@ -1,7 +1,5 @@
 """Runs all checks of the audit, in an order in which later checks may build on earlier ones."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

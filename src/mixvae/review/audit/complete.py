@@ -1,16 +1,14 @@
 """Check `complete`: every run of the study has all its files and metrics, and failures.csv lists the runs that do not."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import read_mapping, read_rows
 from mixvae.review.audit.subject import Subject
 from mixvae.study import DatasetInfo, catalogue
+from mixvae.study.jobs import Job
 from mixvae.study.metrics import FOUND_IN, METRICS, metrics_of
 from mixvae.study.own_data import without_source
-from mixvae.study.steps import Step
 from mixvae.summary.results import COLUMNS
 
 OPTIONAL = {name for name, metric in METRICS.items() if metric.undefined == "absent"}
@@ -20,9 +18,9 @@ NO_CONFIG = "its config is not at hand, so the runs are those that study.json na
 def check(subject: Subject, findings: Findings) -> None:
     """Compare the study's files with what its config and its runs' specs ask for."""
     _config(subject, findings)
-    for step in subject.steps:
-        with findings.guarded(step.provenance):
-            _files(step, subject, findings)
+    for job in subject.jobs:
+        with findings.guarded(job.provenance):
+            _files(job, subject, findings)
     _failures(subject, findings)
     for run, spec in subject.study.runs.items():
         for rule, names in metrics_of(spec, subject.study.datasets[spec.dataset]).items():
@@ -58,23 +56,23 @@ def _same_data(one: DatasetInfo, other: DatasetInfo) -> bool:
     return without_source(one) == without_source(other) if one.reader and other.reader else one == other
 
 
-def _files(step: Step, subject: Subject, findings: Findings) -> None:
-    """Check that all files of a step are there; a finding about missing ones includes what failures.csv says of the step."""
-    files = [*subject.made_by(step), step.provenance]
-    absent = [file for file in files if not subject.there(file) and not _undrawn(file, step, subject)]
+def _files(job: Job, subject: Subject, findings: Findings) -> None:
+    """Check that all files of a job are there; a finding about missing ones includes what failures.csv says of the job."""
+    files = [*subject.made_by(job), job.provenance]
+    absent = [file for file in files if not subject.there(file) and not _undrawn(file, job, subject)]
     if not absent:
         return
     why = f"{absent[0].name}: {subject.digests[absent[0]]}" + (f", and {len(absent) - 1} more files" * (len(absent) > 1))
-    if step.name in subject.study.runs:
-        why += f" (seed {subject.study.runs[step.name].seed}); "
-        listed = subject.missing.get(step.name)
+    if job.name in subject.study.runs:
+        why += f" (seed {subject.study.runs[job.name].seed}); "
+        listed = subject.missing.get(job.name)
         why += f"failures.csv: failed at rule {listed['rule']}" if listed else "and failures.csv does not say so"
     findings.fail(absent[0], why)
 
 
-def _undrawn(file: Path, step: Step, subject: Subject) -> bool:
+def _undrawn(file: Path, job: Job, subject: Subject) -> bool:
     """Return whether a file is a figure that may be missing: if all its runs have failed, it is neither drawn nor recorded."""
-    outputs = subject.facts.get(step.key, {}).get("outputs", {})
+    outputs = subject.facts.get(job.key, {}).get("outputs", {})
     return bool(subject.missing) and file.parent.name == "figures" and not any(name.endswith(file.name) for name in outputs)
 
 
@@ -84,7 +82,7 @@ def _failures(subject: Subject, findings: Findings) -> None:
     for run in subject.missing:
         if run not in subject.study.runs:
             findings.fail(path, f"lists {run}, which is no run of the study")
-        elif all(subject.there(file) for step in subject.steps if step.name == run for file in step.files):
+        elif all(subject.there(file) for job in subject.jobs if job.name == run for file in job.files):
             findings.fail(path, f"lists run {run}, all files of which are there; make the tables again")
 
 

@@ -1,7 +1,5 @@
 """Check `consistent`: the same code, data and packages made the whole study, and every run has the spec that its id names."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +9,10 @@ from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import parse_mapping, read_text
 from mixvae.review.audit.subject import Subject
 from mixvae.study import parse_run_json
-from mixvae.study.steps import StepKey
+from mixvae.study.jobs import JobKey
 
 SHOWN = 5
-"""How many steps or packages a message names."""
+"""How many jobs or packages a message names."""
 
 
 def check(subject: Subject, findings: Findings) -> None:
@@ -28,12 +26,12 @@ def check(subject: Subject, findings: Findings) -> None:
         if subject.there(path):
             with findings.guarded(path):
                 _spec(run, path, subject, findings)
-    for step in subject.steps:
-        if step.key in subject.facts:
-            _record(step.key, step.provenance, subject, findings)
+    for job in subject.jobs:
+        if job.key in subject.facts:
+            _record(job.key, job.provenance, subject, findings)
 
 
-def _record(key: StepKey, path: Path, subject: Subject, findings: Findings) -> None:
+def _record(key: JobKey, path: Path, subject: Subject, findings: Findings) -> None:
     """Check that a record has the run's spec and seed, and the command of its rule's script (rule study has no script)."""
     facts, expected = subject.facts[key], subject.study.runs.get(key[1])
     command, script = facts.get("command"), f"{key[0]}.py"
@@ -55,7 +53,7 @@ def _spec(run: str, path: Path, subject: Subject, findings: Findings) -> None:
 
 
 def _code(subject: Subject, findings: Findings) -> None:
-    """Check that the same code did all steps of a rule, and that it is the code of this checkout."""
+    """Check that the same code did all jobs of a rule, and that it is the code of this checkout."""
     codes = {key: str(facts.get("code_sha256")) for key, facts in subject.facts.items()}
     usual = {rule: Counter(code for key, code in codes.items() if key[0] == rule).most_common(1)[0][0] for rule, _ in codes}
     _compare("code", {key: "" if code == usual[key[0]] else code[:12] for key, code in codes.items()}, subject, findings)
@@ -89,8 +87,8 @@ def _data(dataset: str, subject: Subject, findings: Findings) -> None:
     _compare(f"data of {dataset}", used, subject, findings)
 
 
-def _compare(what: str, values: Mapping[StepKey, str], subject: Subject, findings: Findings) -> None:
-    """Warn of every step whose value is not the most frequent one, and once for each of those values."""
+def _compare(what: str, values: Mapping[JobKey, str], subject: Subject, findings: Findings) -> None:
+    """Warn of every job whose value is not the most frequent one, and once for each of those values."""
     for value, _ in Counter(values.values()).most_common()[1:]:
         keys = [key for key, found in values.items() if found == value]
         for key in keys:
@@ -99,5 +97,5 @@ def _compare(what: str, values: Mapping[StepKey, str], subject: Subject, finding
         findings.warn(subject.folder, message)
 
 
-def _named(keys: list[StepKey]) -> str:
+def _named(keys: list[JobKey]) -> str:
     return ", ".join(map(" ".join, keys[:SHOWN])) + (f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else "")

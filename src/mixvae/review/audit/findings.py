@@ -1,6 +1,4 @@
-"""The findings of an audit: each has a level, a file, and the step of the study that it is about."""
-
-from __future__ import annotations
+"""The findings of an audit: each has a level, a file, and the job of the study that it is about."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +7,7 @@ from typing import NamedTuple
 
 from mixvae.errors import one_line
 from mixvae.review.audit.reading import Unreadable
-from mixvae.study.steps import StepKey
+from mixvae.study.jobs import JobKey
 
 FAILURE, WARNING, NOTE = "failure", "warning", "note"
 LEVELS = (FAILURE, WARNING, NOTE)
@@ -22,7 +20,7 @@ class Finding(NamedTuple):
 
     level: One of LEVELS; a failure fails the audit.
     check: The check that found it.
-    rule, run: The step it is about: its rule, and the name of its run, data set or study.
+    rule, run: The job it is about: its rule, and the name of its run, data set or study.
     file: Where it was found, as a path.
     """
 
@@ -43,38 +41,38 @@ def printable(text: object) -> str:
 class Findings:
     """Collects what is found in a study.
 
-    A finding is about the step that owns the file, or else about the study as a whole, unless `about` names another step.
+    A finding is about the job that owns the file, or else about the study as a whole, unless `about` names another job.
 
-    steps: The keys of all steps, in the order in which they are done.
-    owners: By file and folder, the key of the step that it comes from.
+    jobs: The keys of all jobs, in the order in which they are done.
+    owners: By file and folder, the key of the job that it comes from.
     check: The check that is at work.
     """
 
     def __init__(self, study: str) -> None:
         self.study = "study", study
-        self.steps: list[StepKey] = []
-        self.owners: dict[Path, StepKey] = {}
+        self.jobs: list[JobKey] = []
+        self.owners: dict[Path, JobKey] = {}
         self.all: list[Finding] = []
         self.check = "complete"
 
-    def fail(self, file: Path, message: object, about: StepKey | None = None) -> None:
+    def fail(self, file: Path, message: object, about: JobKey | None = None) -> None:
         """Add a failure."""
         self._add(FAILURE, file, message, about)
 
-    def warn(self, file: Path, message: object, about: StepKey | None = None) -> None:
+    def warn(self, file: Path, message: object, about: JobKey | None = None) -> None:
         """Add a warning."""
         self._add(WARNING, file, message, about)
 
-    def note(self, file: Path, message: object, about: StepKey | None = None) -> None:
+    def note(self, file: Path, message: object, about: JobKey | None = None) -> None:
         """Add a note: something that is only worth knowing."""
         self._add(NOTE, file, message, about)
 
-    def _add(self, level: str, file: Path, message: object, about: StepKey | None) -> None:
+    def _add(self, level: str, file: Path, message: object, about: JobKey | None) -> None:
         key = about or self.owners.get(file, self.study)
         self.all.append(Finding(level, self.check, *map(printable, (*key, file, message))))
 
     @contextmanager
-    def guarded(self, file: Path, about: StepKey | None = None) -> Iterator[None]:
+    def guarded(self, file: Path, about: JobKey | None = None) -> Iterator[None]:
         """Turn any exception in the body into a failure: the files come from strangers and may hold anything."""
         try:
             yield

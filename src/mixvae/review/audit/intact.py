@@ -1,7 +1,5 @@
 """Check `intact`: the digests form a chain without a gap, from the published checksums of the raw data to the figures."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,16 +11,16 @@ from mixvae.review.audit.reading import locate, read_mapping
 from mixvae.review.audit.subject import Subject
 from mixvae.study import catalogue
 from mixvae.study.catalogue import RawFile
-from mixvae.study.steps import Step
+from mixvae.study.jobs import Job
 from mixvae.summary import manifest
 from mixvae.summary.published import PATH as PUBLISHED
 
 
 def check(subject: Subject, findings: Findings) -> None:
-    """Follow the chain step by step; files that are missing are reported by check `complete`."""
-    for step in subject.steps:
-        with findings.guarded(step.provenance):
-            _record(step, subject, findings)
+    """Follow the chain job by job; files that are missing are reported by check `complete`."""
+    for job in subject.jobs:
+        with findings.guarded(job.provenance):
+            _record(job, subject, findings)
     _ages(subject, findings)
     for dataset in subject.study.datasets:
         _raw_files(dataset, subject, findings)
@@ -33,60 +31,60 @@ def check(subject: Subject, findings: Findings) -> None:
             _manifest(path, subject, findings)
 
 
-def _record(step: Step, subject: Subject, findings: Findings) -> None:
-    facts = subject.facts.get(step.key)
+def _record(job: Job, subject: Subject, findings: Findings) -> None:
+    facts = subject.facts.get(job.key)
     if facts is None:
-        if subject.there(step.provenance):
-            findings.fail(step.provenance, "the record is not valid JSON")
+        if subject.there(job.provenance):
+            findings.fail(job.provenance, "the record is not valid JSON")
         return
-    if step.key in subject.edited:
-        findings.fail(step.provenance, "the record was edited: it is not laid out as rules write it")
-    if facts.get("seal") != seal(facts) and ("seal" in facts or step.rule in manifest.AFTER):
-        findings.fail(step.provenance, "the record was edited: its content is not what its seal says")
-    if facts.get("rule") != step.rule:
-        findings.fail(step.provenance, f"the record is of rule {facts.get('rule')!r}")
-    _outputs(step, subject.recorded("outputs", *step.key), subject, findings)
-    _inputs(step, subject.recorded("inputs", *step.key), subject, findings)
+    if job.key in subject.edited:
+        findings.fail(job.provenance, "the record was edited: it is not laid out as rules write it")
+    if facts.get("seal") != seal(facts) and ("seal" in facts or job.rule in manifest.AFTER):
+        findings.fail(job.provenance, "the record was edited: its content is not what its seal says")
+    if facts.get("rule") != job.rule:
+        findings.fail(job.provenance, f"the record is of rule {facts.get('rule')!r}")
+    _outputs(job, subject.recorded("outputs", *job.key), subject, findings)
+    _inputs(job, subject.recorded("inputs", *job.key), subject, findings)
 
 
-def _outputs(step: Step, recorded: Mapping[Path, str], subject: Subject, findings: Findings) -> None:
-    """Check that every file that the step must make is in its record, and unchanged since."""
-    for file in filter(subject.there, subject.made_by(step)):
+def _outputs(job: Job, recorded: Mapping[Path, str], subject: Subject, findings: Findings) -> None:
+    """Check that every file that the job must make is in its record, and unchanged since."""
+    for file in filter(subject.there, subject.made_by(job)):
         found = subject.digests[file]
         if file not in recorded:
             findings.fail(file, "not in the record of the rule that makes it")
         elif found != recorded[file]:
-            remedy = f"delete {step.folder if step.name in subject.study.runs else file} and run again"
+            remedy = f"delete {job.folder if job.name in subject.study.runs else file} and run again"
             findings.fail(file, f"changed since it was made: sha256 expected {recorded[file]} found {found}; {remedy}")
     for file in sorted(recorded.keys() - subject.makers.keys()):
-        findings.warn(file, "recorded, but no file that the rule makes for this study", about=step.key)
+        findings.warn(file, "recorded, but no file that the rule makes for this study", about=job.key)
 
 
-def _inputs(step: Step, recorded: Mapping[Path, str], subject: Subject, findings: Findings) -> None:
-    """Check that a step has read all its input files, and that these were as the steps before it had made them."""
+def _inputs(job: Job, recorded: Mapping[Path, str], subject: Subject, findings: Findings) -> None:
+    """Check that a job has read all its input files, and that these were as the jobs before it had made them."""
     failed = {subject.results / "runs" / run for run in subject.missing}
-    for file in [*step.inputs, *(subject.raw(step.name) if step.rule == "prepare" else [])]:
+    for file in [*job.inputs, *(subject.raw(job.name) if job.rule == "prepare" else [])]:
         if file not in recorded and file.parent not in failed:
-            findings.fail(file, f"{step.provenance.name} does not say that the rule has read it", about=step.key)
+            findings.fail(file, f"{job.provenance.name} does not say that the rule has read it", about=job.key)
     for file, digest in recorded.items():
         if maker := subject.makers.get(file):
             made = subject.recorded("outputs", *maker.key).get(file) if maker.key in subject.facts else digest
             if digest != made:
                 message = f"not what rule {maker.rule} has made: sha256 {made} made, {digest} read"
-                findings.fail(file, message, about=step.key)
+                findings.fail(file, message, about=job.key)
         elif file in subject.digests:
             if digest != subject.digests[file]:
-                findings.fail(file, "changed since the rule has read it; make the tables again", about=step.key)
+                findings.fail(file, "changed since the rule has read it; make the tables again", about=job.key)
         elif file == PUBLISHED:
             if digest != sha256(ROOT / PUBLISHED):
-                findings.warn(file, "another version of the published values than this checkout's", about=step.key)
+                findings.warn(file, "another version of the published values than this checkout's", about=job.key)
         else:
-            findings.warn(file, "read by the rule, but made by none of the study's", about=step.key)
+            findings.warn(file, "read by the rule, but made by none of the study's", about=job.key)
 
 
 def _ages(subject: Subject, findings: Findings) -> None:
     """Warn once if files look older than what they were made from: times are easily lost in copying, so they prove nothing."""
-    younger = [step for step in subject.steps if _looks_old(step, subject)]
+    younger = [job for job in subject.jobs if _looks_old(job, subject)]
     if younger:
         message = (
             f"the files of {len(younger)} jobs, the first {' '.join(younger[0].key)}, look older than what they were made from"
@@ -94,10 +92,10 @@ def _ages(subject: Subject, findings: Findings) -> None:
         findings.warn(subject.folder, f"{message}; copied?")
 
 
-def _looks_old(step: Step, subject: Subject) -> bool:
+def _looks_old(job: Job, subject: Subject) -> bool:
     made, read = (
         [locate(file, subject.results).stat().st_mtime_ns for file in files if subject.there(file)]
-        for files in (step.files, step.inputs)
+        for files in (job.files, job.inputs)
     )
     return bool(made and read) and min(made) < max(read)
 
@@ -151,14 +149,14 @@ def _named_digests(dataset: str, subject: Subject, findings: Findings) -> None:
 def _manifest(path: Path, subject: Subject, findings: Findings) -> None:
     """Check that the manifest, for which the record of rule tabulate vouches, lists every record that the study rests on."""
     listed = read_mapping(path, subject.results)
-    records = {step.provenance.relative_to(subject.results).as_posix(): step for step in subject.steps}
-    for file, step in records.items():
-        if step.rule in manifest.AFTER or not subject.there(step.provenance):
+    records = {job.provenance.relative_to(subject.results).as_posix(): job for job in subject.jobs}
+    for file, job in records.items():
+        if job.rule in manifest.AFTER or not subject.there(job.provenance):
             continue
         if file not in listed:
-            findings.fail(step.provenance, f"the record is not in {path.name}")
-        elif listed[file] != subject.digests[step.provenance]:
+            findings.fail(job.provenance, f"the record is not in {path.name}")
+        elif listed[file] != subject.digests[job.provenance]:
             message = f"the record was edited or made again since the tables were made; delete {path} and run again"
-            findings.fail(step.provenance, message)
+            findings.fail(job.provenance, message)
     for file in sorted(listed.keys() - records.keys()):
         findings.fail(path, f"lists {file}, which is no record of the study")

@@ -1,7 +1,5 @@
 """Check `pages`: the report and the crate are unchanged since they were made, and were made from the present results."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Collection, Iterator
@@ -34,14 +32,14 @@ def making(rule: str, subject: Subject) -> Iterator[Path]:
 
 
 def fingerprint(subject: Subject) -> str:
-    """Return one sha256 of all files that the steps leave, as they are now."""
+    """Return one sha256 of all files that the jobs leave, as they are now."""
     found = {file.relative_to(subject.results).as_posix(): str(digest) for file, digest in subject.digests.items()}
     return hashlib.sha256(canonical_json(found).encode()).hexdigest()
 
 
 def forget(rules: Collection[str], findings: Findings) -> None:
     """Drop the findings about old pages that are about to be replaced, or that the new page does not tell of."""
-    findings.steps = [key for key in findings.steps if key[0] not in rules]
+    findings.jobs = [key for key in findings.jobs if key[0] not in rules]
     findings.all = [finding for finding in findings.all if finding.rule not in rules]
 
 
@@ -50,7 +48,7 @@ def check(subject: Subject, findings: Findings) -> None:
     for rule, name in PAGES.items():
         path, noted = subject.folder / name, subject.folder / f"provenance/{rule}.json"
         if os.path.lexists(path):
-            findings.steps.append((rule, subject.study.name))
+            findings.jobs.append((rule, subject.study.name))
             findings.owners |= dict.fromkeys((path, noted), (rule, subject.study.name))
             with findings.guarded(path):
                 _page(path, noted, f"make {rule} again", subject, findings)

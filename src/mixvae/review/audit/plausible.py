@@ -1,7 +1,5 @@
 """Check `plausible`: estimates lie in their ranges and hold exact relations, and every model beats the control."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import sys

@@ -1,7 +1,5 @@
 """Reads files that strangers may have written: only regular files within the results, nothing huge, and nothing is executed."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

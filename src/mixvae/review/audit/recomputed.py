@@ -1,7 +1,5 @@
 """Check `recomputed`: metrics follow from the values of the test points, and tables from the metrics."""
 
-from __future__ import annotations
-
 import io
 import math
 from pathlib import Path
@@ -13,7 +11,7 @@ from mixvae.provenance import ROOT
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, read_frame, read_mapping, read_parquet, read_text
 from mixvae.review.audit.subject import Subject
-from mixvae.study.steps import rules_of
+from mixvae.study.jobs import rules_of
 from mixvae.summary import tabulation
 from mixvae.summary.published import PATH as PUBLISHED
 from mixvae.summary.published import read as read_published
@@ -32,9 +30,9 @@ def check(subject: Subject, findings: Findings) -> None:
                 readable &= _likelihoods(run, path, subject, findings)
     needed = [
         file
-        for step in subject.steps
-        if step.name in subject.present and step.rule in rules_of(subject.study.runs[step.name])
-        for file in step.files
+        for job in subject.jobs
+        if job.name in subject.present and job.rule in rules_of(subject.study.runs[job.name])
+        for file in job.files
     ]
     if not readable or not all(map(subject.there, needed)):
         message = "the tables cannot be computed again, since files are missing or cannot be read"

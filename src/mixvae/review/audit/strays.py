@@ -1,7 +1,5 @@
 """Check `strays`: all files among the results are made by a rule of the study, since nothing vouches for any other file."""
 
-from __future__ import annotations
-
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.pages import PAGES
 from mixvae.review.audit.subject import Subject
@@ -13,7 +11,7 @@ AUDIT = ("audit.json", "audit.md")
 
 def check(subject: Subject, findings: Findings) -> None:
     """Warn of every file and folder in the folders of the study, its runs and its data sets that should not be there."""
-    known = {file for step in subject.steps for file in (*subject.made_by(step), step.provenance)}
+    known = {file for job in subject.jobs for file in (*subject.made_by(job), job.provenance)}
     known |= {subject.folder / name for name in (*AUDIT, *PAGES.values())}
     folders = {file.parent for file in known}
     # raw/ is there but empty for data that are generated and not read

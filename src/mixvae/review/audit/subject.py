@@ -1,6 +1,4 @@
-"""The study that is audited, as read from its files: its runs, its steps, and the records and digests of the steps."""
-
-from __future__ import annotations
+"""The study that is audited, as read from its files: its runs, its jobs, and the records and digests of the jobs."""
 
 import json
 import re
@@ -14,7 +12,7 @@ import numpy as np
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, digests, parse_mapping, read_arrays, read_mapping, read_rows, read_text
 from mixvae.study import AnyRun, DatasetInfo, Expansion, parse_run
-from mixvae.study.steps import Step, StepKey, steps
+from mixvae.study.jobs import Job, JobKey, all_jobs
 from mixvae.summary import manifest
 from mixvae.summary.results import StudyRuns
 
@@ -31,19 +29,19 @@ class Subject:
 
     results: The folder that holds the study's folder, runs/ and datasets/.
     study: Its runs and data sets, from study.json as far as it can be read, else from its config.
-    steps: Its steps.
+    jobs: Its jobs.
     missing: The runs that failures.csv lists, with what it says of them.
-    facts: The records of the steps, except those that cannot be read.
-    edited: The steps whose records are not laid out as rules write them.
+    facts: The records of the jobs, except those that cannot be read.
+    edited: The jobs whose records are not laid out as rules write them.
     """
 
     results: Path
     study: StudyRuns
-    steps: list[Step]
+    jobs: list[Job]
     missing: dict[str, dict[str, str]]
     expansion: Expansion | None = None
-    facts: dict[StepKey, dict[str, Any]] = field(default_factory=dict)
-    edited: set[StepKey] = field(default_factory=set)
+    facts: dict[JobKey, dict[str, Any]] = field(default_factory=dict)
+    edited: set[JobKey] = field(default_factory=set)
 
     @property
     def folder(self) -> Path:
@@ -58,14 +56,14 @@ class Subject:
         """Return the raw files of a data set."""
         return [self.results / "datasets" / dataset / "raw" / file for file in self.study.datasets[dataset].files]
 
-    def made_by(self, step: Step) -> list[Path]:
-        """Return all files that a step must make, without its record."""
-        return [*step.files[:-1], *(self.raw(step.name) if step.rule == "download" else [])]
+    def made_by(self, job: Job) -> list[Path]:
+        """Return all files that a job must make, without its record."""
+        return [*job.files[:-1], *(self.raw(job.name) if job.rule == "download" else [])]
 
     @cached_property
     def digests(self) -> dict[Path, str | Unreadable]:
-        """The sha256 of every file that a step makes, or the reason why there is none."""
-        files = [file for step in self.steps for file in (*self.made_by(step), step.provenance)]
+        """The sha256 of every file that a job makes, or the reason why there is none."""
+        files = [file for job in self.jobs for file in (*self.made_by(job), job.provenance)]
         return digests([*files, self.folder / manifest.NAME], self.results)
 
     def there(self, file: Path) -> bool:
@@ -73,12 +71,12 @@ class Subject:
         return isinstance(self.digests.get(file), str)
 
     @cached_property
-    def makers(self) -> dict[Path, Step]:
-        """The step that makes each file."""
-        return {file: step for step in self.steps for file in self.made_by(step)}
+    def makers(self) -> dict[Path, Job]:
+        """The job that makes each file."""
+        return {file: job for job in self.jobs for file in self.made_by(job)}
 
     def recorded(self, kind: str, rule: str, name: str) -> dict[Path, str]:
-        """Return the digests of the "inputs" or "outputs" in a step's record, by where the files lie now; raises TypeError.
+        """Return the digests of the "inputs" or "outputs" in a job's record, by where the files lie now; raises TypeError.
 
         Records name files relative to the folder in which Snakemake ran.
         """
@@ -110,26 +108,26 @@ def read(folder: Path, expansion: Expansion | None) -> tuple[Subject, Findings]:
     """Return the study in a folder and what was found while reading it."""
     results, findings = folder.parent, Findings(folder.name)
     study = _study(folder, expansion, findings)
-    every = list(steps(folder.name, study.runs, study.datasets, results))
+    every = list(all_jobs(folder.name, study.runs, study.datasets, results))
     missing: dict[str, dict[str, str]] = {}
     subject = Subject(results, study, every, missing, expansion)
-    for step in every:
-        findings.steps.append(step.key)
-        folders = [step.folder] if step.folder != folder else []
-        findings.owners |= dict.fromkeys([*folders, *subject.made_by(step), step.provenance], step.key)
+    for job in every:
+        findings.jobs.append(job.key)
+        folders = [job.folder] if job.folder != folder else []
+        findings.owners |= dict.fromkeys([*folders, *subject.made_by(job), job.provenance], job.key)
     with findings.guarded(folder / "failures.csv"):
         missing |= {row["run"]: row for row in read_rows(folder / "failures.csv", results, FAILURES)}
-    packages: dict[str, Any] = {}  # the same for most steps, and the largest part of a record
-    for step in every:
+    packages: dict[str, Any] = {}  # the same for most jobs, and the largest part of a record
+    for job in every:
         try:
-            text = read_text(step.provenance, results)
+            text = read_text(job.provenance, results)
             facts = parse_mapping(text)
         except Unreadable:
             continue  # check `intact` reports it
         if text != json.dumps(facts, sort_keys=True, indent=1) + "\n":
-            subject.edited.add(step.key)
+            subject.edited.add(job.key)
         facts["packages"] = packages.setdefault(json.dumps(facts.get("packages")), facts.get("packages"))
-        subject.facts[step.key] = facts
+        subject.facts[job.key] = facts
     return subject, findings
 
 

@@ -1,6 +1,4 @@
-"""Check `times`: by the records, no step started before the steps whose files it read had ended, and no time is negative."""
-
-from __future__ import annotations
+"""Check `times`: by the records, no job started before the jobs whose files it read had ended, and no time is negative."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -9,30 +7,30 @@ from typing import Any
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable
 from mixvae.review.audit.subject import Subject
-from mixvae.study.steps import StepKey
+from mixvae.study.jobs import JobKey
 
 CLOCKS = timedelta(minutes=1)
 """How far the clocks of two hosts may differ."""
 
 
 def check(subject: Subject, findings: Findings) -> None:
-    """Check the times in every record, and that the steps before it had ended when it started."""
-    ends: dict[StepKey, datetime] = {}
-    for step in subject.steps:  # a step comes after all whose files it reads
-        if step.key not in subject.facts:
+    """Check the times in every record, and that the jobs before it had ended when it started."""
+    ends: dict[JobKey, datetime] = {}
+    for job in subject.jobs:  # a job comes after all whose files it reads
+        if job.key not in subject.facts:
             continue
-        with findings.guarded(step.provenance):
-            start, end = _span(subject.facts[step.key])
-            before = {maker.key for file in step.inputs if (maker := subject.makers.get(file))}
+        with findings.guarded(job.provenance):
+            start, end = _span(subject.facts[job.key])
+            before = {maker.key for file in job.inputs if (maker := subject.makers.get(file))}
             last = max(before & ends.keys(), key=ends.__getitem__, default=None)
             if last and start < ends[last] - CLOCKS:
                 message = f"started at {start}, before {' '.join(last)}, from which it read, ended at {ends[last]}"
-                findings.warn(step.provenance, f"{message}; do clocks differ?")
-            ends[step.key] = end
+                findings.warn(job.provenance, f"{message}; do clocks differ?")
+            ends[job.key] = end
 
 
 def _span(facts: Mapping[str, Any]) -> tuple[datetime, datetime]:
-    """Return when a step started and ended; raises an exception if the record's times or amounts are not valid."""
+    """Return when a job started and ended; raises an exception if the record's times or amounts are not valid."""
     for name in ("seconds", "peak_memory_mb"):
         if not facts[name] >= 0:
             raise Unreadable(f"{name} {facts[name]} is less than nothing")

@@ -1,7 +1,5 @@
 """Check `training`: a run's training.json and record follow from its spec, every epoch in history.csv, and its weights."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

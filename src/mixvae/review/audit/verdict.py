@@ -1,7 +1,5 @@
 """The outcome of an audit: in one line, as a table of rules, and as audit.json and audit.md."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,8 +16,8 @@ SHOWN = 500
 
 
 def summary(findings: Findings) -> dict[str, dict[str, int]]:
-    """Return by rule how many of its steps were checked, passed, warned and failed; the worst finding of a step counts."""
-    worst = dict.fromkeys(findings.steps, "passed")
+    """Return by rule how many of its jobs were checked, passed, warned and failed; the worst finding of a job counts."""
+    worst = dict.fromkeys(findings.jobs, "passed")
     worst |= {(finding.rule, finding.run): "warned" for finding in findings.of(WARNING)}
     worst |= {(finding.rule, finding.run): "failed" for finding in findings.of(FAILURE)}
     result: dict[str, dict[str, int]] = {}

@@ -1,10 +1,8 @@
-"""Describes the steps of a study in its crate: each becomes an action that made its outputs from its inputs.
+"""Describes the jobs of a study in its crate: each becomes an action that made its outputs from its inputs.
 
 Terms are those of the Provenance Run Crate profile (https://w3id.org/ro/wfrun/provenance/0.5). Everything that is said is in
 the records; they do not name who ran the study, so the crate does not either.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +12,7 @@ from rocrate.model.entity import Entity
 
 from mixvae.errors import UserError
 from mixvae.review.crate.graph import Graph
-from mixvae.study.steps import DATA_FILES, Step, StepKey
+from mixvae.study.jobs import DATA_FILES, Job, JobKey
 
 COMPLETED, FAILED = (f"http://schema.org/{word}ActionStatus" for word in ("Completed", "Failed"))
 USAGE = {"seconds": "SEC", "peak_memory_mb": "MebiBYTE"}
@@ -24,19 +22,19 @@ IN_SNAKEFILE = {"study": "workflow/rules/study.smk"}
 
 
 def add_actions(graph: Graph) -> None:
-    """Add the steps of a study to the graph of its files, data and parameters."""
+    """Add the jobs of a study to the graph of its files, data and parameters."""
     failed, tools, controls, actions = _failed(graph), {}, [], []
-    for step in graph.subject.steps:
-        if step.key in graph.subject.facts:
-            action = _done(graph, step)
-        elif step.key in failed:
-            action = _action(graph, step, step.inputs, [], actionStatus=FAILED, error=failed[step.key])
+    for job in graph.subject.jobs:
+        if job.key in graph.subject.facts:
+            action = _done(graph, job)
+        elif job.key in failed:
+            action = _action(graph, job, job.inputs, [], actionStatus=FAILED, error=failed[job.key])
         else:
             continue
-        tool = tools.setdefault(step.rule, _tool(graph, step.rule))
+        tool = tools.setdefault(job.rule, _tool(graph, job.rule))
         number = str(len(tools))
-        position = graph.entity(f"#step/{step.rule}", "HowToStep", name=step.rule, position=number, workExample=tool)
-        name, control = f"orchestrate {action['name']}", f"#control/{step.rule}/{step.name}"
+        position = graph.entity(f"#step/{job.rule}", "HowToStep", name=job.rule, position=number, workExample=tool)
+        name, control = f"orchestrate {action['name']}", f"#control/{job.rule}/{job.name}"
         controls.append(graph.entity(control, "ControlAction", name=name, instrument=position, object=action))
         actions.append(action)
     workflow = graph.crate.mainEntity
@@ -52,7 +50,7 @@ def add_actions(graph: Graph) -> None:
 
 
 def _study(graph: Graph) -> Entity:
-    """Return the action of all steps together, which made the study's results from the raw data and the parameters."""
+    """Return the action of all jobs together, which made the study's results from the raw data and the parameters."""
     subject, study, times = graph.subject, graph.subject.study, graph.times.values()
     values = {value: None for values in graph.parameters.values() for value in values}
     return graph.entity(
@@ -62,68 +60,68 @@ def _study(graph: Graph) -> Entity:
         description=f"all jobs of study {study.name}, {len(subject.missing)} of its {len(study.runs)} runs failed",
         instrument=graph.crate.mainEntity,
         object=[*graph.known(path for dataset in study.datasets for path in subject.raw(dataset)), *values],
-        result=graph.known(file for step in subject.steps if step.name == study.name for file in step.files),
+        result=graph.known(file for job in subject.jobs if job.name == study.name for file in job.files),
         startTime=min(start for start, _ in times).isoformat(),
         endTime=max(end for _, end in times).isoformat(),
         actionStatus=FAILED if subject.missing else COMPLETED,
     )
 
 
-def _done(graph: Graph, step: Step) -> Entity:
-    """Return the action of a finished step, as its record describes it."""
-    facts, (start, end) = graph.subject.facts[step.key], graph.times[step.key]
+def _done(graph: Graph, job: Job) -> Entity:
+    """Return the action of a finished job, as its record describes it."""
+    facts, (start, end) = graph.subject.facts[job.key], graph.times[job.key]
     try:
-        read, made = (_confirmed(graph, kind, step) for kind in ("inputs", "outputs"))
+        read, made = (_confirmed(graph, kind, job) for kind in ("inputs", "outputs"))
     except TypeError as error:
-        raise UserError(f"{step.provenance}: not a record of a rule ({error})") from None
-    raw = graph.subject.raw(step.name) if step.rule == "download" else []
+        raise UserError(f"{job.provenance}: not a record of a rule ({error})") from None
+    raw = graph.subject.raw(job.name) if job.rule == "download" else []
     git = facts.get("git") if isinstance(facts.get("git"), dict) else {}
     where = f"on {facts.get('host')} ({facts.get('device')}) under {facts.get('platform')}, code {facts.get('code_sha256')}"
     commit = f"commit {git.get('commit', 'unknown')}{' with changes' if git.get('dirty') else ''}"
     action = _action(
         graph,
-        step,
+        job,
         [*read, *raw],
-        [*(file for file in made if file not in raw), step.provenance],
+        [*(file for file in made if file not in raw), job.provenance],
         f", {where}, {commit}",
         startTime=start.isoformat(),
         endTime=end.isoformat(),
         actionStatus=COMPLETED,
         location=str(facts.get("host")),
-        resourceUsage=[_usage(graph, step, name, facts[name]) for name in USAGE if isinstance(facts.get(name), int | float)],
+        resourceUsage=[_usage(graph, job, name, facts[name]) for name in USAGE if isinstance(facts.get(name), int | float)],
     )
     if facts.get("slurm_job_id"):
-        job = str(facts["slurm_job_id"])
-        action["environment"] = graph.entity(f"#SLURM_JOB_ID={job}", "PropertyValue", name="SLURM_JOB_ID", value=job)
+        number = str(facts["slurm_job_id"])
+        action["environment"] = graph.entity(f"#SLURM_JOB_ID={number}", "PropertyValue", name="SLURM_JOB_ID", value=number)
     return action
 
 
-def _confirmed(graph: Graph, kind: str, step: Step) -> list[Path]:
+def _confirmed(graph: Graph, kind: str, job: Job) -> list[Path]:
     """Return the files of a record that the crate holds or refers to with the same digest. Raises TypeError."""
-    recorded = graph.subject.recorded(kind, *step.key)
+    recorded = graph.subject.recorded(kind, *job.key)
     return [file for file in recorded if file in graph.entities and graph.entities[file].get("sha256") == recorded[file]]
 
 
-def _action(graph: Graph, step: Step, read: Iterable[Path], made: Iterable[Path], where: str = "", **properties: Any) -> Entity:
+def _action(graph: Graph, job: Job, read: Iterable[Path], made: Iterable[Path], where: str = "", **properties: Any) -> Entity:
     return graph.entity(
-        f"#job/{step.rule}/{step.name}",
+        f"#job/{job.rule}/{job.name}",
         "CreateAction",
-        name=f"{step.rule} {step.name}",
-        description=f"rule {step.rule} of {step.name}{where}",
-        instrument=_tool(graph, step.rule),
-        object=[*graph.known(read), *(graph.parameters.get(step.name, []) if step.rule == "train" else [])],
+        name=f"{job.rule} {job.name}",
+        description=f"rule {job.rule} of {job.name}{where}",
+        instrument=_tool(graph, job.rule),
+        object=[*graph.known(read), *(graph.parameters.get(job.name, []) if job.rule == "train" else [])],
         result=graph.known(made),
         **properties,
     )
 
 
-def _usage(graph: Graph, step: Step, name: str, value: float) -> Entity:
-    identifier, unit = f"#usage/{step.rule}/{step.name}/{name}", f"https://qudt.org/vocab/unit/{USAGE[name]}"
+def _usage(graph: Graph, job: Job, name: str, value: float) -> Entity:
+    identifier, unit = f"#usage/{job.rule}/{job.name}/{name}", f"https://qudt.org/vocab/unit/{USAGE[name]}"
     return graph.entity(identifier, "PropertyValue", name=name, propertyID=name, value=round(value, 3), unitCode=unit)
 
 
-def _failed(graph: Graph) -> dict[StepKey, str]:
-    """Return the steps at which the runs of failures.csv failed, with the ends of their logs."""
+def _failed(graph: Graph) -> dict[JobKey, str]:
+    """Return the jobs at which the runs of failures.csv failed, with the ends of their logs."""
     failed, runs = {}, graph.subject.study.runs
     for run, row in graph.subject.missing.items():
         if run in runs:

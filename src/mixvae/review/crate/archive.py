@@ -1,7 +1,5 @@
 """Writes the crate as one zip, whose bytes depend on the study and the checkout alone."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import zipfile

@@ -1,6 +1,4 @@
-"""Chooses the files of a crate: the workflow of this checkout, and the files that the study's steps have made, without data."""
-
-from __future__ import annotations
+"""Chooses the files of a crate: the workflow of this checkout, and the files that the study's jobs have made, without data."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +21,7 @@ WORKFLOW = (
 )
 """The files of the workflow. Other profiles are left out, since they name a user's cluster and account."""
 PAGES = ("audit.json", "audit.md", "report.html", "provenance/report.json")
-"""Files of a study that are made from its results, so that no record of a step names them; those that are there are copied."""
+"""Files of a study that are made from its results, so that no record of a job names them; those that are there are copied."""
 NOT_COPIED = ("data.npz",)
 """Prepared data; raw data are not copied either."""
 FORMATS = {
@@ -79,8 +77,8 @@ def _configs(study: StudyRuns) -> set[Path]:
 
 
 def results(subject: Subject) -> dict[Path, Item]:
-    """Return the files that the study's steps have made, by path; a link that leads out of the results is left out."""
-    files = [file for step in subject.steps for file in step.files if file.name not in NOT_COPIED]
+    """Return the files that the study's jobs have made, by path; a link that leads out of the results is left out."""
+    files = [file for job in subject.jobs for file in job.files if file.name not in NOT_COPIED]
     known = {file: subject.digests[file] for file in files} | digests(
         [subject.folder / page for page in PAGES], subject.results
     )

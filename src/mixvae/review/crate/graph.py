@@ -1,7 +1,5 @@
 """Describes things in a crate's graph: every file, the data that it refers to, the runs' parameters and the packages."""
 
-from __future__ import annotations
-
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -19,7 +17,7 @@ from mixvae.errors import UserError
 from mixvae.provenance import ROOT, code_digest
 from mixvae.review.audit.subject import Subject
 from mixvae.review.crate.contents import Item
-from mixvae.study.steps import StepKey
+from mixvae.study.jobs import JobKey
 from mixvae.summary.columns import flat
 
 VERSION = "1.1"
@@ -45,7 +43,7 @@ class Graph:
     crate: The crate object of rocrate.
     entities: By path, the entity of each file.
     parameters: By run, the entities of the values of all parameters of its spec.
-    other_code: The steps that were done by other code than the crate's.
+    other_code: The jobs that were done by other code than the crate's.
 
     Arguments:
         subject: The study, as an audit reads it.
@@ -96,8 +94,8 @@ class Graph:
         root["datePublished"] = max(end for _, end in self.times.values()).isoformat()
 
     @cached_property
-    def times(self) -> dict[StepKey, tuple[datetime, datetime]]:
-        """When each step on record began and ended. Raises UserError for records that do not say."""
+    def times(self) -> dict[JobKey, tuple[datetime, datetime]]:
+        """When each job on record began and ended. Raises UserError for records that do not say."""
         times = {}
         try:
             for key, facts in self.subject.facts.items():
@@ -110,7 +108,7 @@ class Graph:
         return times
 
     def _packages(self) -> list[Entity]:
-        """Return all packages that any step had, each version once, and python itself, named by their package URLs (purl)."""
+        """Return all packages that any job had, each version once, and python itself, named by their package URLs (purl)."""
         found = set()
         for facts in self.subject.facts.values():
             packages = facts.get("packages") if isinstance(facts.get("packages"), dict) else {}

@@ -1,7 +1,5 @@
 """Finds the runs and the metric behind a cell of a table by its row in the .csv, and checks that these give its value."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Reads for people what a job's provenance record says, and gives the job's command; records of strangers may say anything."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -11,7 +9,7 @@ from mixvae.review.audit.findings import printable
 from mixvae.review.audit.reading import Unreadable, digest
 from mixvae.review.audit.subject import Subject
 from mixvae.study.commands import command
-from mixvae.study.steps import Step
+from mixvae.study.jobs import Job
 
 HOUR = 3600.0
 
@@ -24,7 +22,7 @@ class Begun(NamedTuple):
     start: str
 
 
-class Job(NamedTuple):
+class Record(NamedTuple):
     """One job according to its record, in texts that can be printed.
 
     commit: "unknown" outside a git checkout; dirty: with changes.
@@ -55,12 +53,12 @@ class Job(NamedTuple):
         return self.seconds / HOUR
 
 
-def job(rule: str, facts: Mapping[str, Any]) -> Job | None:
+def record_from(rule: str, facts: Mapping[str, Any]) -> Record | None:
     """Return what a record says, or None where it is not laid out as rules write it."""
     try:
         git = facts.get("git") or {}
         attempts = (facts.get("attempts") or [])[:-1]
-        return Job(
+        return Record(
             rule=rule,
             commit=printable(git.get("commit", "unknown"))[:12],
             dirty=bool(git.get("dirty")),
@@ -81,29 +79,29 @@ def job(rule: str, facts: Mapping[str, Any]) -> Job | None:
         return None
 
 
-def record_of(subject: Subject, step: Step) -> Job | None:
+def record_of(subject: Subject, job: Job) -> Record | None:
     """Return the record of a job, None where it cannot be read."""
-    return job(step.rule, subject.facts.get((step.rule, step.name), {}))
+    return record_from(job.rule, subject.facts.get(job.key, {}))
 
 
-def command_of(subject: Subject, step: Step) -> list[str]:
+def command_of(subject: Subject, job: Job) -> list[str]:
     """Return the command that does a job again; from the job's record it takes only whether a GPU was used."""
-    spec, info = subject.study.runs.get(step.name), subject.study.datasets.get(step.name)
-    return command(step, spec, info, subject.facts.get((step.rule, step.name), {}).get("gpu") is True, bool(subject.missing))
+    spec, info = subject.study.runs.get(job.name), subject.study.datasets.get(job.name)
+    return command(job, spec, info, subject.facts.get(job.key, {}).get("gpu") is True, bool(subject.missing))
 
 
-def broken(subject: Subject, step: Step) -> str:
+def broken(subject: Subject, job: Job) -> str:
     """Return how a job's record was edited or its files differ from it, "" if all is as on record."""
-    facts = subject.facts.get((step.rule, step.name))
+    facts = subject.facts.get(job.key)
     if facts is None:
         return ""
     try:
-        recorded = subject.recorded("outputs", step.rule, step.name)
+        recorded = subject.recorded("outputs", *job.key)
     except TypeError:
         recorded = {}
-    if (step.rule, step.name) in subject.edited or ("seal" in facts and facts["seal"] != seal(facts)):
+    if job.key in subject.edited or ("seal" in facts and facts["seal"] != seal(facts)):
         return "the record was edited"
-    for file in subject.made_by(step):
+    for file in subject.made_by(job):
         found = digest(file, subject.results)
         if found != recorded.get(file):
             return (

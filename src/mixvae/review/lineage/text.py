@@ -1,7 +1,5 @@
 """Writes the lineage of one cell as text, for `make trace`."""
 
-from __future__ import annotations
-
 import math
 import shlex
 from collections.abc import Mapping
@@ -15,8 +13,8 @@ from mixvae.review.audit.reading import Unreadable, read_frame
 from mixvae.review.audit.subject import Subject, read
 from mixvae.review.lineage.cells import Cell, Member, agrees, cell_of, mean_of, members, read_values, row_text, value_text
 from mixvae.review.lineage.records import broken, command_of, record_of
+from mixvae.study.jobs import Job
 from mixvae.study.outputs import tables
-from mixvae.study.steps import Step
 from mixvae.summary.cells import COLUMNS, ORIGIN
 from mixvae.summary.tables import TABLES
 
@@ -66,17 +64,17 @@ def trace(table: Path, row: str, column: str) -> list[str]:
     compared = cell.compared if "column" in keys or what.startswith("delta") else []
     theirs = members(subject.study, cell, compared, values)
     lines = [f"{table}: row {where}, column {column}: {cell.value}", *_summary(cell, ours, subject)]
-    jobs: dict[str, list[Step]] = {}
-    for step in subject.steps:
-        jobs.setdefault(step.name, []).append(step)
+    jobs: dict[str, list[Job]] = {}
+    for job in subject.jobs:
+        jobs.setdefault(job.name, []).append(job)
     for title, runs in (("", ours), (" compared with", theirs)):
         for member in runs:
             lines += ["", *_run(member, title)]
-            lines += [text for step in jobs[member.run] for text in _job(step, subject)]
+            lines += [text for job in jobs[member.run] for text in _job(job, subject)]
     lines += ["", f"data {dataset}"]
-    lines += [text for step in jobs[dataset] for text in (*_job(step, subject), *_outputs(step, subject))]
+    lines += [text for job in jobs[dataset] for text in (*_job(job, subject), *_outputs(job, subject))]
     lines += ["", f"tables of {subject.study.name}"]
-    lines += [text for step in jobs[subject.study.name] if step.rule == "tabulate" for text in _job(step, subject)]
+    lines += [text for job in jobs[subject.study.name] if job.rule == "tabulate" for text in _job(job, subject)]
     return [one_line(text) for text in lines]
 
 
@@ -176,19 +174,19 @@ def _run(member: Member, title: str) -> list[str]:
     return [f"seed {member.seed}{title}: {value}   run {member.run}"]
 
 
-def _outputs(step: Step, subject: Subject) -> list[str]:
-    found = record_of(subject, step)
+def _outputs(job: Job, subject: Subject) -> list[str]:
+    found = record_of(subject, job)
     return [f"    sha256 {digest}  {file}" for file, digest in found.outputs.items()] if found else []
 
 
-def _job(step: Step, subject: Subject) -> list[str]:
+def _job(job: Job, subject: Subject) -> list[str]:
     """Return lines about one job: how, where and when it was done, what differs from its record, and its command."""
-    found = record_of(subject, step)
+    found = record_of(subject, job)
     if found is None:
-        return [f"  {step.rule}: no record, {step.provenance} is not there or cannot be read"]
+        return [f"  {job.rule}: no record, {job.provenance} is not there or cannot be read"]
     commit = f"commit {found.commit}{' with changes' if found.dirty else ''}"
     slurm = f"SLURM job {found.slurm_job}" if found.slurm_job else "no SLURM job"
     made = f"{commit}, code {found.code}, on {found.host} ({found.device}), {slurm}, {found.start}, {found.hours:.4f} h"
     begun = [f"    begun on {attempt.host}, SLURM job {attempt.slurm_job}, {attempt.start}" for attempt in found.begun]
-    doubt = [f"    WARNING: {reason}; {MORE}"] if (reason := broken(subject, step)) else []
-    return [f"  {step.rule}: {made}", *begun, *doubt, f"    {shlex.join(command_of(subject, step))}"]
+    doubt = [f"    WARNING: {reason}; {MORE}"] if (reason := broken(subject, job)) else []
+    return [f"  {job.rule}: {made}", *begun, *doubt, f"    {shlex.join(command_of(subject, job))}"]

@@ -1,7 +1,5 @@
 """What a study has cost, rule by rule: time, memory and GPU hours, by the records and benchmarks of its jobs."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math
@@ -10,7 +8,7 @@ from typing import NamedTuple
 from mixvae.review.audit.reading import Unreadable, read_text
 from mixvae.review.audit.subject import Subject
 from mixvae.review.lineage.records import HOUR, record_of
-from mixvae.study.steps import Step
+from mixvae.study.jobs import Job
 
 
 class Cost(NamedTuple):
@@ -39,10 +37,10 @@ class Cost(NamedTuple):
 
 def costs(subject: Subject) -> list[Cost]:
     """Return the cost of every rule, in the order in which rules are done, and the total."""
-    by_rule: dict[str, list[Step]] = {}
-    for step in subject.steps:
-        by_rule.setdefault(step.rule, []).append(step)
-    found = [_cost(rule, steps, subject) for rule, steps in by_rule.items()]
+    by_rule: dict[str, list[Job]] = {}
+    for job in subject.jobs:
+        by_rule.setdefault(job.rule, []).append(job)
+    found = [_cost(rule, jobs, subject) for rule, jobs in by_rule.items()]
     total = Cost(
         "total",
         sum(cost.jobs for cost in found),
@@ -58,28 +56,28 @@ def costs(subject: Subject) -> list[Cost]:
     return [*found, total]
 
 
-def _cost(rule: str, steps: list[Step], subject: Subject) -> Cost:
-    jobs = [found for step in steps if (found := record_of(subject, step))]
-    seconds = [found.seconds for found in jobs]
-    memory = [found.peak_memory_mb for found in jobs if not math.isnan(found.peak_memory_mb)]
+def _cost(rule: str, jobs: list[Job], subject: Subject) -> Cost:
+    records = [found for job in jobs if (found := record_of(subject, job))]
+    seconds = [found.seconds for found in records]
+    memory = [found.peak_memory_mb for found in records if not math.isnan(found.peak_memory_mb)]
     return Cost(
         rule,
-        len(steps),
         len(jobs),
+        len(records),
         sum(seconds) / HOUR,
-        sum(_clocked(step, subject) for step in steps) / HOUR,
-        sum(seconds) / len(jobs) if jobs else math.nan,
+        sum(_clocked(job, subject) for job in jobs) / HOUR,
+        sum(seconds) / len(records) if records else math.nan,
         max(seconds, default=math.nan),
         max(memory, default=math.nan),
-        sum(found.hours for found in jobs if found.gpu),
-        sum(1 + len(found.begun) for found in jobs),
+        sum(found.hours for found in records if found.gpu),
+        sum(1 + len(found.begun) for found in records),
     )
 
 
-def _clocked(step: Step, subject: Subject) -> float:
+def _clocked(job: Job, subject: Subject) -> float:
     """Return the seconds of a job by its benchmark, 0 where there is none."""
     try:
-        text = read_text(step.folder / f"benchmarks/{step.rule}.tsv", subject.results)
+        text = read_text(job.folder / f"benchmarks/{job.rule}.tsv", subject.results)
         seconds = [float(row["s"]) for row in csv.DictReader(io.StringIO(text), delimiter="\t")]
         return sum(value for value in seconds if math.isfinite(value))
     except (Unreadable, ValueError, KeyError, TypeError, csv.Error):

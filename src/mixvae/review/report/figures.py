@@ -1,7 +1,5 @@
 """The figures of a study as data URLs, which the page can contain."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Prepares the tables of a study for the report: every entry with its lineage."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Turns the Markdown notes below tables into HTML."""
 
-from __future__ import annotations
-
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 

@@ -1,7 +1,5 @@
 """Puts the report together: collects everything that the template page.html shows, and fills it in."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import importlib.resources
@@ -20,7 +18,7 @@ from mixvae.review.audit.reading import Unreadable, read_rows
 from mixvae.review.audit.subject import Subject
 from mixvae.review.audit.verdict import COUNTS, summary, verdict
 from mixvae.review.lineage.cells import Values, read_values
-from mixvae.review.lineage.records import HOUR, Job, command_of, record_of
+from mixvae.review.lineage.records import HOUR, Record, command_of, record_of
 from mixvae.review.report.cost import costs
 from mixvae.review.report.figures import figures
 from mixvae.review.report.grids import shown
@@ -47,7 +45,7 @@ ALL = {
 }
 """Options of DataTables: rows keep the table's own order until a column is clicked, and none is hidden, so that links work."""
 
-Jobs = dict[str, list[tuple[str, Job | None, list[str]]]]
+Jobs = dict[str, list[tuple[str, Record | None, list[str]]]]
 """The jobs of every run, of every data set and of the study: rule, record and command."""
 
 
@@ -123,19 +121,19 @@ def captions(kind: str) -> dict[str, str]:
 
 def made(subject: Subject) -> dict[str, list[str]]:
     """Return how, where and when a study was made: the different values of every fact."""
-    found = [job for step in subject.steps if (job := record_of(subject, step))]
+    found = [record for job in subject.jobs if (record := record_of(subject, job))]
     packages = [facts.get("packages") for facts in subject.facts.values()]
-    starts = sorted(job.start for job in found)
+    starts = sorted(record.start for record in found)
     texts = {
         "begun": starts[:1],
         "last job": starts[-1:],
-        "commit": [f"{job.commit}{' with changes' if job.dirty else ''}" for job in found],
-        "code": [job.code for job in found],
+        "commit": [f"{record.commit}{' with changes' if record.dirty else ''}" for record in found],
+        "code": [record.code for record in found],
         "python": [str(facts.get("python")) for facts in subject.facts.values()],
         "torch": [str(versions.get("torch")) for versions in packages if isinstance(versions, dict)],
         "platform": [str(facts.get("platform")) for facts in subject.facts.values()],
-        "host": [job.host for job in found],
-        "device": [job.device for job in found],
+        "host": [record.host for record in found],
+        "device": [record.device for record in found],
     }
     return {name: list(dict.fromkeys(values)) for name, values in texts.items()}
 
@@ -143,8 +141,8 @@ def made(subject: Subject) -> dict[str, list[str]]:
 def jobs_of(subject: Subject) -> Jobs:
     """Return the jobs of a study by the name of their run, data set or study."""
     jobs: Jobs = {}
-    for step in subject.steps:
-        jobs.setdefault(step.name, []).append((step.rule, record_of(subject, step), command_of(subject, step)))
+    for job in subject.jobs:
+        jobs.setdefault(job.name, []).append((job.rule, record_of(subject, job), command_of(subject, job)))
     return jobs
 
 

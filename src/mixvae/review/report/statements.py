@@ -1,7 +1,5 @@
 """Writes sentences about what a study has found: each tells numbers of a table with their intervals, and claims no more."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple

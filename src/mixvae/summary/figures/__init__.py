@@ -3,8 +3,6 @@
 `mixvae.study.outputs` says which kinds a study has; workflow/report/figures/<kind>.rst has the caption of each kind.
 """
 
-from __future__ import annotations
-
 from mixvae.summary.figures import (
     accuracy,
     categories,

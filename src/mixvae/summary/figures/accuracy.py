@@ -1,7 +1,5 @@
 """Figure accuracy: how well classifiers tell the codes of M-VAEs apart, against K, beside single VAEs (Ye & Bors, Fig. 4)."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure
 
 from mixvae.study import AnyRun

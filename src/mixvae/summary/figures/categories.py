@@ -1,7 +1,5 @@
 """Figure categories: draws from every category of clustering models, beside other models' draws (Lavda et al., Fig. 7 to 9)."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Figure comparisons: the differences of every K to K = 1 and to the next smaller K."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure
 
 from mixvae.summary.figures.forest import FIRST, HOLLOW, NEXT, SEEDS, as_text, described, forest, legend

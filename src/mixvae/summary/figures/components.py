@@ -1,7 +1,5 @@
 """Figure components: test images, and their reconstructions by every component of an M-VAE and by all (Ye & Bors, Fig. 2)."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from matplotlib.figure import Figure

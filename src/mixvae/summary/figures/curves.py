@@ -1,7 +1,5 @@
 """Panels of a number against K, with a line for every column of the tables."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,5 @@
 """Figure density: posteriors fitted to a density, and the samples of their components (Kviman et al., 2023)."""
 
-from __future__ import annotations
-
 import numpy as np
 import seaborn as sns
 import torch

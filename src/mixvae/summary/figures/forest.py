@@ -1,7 +1,5 @@
 """Panels with a row for every column and K: a number with one interval over test points and one over seeds."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt

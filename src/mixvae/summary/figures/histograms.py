@@ -1,7 +1,5 @@
 """Figure histograms: one-dimensional data, and the draws of every system (Lavda et al., Fig. 3 and 4)."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from matplotlib.figure import Figure

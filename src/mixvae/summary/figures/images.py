@@ -1,7 +1,5 @@
 """Sheets of images: points of image data sets as rows of pictures."""
 
-from __future__ import annotations
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes

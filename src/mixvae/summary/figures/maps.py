@@ -1,7 +1,5 @@
 """Figure maps: the two-dimensional codes of every component of M-VAEs (Ye & Bors, Fig. 3)."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure
 
 from mixvae.summary.figures.scatter import PANELS, codes, scatter

@@ -1,7 +1,5 @@
 """Figure nll: the likelihoods of test points against K."""
 
-from __future__ import annotations
-
 import math
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Figure ranking: the rank of every K and column, the best on average at the top."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure
 
 from mixvae.summary.figures.forest import FIRST, SEEDS, as_text, described, forest, legend

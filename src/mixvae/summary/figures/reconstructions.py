@@ -1,7 +1,5 @@
 """Figure reconstructions: test images, and every run's reconstructions of them, averaged over its components."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from matplotlib.figure import Figure

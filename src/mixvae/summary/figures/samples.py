@@ -1,7 +1,5 @@
 """Figure samples: images that every run generates from its prior."""
 
-from __future__ import annotations
-
 import torch
 from matplotlib.figure import Figure
 

@@ -1,7 +1,5 @@
 """Panels of codes as points in the plane, coloured by label."""
 
-from __future__ import annotations
-
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure

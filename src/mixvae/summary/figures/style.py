@@ -1,7 +1,5 @@
 """The common look of figures (titles, legends, panels), and how a figure is written to files."""
 
-from __future__ import annotations
-
 import re
 import textwrap
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Figure training: every run's bound on the validation part against the epoch."""
 
-from __future__ import annotations
-
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure

@@ -1,7 +1,5 @@
 """Figure umap: the codes of every run, embedded in the plane by UMAP."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.figure import Figure
 

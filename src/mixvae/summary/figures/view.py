@@ -1,7 +1,5 @@
 """The View that figures are drawn from: the runs of a study on one data set, with their metrics, files and models."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache

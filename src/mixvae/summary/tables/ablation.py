@@ -1,7 +1,5 @@
 """Table ablation: likelihoods by K and column, with paired differences to K = 1 and the control."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from mixvae.study.metrics import BITS

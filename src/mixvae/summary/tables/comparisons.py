@@ -1,7 +1,5 @@
 """Table comparisons: more components against fewer, by paired differences of likelihoods whose tests are adjusted together."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Table components: accuracy on each component's codes alone (Ye & Bors, "Mixtures of Variational Autoencoders", table II)."""
 
-from __future__ import annotations
-
 import itertools
 
 import pandas as pd

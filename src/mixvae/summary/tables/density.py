@@ -1,7 +1,5 @@
 """Table density: how well posteriors fit a density, by the KL on a grid, the bound, and the mass on the grid."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from mixvae.summary.cells import Sources, best, cells, stopped

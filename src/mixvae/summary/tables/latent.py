@@ -1,7 +1,5 @@
 """Table latent: the quality of the codes by probes, clusterings, divergence of the components and active units."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from mixvae.study import AnyRun, DatasetInfo

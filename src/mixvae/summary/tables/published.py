@@ -1,7 +1,5 @@
 """Table published: the values in config/published.csv beside ours, those of the groups of a study."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Table ranking: the groups of runs ranked by their likelihoods, with the uncertainty of each rank."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple

@@ -3,8 +3,6 @@
 Ye & Bors, "Mixtures of Variational Autoencoders", tables I and III.
 """
 
-from __future__ import annotations
-
 import pandas as pd
 
 from mixvae.summary.cells import NOT_MEASURED, UNDEFINED, Sources, best, cells, stopped

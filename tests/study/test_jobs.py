@@ -1,7 +1,5 @@
 """The list of jobs and files that everything but Snakemake goes by is Snakemake's own."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -10,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from mixvae.study import load
-from mixvae.study.steps import steps
+from mixvae.study.jobs import all_jobs
 
 SMALL = {"latent": 3, "encoder": {"hidden": [8]}, "decoder": {"hidden": [8]}, "training": {"epochs": 2, "warmup": 1}}
 STUDY = {
@@ -28,10 +26,10 @@ def test_steps_are_the_jobs_of_snakemake(workspace):
     config.write_text(yaml.safe_dump(STUDY))
     expansion = load(config)
     ours, made = {}, set()
-    for step in steps("tiny", expansion.runs, expansion.datasets, Path("results")):
-        assert made.issuperset(step.inputs)  # a job comes after those it waits for
-        made.update(step.files)
-        ours |= {file: set(step.inputs) for file in step.files}
+    for job in all_jobs("tiny", expansion.runs, expansion.datasets, Path("results")):
+        assert made.issuperset(job.inputs)  # a job comes after those it waits for
+        made.update(job.files)
+        ours |= {file: set(job.inputs) for file in job.files}
     command = [sys.executable, "-m", "snakemake", "--configfile", str(config), "-n"]
     environment = os.environ | {"PATH": os.defpath}
     printed = subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True, check=True).stdout

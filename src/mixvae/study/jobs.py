@@ -1,7 +1,5 @@
 """This file lists every job of a study, in an order in which the jobs can run, with the files that each reads and leaves."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -22,10 +20,10 @@ FOR_TABLES = ("training.json", "likelihood.json", "pointwise.npz", "latent_metri
 FOR_FIGURES = ("model.safetensors", "history.csv", "latents.h5ad")
 
 
-StepKey = tuple[str, str]
+JobKey = tuple[str, str]
 
 
-class Step(NamedTuple):
+class Job(NamedTuple):
     """One job.
 
     rule: The rule's name.
@@ -42,8 +40,8 @@ class Step(NamedTuple):
     files: list[Path]
 
     @property
-    def key(self) -> StepKey:
-        """Its rule and name, which together no other step of the study has."""
+    def key(self) -> JobKey:
+        """Its rule and name, which together no other job of the study has."""
         return self.rule, self.name
 
     @property
@@ -57,39 +55,39 @@ def rules_of(spec: AnyRun) -> list[str]:
     return ["train", "evaluate"] + (["latents"] if spec.has_codes else [])
 
 
-def steps(study: str, runs: Mapping[str, AnyRun], datasets: Mapping[str, DatasetInfo], results: Path) -> Iterator[Step]:
+def all_jobs(study: str, runs: Mapping[str, AnyRun], datasets: Mapping[str, DatasetInfo], results: Path) -> Iterator[Job]:
     """Yield every job of a study, each after all jobs whose files it reads."""
     data: dict[str, list[Path]] = {}
     for dataset in datasets:
         folder = results / "datasets" / dataset
         before: list[Path] = []
         for rule, names in DATA_FILES.items():
-            step = _step(rule, dataset, folder, before, names)
-            yield step
-            before = data[dataset] = step.files[:-1]
+            job = _job(rule, dataset, folder, before, names)
+            yield job
+            before = data[dataset] = job.files[:-1]
     for_tables, for_figures = [], []
     for run, spec in runs.items():
         folder = results / "runs" / run
         weights = [folder / "spec.json", folder / "model.safetensors"]
         for rule in rules_of(spec):
             inputs = data[spec.dataset] if rule == "train" else [*data[spec.dataset], *weights]
-            step = _step(rule, run, folder, inputs, RUN_FILES[rule])
-            yield step
-            for_tables += [file for file in step.files if file.name in FOR_TABLES]
+            job = _job(rule, run, folder, inputs, RUN_FILES[rule])
+            yield job
+            for_tables += [file for file in job.files if file.name in FOR_TABLES]
             if not spec.is_control:
-                for_figures += [file for file in step.files if file.name in FOR_FIGURES]
+                for_figures += [file for file in job.files if file.name in FOR_FIGURES]
     folder = results / study
-    listed = _step("study", study, folder, [], ["study.json"])
+    listed = _job("study", study, folder, [], ["study.json"])
     yield listed
     tables = outputs.tables(runs.values(), datasets)
     names = ["metrics.parquet", "metrics.csv", "skipped.csv", "failures.csv", "manifest.json"]
     names += [f"tables/{table}.{end}" for table in tables for end in ("csv", "md", "tex")]
-    yield _step("tabulate", study, folder, [*listed.files[:-1], *for_tables], names)
+    yield _job("tabulate", study, folder, [*listed.files[:-1], *for_tables], names)
     figures = outputs.figures(runs.values(), datasets)
     names = [f"figures/{figure}.{end}" for figure in figures for end in ("png", "pdf")]
     read = [folder / name for name in ("metrics.parquet", *outputs.drawn(figures))]
-    yield _step("figures", study, folder, [*listed.files[:-1], *read, *for_figures], names)
+    yield _job("figures", study, folder, [*listed.files[:-1], *read, *for_figures], names)
 
 
-def _step(rule: str, name: str, folder: Path, inputs: list[Path], files: Iterable[str]) -> Step:
-    return Step(rule, name, folder, list(inputs), [*(folder / file for file in files), folder / f"provenance/{rule}.json"])
+def _job(rule: str, name: str, folder: Path, inputs: list[Path], files: Iterable[str]) -> Job:
+    return Job(rule, name, folder, list(inputs), [*(folder / file for file in files), folder / f"provenance/{rule}.json"])
