@@ -435,7 +435,7 @@ def told(rows: list[dict], *specs) -> list[str]:
     keys, smaller = {group.column: group.key for group in groups.values()}, next_smaller(groups)
     for one in rows:
         key = keys[one["column"]]
-        one |= {"group": key, "job": smaller.get((one["K"], key)) == one["against"]}
+        one |= {"group": key, "step": smaller.get((one["K"], key)) == one["against"]}
     return comparisons(SimpleNamespace(study=study), "digits", pd.DataFrame(rows))
 
 

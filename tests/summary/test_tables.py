@@ -288,7 +288,7 @@ def test_points_of_other_data_are_not_paired(tmp_path):
 
 ORIGIN = "group,made_from,factor,runs,compared"
 COMPARISONS = (
-    "metric,column,K,against,job,measure,delta,low,high,p,p_adjusted,points,seeds,seed_low,seed_high,seed_kind,unreliable,"
+    "metric,column,K,against,step,measure,delta,low,high,p,p_adjusted,points,seeds,seed_low,seed_high,seed_kind,unreliable,"
     f"stopped_by_budget,{ORIGIN}"
 )
 RANKING = (
