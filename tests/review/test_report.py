@@ -487,8 +487,8 @@ def test_steps_and_comparisons_with_one_component_are_told_apart():
     ]
     texts = told(rows, *specs)
     assert "in part, and nowhere contradicted" in texts[0]
-    assert texts[0].endswith("better in 2 of 6 jobs from one K to the next and in 4 of 4 comparisons with K = 1.")
-    assert texts[1].startswith("-elbo: better in 1 of 3 jobs from one K to the next, worse in none; ")
+    assert texts[0].endswith("better in 2 of 6 steps from one K to the next and in 4 of 4 comparisons with K = 1.")
+    assert texts[1].startswith("-elbo: better in 1 of 3 steps from one K to the next, worse in none; ")
     assert "In 2 no difference is shown, which does not mean that there is none." in texts[1]
     assert texts[2].startswith("-elbo: better in 2 of 2 comparisons with K = 1, worse in none; ")
     assert "no difference" not in texts[2]
@@ -534,7 +534,7 @@ def test_sixty_columns_are_told_in_a_few_sentences():
     ]
     texts = told(rows, *specs)
     assert len(texts) == 8
-    assert "worse in 76 of 240 jobs from one K to the next and in 76 of 240 comparisons with K = 1." in texts[0]
+    assert "worse in 76 of 240 steps from one K to the next and in 76 of 240 comparisons with K = 1." in texts[0]
     assert texts[4].startswith(
         "nll_matched: better in 80 of 120 comparisons with K = 1, worse in 38; differences -0.400 to +0.190"
     )
@@ -571,17 +571,17 @@ def turning(tmp_path) -> Subject:
 def test_four_components_worse_than_two_contradict_the_claim(turning):
     texts = comparisons(turning, "digits", frame_of(turning, "comparisons_digits"))
     assert texts[0] == (
-        f"{CLAIM} is contradicted for the models trained here: worse in 2 of 4 jobs from one K to the next and in none of 4"
+        f"{CLAIM} is contradicted for the models trained here: worse in 2 of 4 steps from one K to the next and in none of 4"
         " comparisons with K = 1."
     )
-    jobs = [text for text in texts[1:] if "rises" in text]
-    assert len(jobs) == 2
-    for text, metric in zip(jobs, ("-elbo", "nll_matched"), strict=True):
+    steps = [text for text in texts[1:] if "rises" in text]
+    assert len(steps) == 2
+    for text, metric in zip(steps, ("-elbo", "nll_matched"), strict=True):
         assert text.startswith(
             f"standard+none: {metric} rises by 5.000 nats from K = 2 to K = 4 (95 % interval over 40 test points"
         )
         assert "Holm-adjusted p < 0.001; seed by seed 5.000 to 5.000, 2 seeds)." in text
-    # and the audit says so, of jobs alone
+    # and the audit says so, of steps alone
     found = Findings("small")
     plausible._comparisons(turning.folder / "tables/comparisons_digits.csv", turning, found)
     assert len(found.all) == 6
