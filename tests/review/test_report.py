@@ -29,7 +29,7 @@ from mixvae.review.report.cost import costs
 from mixvae.review.report.figures import figures
 from mixvae.review.report.grids import frame_of, shown
 from mixvae.review.report.statements import CLAIM, comparisons, difference, published, ranking
-from mixvae.summary.cells import groups_of, next_smaller
+from mixvae.summary.groups import groups_of, next_smaller
 from mixvae.summary.rendering import Entry, entry_of
 from mixvae.summary.tables import TABLES
 from mixvae.summary.tables import comparisons as table_of_comparisons

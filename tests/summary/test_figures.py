@@ -19,12 +19,12 @@ from mixvae.measuring import latents
 from mixvae.study import DatasetInfo, parse_run
 from mixvae.study.metrics import made_from
 from mixvae.study.outputs import figures as figure_names
-from mixvae.summary import figures
+from mixvae.summary import differences, figures
 from mixvae.summary.cells import LIKELIHOODS, ORIGIN, Sources
 from mixvae.summary.figures import categories, histograms, images, scatter, style, umap
 from mixvae.summary.figures.view import View
 from mixvae.summary.results import COLUMNS, StudyRuns
-from mixvae.summary.tables import comparisons, ranking
+from mixvae.summary.tables import TABLES, ranking
 
 SIZES = {"train": 40, "valid": 10, "test": 14}
 DATA = {
@@ -109,8 +109,8 @@ def make(root, specs, missing=(), classes: int = 3) -> View:
     if info.kind != "density":
         (root / "s/tables").mkdir(parents=True)
         sources = Sources(study, name, metrics, root / "runs", set(missing))
-        for kind, table in (("comparisons", comparisons), ("ranking", ranking)):
-            table.make(sources).to_csv(root / f"s/tables/{kind}_{name}.csv", index=False)
+        for kind in ("comparisons", "ranking"):
+            TABLES[kind].make(sources).to_csv(root / f"s/tables/{kind}_{name}.csv", index=False)
     return View(study, name, metrics, set(missing), root)
 
 
@@ -286,7 +286,7 @@ def intervals_of(tmp_path, columns: int, Ks: tuple[int, ...]) -> View:
     names = [f"standard+none (a long variant of a run that goes on and on, latent={c})" for c in range(columns)]
     pairs = [(K, against) for smaller, K in itertools.pairwise((1, *Ks)) for against in sorted({1, smaller})]
     (tmp_path / "s/tables").mkdir(parents=True)
-    for kind, order in (("comparisons", comparisons.COLUMNS), ("ranking", ranking.COLUMNS)):
+    for kind, order in (("comparisons", differences.COLUMNS), ("ranking", ranking.COLUMNS)):
         cells = pairs if kind == "comparisons" else [(K, 0) for K in Ks]
         rows = [(name, *cell) for name in names for cell in cells]
         frame = pd.DataFrame(rows, columns=["column", "K", "against"]).assign(

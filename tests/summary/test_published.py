@@ -14,7 +14,8 @@ from mixvae.study import catalogue
 from mixvae.summary import published, rendering
 from mixvae.summary.columns import flat
 from mixvae.summary.results import StudyRuns
-from mixvae.summary.tables import published as table
+from mixvae.summary.tables.published import COLUMNS, CONTEXT_NOTE
+from mixvae.summary.tables.published import TABLE as table
 
 BUDGET = {"epochs": 24.0, "stopped_by_budget": 1.0}
 EVALUATED = {"elbo": -85.0, "nll": 83.0, "nll_miselbo": 84.0}
@@ -156,9 +157,9 @@ def test_rows_without_a_match_are_context():
     assert context["system"].tolist() == ["NVAE", "other"]
     arguments = "mnist: t", table.grids(frame), table.note(frame, sources(study_of([run("vae")]), None))
     page, source = rendering.markdown(*arguments), rendering.latex(*arguments)
-    assert page.index("NVAE") > page.index(table.CONTEXT_NOTE) > page.index("our budget")
+    assert page.index("NVAE") > page.index(CONTEXT_NOTE) > page.index("our budget")
     assert r"A \& B 2018" in source
-    assert f"mnist: {table.CONTEXT_NOTE.removesuffix(':')}" in source
+    assert f"mnist: {CONTEXT_NOTE.removesuffix(':')}" in source
 
 
 def test_data_of_the_users_own_is_never_compared():
@@ -210,7 +211,7 @@ def test_numbers_are_written_and_read_again(tmp_path):
     frame.to_csv(tmp_path / "t.csv", index=False)
     again = pd.read_csv(tmp_path / "t.csv")
     assert again.loc[0, ["K", "published", "difference", "budget"]].tolist() == [1, 84.5, -0.5, frame.budget[0]]
-    assert again.columns.tolist() == table.COLUMNS
+    assert again.columns.tolist() == COLUMNS
 
 
 @pytest.mark.parametrize(
@@ -236,4 +237,4 @@ def test_a_study_without_metrics_has_a_table_of_holes():
     assert frame["budget"].tolist() == ["not trained, 0 of 1 seed, L = 50"]
     page = rendering.markdown("t", table.grids(frame), table.note(frame, found))
     assert "| missing " in page
-    assert table.CONTEXT_NOTE not in page
+    assert CONTEXT_NOTE not in page

@@ -21,7 +21,10 @@ from mixvae.summary import rendering
 from mixvae.summary.cells import COMPARABLE, LIKELIHOODS
 from mixvae.summary.columns import column_names
 from mixvae.summary.holes import failures
-from mixvae.summary.tables import TABLES, ablation, comparisons, components, density, latent, ranking, reconstruction
+from mixvae.summary.tables import TABLES
+from mixvae.summary.tables.comparisons import probability
+
+ablation, comparisons, ranking, latent, reconstruction, components, density, _ = TABLES.values()
 
 
 def made(table, *arguments):
@@ -43,7 +46,7 @@ def by_row(table, frame, bold="**{}**"):
 
 
 def headline(table, frame):
-    return rendering.headline(frame, table.HEADLINE[0])
+    return rendering.headline(frame, table.headline[0])
 
 
 def table(tmp_path, study, metrics, missing):
@@ -366,8 +369,8 @@ def test_comparisons_are_written_with_what_they_do_not_say(tmp_path):
     frame, page = made(comparisons, *single)
     assert frame[["seed_low", "seed_high", "seed_kind"]].isna().all(axis=None)
     assert list(text(comparisons, frame)["over seeds"]) == [""] * 3
-    assert "One seed tells next to nothing of that." in page
-    assert [comparisons.probability(p) for p in (0.00099, 0.0123, 1.0, np.nan)] == ["p < 0.001", "p = 0.012", "p = 1.000", ""]
+    assert "One seed tells next to nothing about that." in page
+    assert [probability(p) for p in (0.00099, 0.0123, 1.0, np.nan)] == ["p < 0.001", "p = 0.012", "p = 1.000", ""]
 
 
 def make_some(folder, specs, values, missing=()):
@@ -415,7 +418,7 @@ def test_every_column_is_compared_by_the_k_that_it_has(tmp_path):
         "latent=7": [],
     }
     assert "- No other K of the same column to compare with: standard+none (latent=7), K = 8.\n" in page
-    assert "- No K = 1, so that every K stands against the next smaller one alone: standard+none (latent=5).\n" in page
+    assert "- No K = 1, so that every K is compared with the next smaller one alone: standard+none (latent=5).\n" in page
     lost = "standard+none (latent=6), K = 2 against 1; standard+none (latent=6), K = 4 against 2."
     assert f"- Not compared, since runs are missing (failures.csv) or have seen other test points: {lost}\n" in page
 
@@ -458,7 +461,7 @@ def test_ranking_says_who_is_best_and_how_sure_that_is(tmp_path):
     assert set(block.points) == {N}
     line = text(ranking, frame).iloc[0]
     assert (line["95 % over points"], line["over seeds"]) == ("1 to 2", "1 to 2")
-    assert "had all been trained again" in page
+    assert "if everything were trained again" in page
     assert frame.equals(ranking.make(sources(*arguments)))
 
 

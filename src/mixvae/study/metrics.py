@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mixvae.study.catalogue import DatasetInfo
 from mixvae.study.resources import points
@@ -28,7 +28,7 @@ class Metric(NamedTuple):
     unit: Its unit in the files.
     note: What it means.
     where: The file of a run's folder that holds it.
-    who: A function that says of a run's spec and data set whether the run has it.
+    who: Says of a run's spec and data set whether the run has it; by default, every run but a constant predictor has it.
     direction: Which end of the scale is better; None where neither is.
     compares_K: Whether its values for different K can be compared.
     digits: The decimals that it is printed with.
@@ -40,12 +40,12 @@ class Metric(NamedTuple):
     name: str
     unit: str
     note: str
-    where: str
-    who: Condition
     direction: Literal["min", "max"] | None = None
+    range: tuple[float, float] = (-math.inf, math.inf)
+    where: str = LIKELIHOOD
+    who: Condition = lambda spec, info: not spec.is_control
     compares_K: bool = True
     digits: int = 3
-    range: tuple[float, float] = (-math.inf, math.inf)
     rests_on: str = ""
     undefined: Literal["", "absent", "null"] = ""
 
@@ -61,37 +61,18 @@ def _any(spec: AnyRun, info: DatasetInfo) -> bool:
     return True
 
 
-def _trained(spec: AnyRun, info: DatasetInfo) -> bool:
-    return not spec.is_control
-
-
-def _bits(spec: AnyRun, info: DatasetInfo) -> bool:
-    return spec.likelihood.discrete
-
-
-def _squares(spec: AnyRun, info: DatasetInfo) -> bool:
-    return spec.likelihood.squared_errors and not spec.is_control
-
-
-def _codes(spec: AnyRun, info: DatasetInfo) -> bool:
-    return spec.has_codes
-
-
 def _labels(spec: AnyRun, info: DatasetInfo) -> bool:
     return spec.has_codes and info.classes > 1 and points_probed(spec, info) >= POINTS_PER_CLASS * info.classes
 
 
-def _labels_and_categories(spec: AnyRun, info: DatasetInfo) -> bool:
-    return spec.categorises and _labels(spec, info)
+def _extra(name: str, *arguments: Any, **options: Any) -> Metric:
+    """Return a metric of the runs whose system measures it in a way of its own."""
+    return Metric(name, *arguments, who=lambda spec, info: name in spec.extra_metrics(info.kind), **options)
 
 
-def _labels_and_several_models(spec: AnyRun, info: DatasetInfo) -> bool:
-    return spec.components_are_models and spec.K > 1 and _labels(spec, info)
-
-
-def _extra(name: str) -> Condition:
-    """Return the condition that a run's system measures metric `name` in a way of its own."""
-    return lambda spec, info: name in spec.extra_metrics(info.kind)
+def _latent(*arguments: Any, who: Condition = lambda spec, info: True, **options: Any) -> Metric:
+    """Return a metric of the codes against the labels, of those runs with labels that `who` accepts."""
+    return Metric(*arguments, where=LATENT, who=lambda spec, info: _labels(spec, info) and who(spec, info), **options)
 
 
 _PROBES = "probes on the codes of training points, scored on test points; metrics of labels need five probe points per class"
@@ -111,71 +92,82 @@ _TERMS = (
 )
 _ERRORS = "squared error of the mean reconstruction summed over a point's numbers, mean over test points; its root"
 _DEPENDENCE = "M-VAE: dependence of the components' codes, jointly and summed over pairs, beside its permutation null"
-_COST = "cost of training"
-_UNIT, _POSITIVE = (0, 1), (0, math.inf)
+_UNIT, _SIGNED, _POSITIVE = (0, 1), (-1, 1), (0, math.inf)
 
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("elbo", NATS, "MISELBO, mean of log w; the bound that was trained", LIKELIHOOD, _any, "max"),
+        Metric("elbo", NATS, "MISELBO, mean of log w; the bound that was trained", "max", who=_any),
         Metric(
-            "nll", NATS, "-log 1/(KL) Σ w; tends to -log p(x) from above as L grows",
-            LIKELIHOOD, _any, "min", compares_K=False, rests_on="pareto_k_above_0.7",
+            "nll", NATS, "-log 1/(KL) Σ w; tends to -log p(x) from above as L grows", "min",
+            who=_any, compares_K=False, rests_on="pareto_k_above_0.7",
         ),
         Metric(
-            "nll_miselbo", NATS, "-1/K Σ_k log 1/L Σ_l w; the form published for mixture VAEs, keeps a gap for K > 1",
-            LIKELIHOOD, _any, "min", rests_on="pareto_k_above_0.7",
+            "nll_miselbo", NATS, "-1/K Σ_k log 1/L Σ_l w; the form published for mixture VAEs, keeps a gap for K > 1", "min",
+            who=_any, rests_on="pareto_k_above_0.7",
         ),
         Metric(
             "nll_matched", NATS, "`nll` from L // K samples per component: about L in all whatever K, to compare different K by",
-            LIKELIHOOD, _trained, "min", rests_on="pareto_k_matched_above_0.7",
+            "min", rests_on="pareto_k_matched_above_0.7",
         ),
         Metric(
-            "bpd", "bits/dim", "`nll` in bits per dimension, binarised pixels and 8-bit colours only",
-            LIKELIHOOD, _bits, "min", compares_K=False,
+            "bpd", "bits/dim", "`nll` in bits per dimension, binarised pixels and 8-bit colours only", "min",
+            who=lambda spec, info: spec.likelihood.discrete, compares_K=False,
         ),
-        Metric("reconstruction", NATS, _TERMS, LIKELIHOOD, _trained),
-        Metric("kl", NATS, _TERMS, LIKELIHOOD, _trained),
-        Metric(
-            "elbo_component_k", NATS, "ELBO of component k alone; their mean plus `jsd` is `elbo`", LIKELIHOOD, _trained, "max"
+        Metric("reconstruction", NATS, _TERMS),
+        Metric("kl", NATS, _TERMS),
+        Metric("elbo_component_k", NATS, "ELBO of component k alone; their mean plus `jsd` is `elbo`", "max"),
+        Metric("jsd", NATS, "Jensen-Shannon divergence of the components, between 0 and log K"),
+        Metric("ess", "samples", "effective sample size of the K L pooled weights"),
+        Metric("pareto_k", "shape", _PARETO, undefined="null"),
+        Metric("pareto_k_above_0.7", SHARE, _PARETO, range=_UNIT),
+        Metric("pareto_k_matched", "shape", _PARETO_MATCHED, undefined="null"),
+        Metric("pareto_k_matched_above_0.7", SHARE, _PARETO_MATCHED, range=_UNIT),
+        *(
+            Metric(
+                name, unit, _ERRORS, "min", _POSITIVE,
+                who=lambda spec, info: spec.likelihood.squared_errors and not spec.is_control,
+            )
+            for name, unit in (("mse", SQUARES), ("rmse", f"root {SQUARES}"))
         ),
-        Metric("jsd", NATS, "Jensen-Shannon divergence of the components, between 0 and log K", LIKELIHOOD, _trained),
-        Metric("ess", "samples", "effective sample size of the K L pooled weights", LIKELIHOOD, _trained),
-        Metric("pareto_k", "shape", _PARETO, LIKELIHOOD, _trained, undefined="null"),
-        Metric("pareto_k_above_0.7", SHARE, _PARETO, LIKELIHOOD, _trained, range=_UNIT),
-        Metric("pareto_k_matched", "shape", _PARETO_MATCHED, LIKELIHOOD, _trained, undefined="null"),
-        Metric("pareto_k_matched_above_0.7", SHARE, _PARETO_MATCHED, LIKELIHOOD, _trained, range=_UNIT),
-        Metric("mse", SQUARES, _ERRORS, LIKELIHOOD, _squares, "min", range=_POSITIVE),
-        Metric("rmse", f"root {SQUARES}", _ERRORS, LIKELIHOOD, _squares, "min", range=_POSITIVE),
-        Metric(
+        _extra(
             "inception_score", SCORE, "M-VAE on colour images, by Inception-v3; no value, and the reason as unit, when its"
-            " weights cannot be had", LIKELIHOOD, _extra("inception_score"), "max", range=(1, math.inf),
+            " weights cannot be had", "max", (1, math.inf),
         ),
         *(
-            Metric(f"{name}{end}", DHSIC, _DEPENDENCE, LIKELIHOOD, _extra(f"{name}{end}"), digits=5)
+            _extra(f"{name}{end}", DHSIC, _DEPENDENCE, digits=5)
             for name, end in itertools.product(("dhsic", "hsic_pairs"), ("", "_null_median", "_null_95"))
         ),
-        Metric("mass", "probability", "`toy`: the mass of q on the grid", LIKELIHOOD, _extra("mass"), range=_POSITIVE),
-        *(Metric(f"accuracy_{probe}", SHARE, _PROBES, LATENT, _labels, "max", range=_UNIT) for probe in ("svm", "knn", "mlp")),
+        _extra("mass", "probability", "`toy`: the mass of q on the grid", range=_POSITIVE),
+        *(_latent(f"accuracy_{probe}", SHARE, _PROBES, "max", _UNIT) for probe in ("svm", "knn", "mlp")),
         *(
-            Metric(f"accuracy_{probe}_component_k", SHARE, _ONE_PROBE, LATENT, _labels_and_several_models, "max", range=_UNIT)
+            _latent(
+                f"accuracy_{probe}_component_k", SHARE, _ONE_PROBE, "max", _UNIT,
+                who=lambda spec, info: spec.components_are_models and spec.K > 1,
+            )
             for probe in ("svm", "knn", "mlp")
         ),
-        Metric("cluster_accuracy", SHARE, _CATEGORIES, LATENT, _labels_and_categories, "max", range=_UNIT),
-        Metric("cluster_purity", SHARE, _CATEGORIES, LATENT, _labels_and_categories, "max", compares_K=False, range=_UNIT),
-        Metric("ari", SCORE, _KMEANS, LATENT, _labels, "max", range=(-1, 1)),
-        Metric("nmi", SCORE, _KMEANS, LATENT, _labels, "max", range=_UNIT),
-        Metric("asw_true", SCORE, _KMEANS, LATENT, _labels, "max", range=(-1, 1), undefined="absent"),
-        Metric("asw_pred", SCORE, _KMEANS, LATENT, _labels, "max", range=(-1, 1), undefined="absent"),
-        Metric("active_units", "units", "latent units with Var_x(E[z]) > 0.01", LATENT, _codes),
-        Metric("parameters", "parameters", _COST, TRAINING, _any),
-        Metric("epochs", "epochs", _COST, TRAINING, _any),
-        Metric("best_epoch", "epochs", _COST, TRAINING, _any),
-        Metric("train_seconds", "s", _COST, RECORD, _any),
-        Metric("peak_memory_mb", "MB", _COST, RECORD, _any),
+        *(
+            _latent(name, SHARE, _CATEGORIES, "max", _UNIT, who=lambda spec, info: spec.categorises, compares_K=compares)
+            for name, compares in (("cluster_accuracy", True), ("cluster_purity", False))
+        ),
+        _latent("ari", SCORE, _KMEANS, "max", _SIGNED),
+        _latent("nmi", SCORE, _KMEANS, "max", _UNIT),
+        _latent("asw_true", SCORE, _KMEANS, "max", _SIGNED, undefined="absent"),
+        _latent("asw_pred", SCORE, _KMEANS, "max", _SIGNED, undefined="absent"),
+        Metric(
+            "active_units", "units", "latent units with Var_x(E[z]) > 0.01", where=LATENT, who=lambda spec, info: spec.has_codes
+        ),
+        *(
+            Metric(name, unit, "cost of training", where=where, who=_any)
+            for name, unit, where in (
+                ("parameters", "parameters", TRAINING), ("epochs", "epochs", TRAINING), ("best_epoch", "epochs", TRAINING),
+                ("train_seconds", "s", RECORD), ("peak_memory_mb", "MB", RECORD),
+            )
+        ),
         Metric(
             "stopped_by_budget", "flag", "1 when training ended with its epochs, before it stopped improving (‡ in tables)",
-            TRAINING, _any,
+            where=TRAINING, who=_any,
         ),
     )
 }  # fmt: skip
@@ -215,12 +207,12 @@ def points_probed(spec: AnyRun, info: DatasetInfo) -> int:
 
 def metrics_of(spec: AnyRun, info: DatasetInfo) -> dict[str, set[str]]:
     """Return, for each rule in `FOUND_IN`, the metrics that a run must have; those that may be absent are left out."""
-    found: dict[str, set[str]] = {rule: set() for rule in FOUND_IN if rule != "latents" or spec.has_codes}
-    rules = {file: rule for rule, file in FOUND_IN.items()}
-    for metric in METRICS.values():
-        if metric.where in rules and metric.undefined != "absent" and metric.who(spec, info):
-            found[rules[metric.where]].update(metric.names(spec))
-    return found
+    must = [metric for metric in METRICS.values() if metric.undefined != "absent" and metric.who(spec, info)]
+    return {
+        rule: {name for metric in must if metric.where == file for name in metric.names(spec)}
+        for rule, file in FOUND_IN.items()
+        if rule != "latents" or spec.has_codes
+    }
 
 
 def counts_of(spec: AnyRun, info: DatasetInfo) -> dict[str, dict[str, int]]:
@@ -236,15 +228,9 @@ def markdown() -> str:
     """Return the table of all metrics, for results/README.md; metrics with the same note share a row."""
     lines = ["| metric | unit | better | in | what |", "|---|---|---|---|---|"]
     for note, group in itertools.groupby(METRICS.values(), key=lambda metric: metric.note):
-        members = list(group)
-        names, units, files = (
-            ", ".join(dict.fromkeys(values))
-            for values in (
-                [f"`{one.name}`" for one in members],
-                [one.unit for one in members],
-                [f"`{one.where}`" for one in members],
-            )
-        )
-        better = {"min": "lower", "max": "higher", None: ""}[members[0].direction]
+        members = [(f"`{metric.name}`", metric.unit, f"`{metric.where}`", metric.direction) for metric in group]
+        *columns, directions = zip(*members, strict=True)
+        names, units, files = (", ".join(dict.fromkeys(column)) for column in columns)
+        better = {"min": "lower", "max": "higher", None: ""}[directions[0]]
         lines.append(f"| {names} | {units} | {better} | {files} | {note} |")
     return "\n".join(lines) + "\n"

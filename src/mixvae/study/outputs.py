@@ -9,14 +9,6 @@ Condition = Callable[[list[AnyRun], DatasetInfo], bool]
 """Says whether a table or figure is made for the runs on a data set; the controls are not among these runs."""
 
 
-def _any(specs: list[AnyRun], info: DatasetInfo) -> bool:
-    return True
-
-
-def _density(specs: list[AnyRun], info: DatasetInfo) -> bool:
-    return info.kind == "density"
-
-
 def _data(specs: list[AnyRun], info: DatasetInfo) -> bool:
     return info.kind != "density"
 
@@ -25,8 +17,8 @@ def _images(specs: list[AnyRun], info: DatasetInfo) -> bool:
     return info.is_image
 
 
-def _component_models(specs: list[AnyRun], info: DatasetInfo) -> bool:
-    return any(spec.components_are_models for spec in specs)
+def _component_accuracies(specs: list[AnyRun], info: DatasetInfo) -> bool:
+    return info.classes > 1 and any(spec.components_are_models for spec in specs)
 
 
 def _cells(specs: list[AnyRun]) -> set[tuple[str, int]]:
@@ -34,13 +26,10 @@ def _cells(specs: list[AnyRun]) -> set[tuple[str, int]]:
 
 
 TABLES: dict[str, Condition] = {
-    "ablation": _data,
-    "comparisons": _data,
-    "ranking": _data,
-    "latent": _data,
+    **dict.fromkeys(("ablation", "comparisons", "ranking", "latent"), _data),
     "reconstruction": lambda specs, info: info.is_image and any(spec.likelihood.squared_errors for spec in specs),
-    "components": lambda specs, info: _component_models(specs, info) and info.classes > 1,
-    "density": _density,
+    "components": _component_accuracies,
+    "density": lambda specs, info: info.kind == "density",
     "published": _data,
 }
 """For each kind of table, the condition for it; in the order of the report."""
@@ -48,13 +37,13 @@ FIGURES: dict[str, Condition] = {
     "nll": _data,
     "comparisons": lambda specs, info: _data(specs, info) and len(_cells(specs)) > len({group for group, _ in _cells(specs)}),
     "ranking": lambda specs, info: _data(specs, info) and len(_cells(specs)) > 1,
-    "density": _density,
-    "training": _any,
+    "density": TABLES["density"],
+    "training": lambda specs, info: True,
     "samples": _images,
     "reconstructions": _images,
     "umap": lambda specs, info: info.kind == "counts",
-    "components": lambda specs, info: info.is_image and _component_models(specs, info),
-    "accuracy": lambda specs, info: _component_models(specs, info) and info.classes > 1,
+    "components": lambda specs, info: info.is_image and any(spec.components_are_models for spec in specs),
+    "accuracy": _component_accuracies,
     "maps": lambda specs, info: info.classes > 1 and any(spec.components_are_models and spec.latent == 2 for spec in specs),
     "categories": lambda specs, info: info.is_image and any(spec.categorises for spec in specs),
     "histograms": lambda specs, info: info.kind == "real" and info.shape == (1,),

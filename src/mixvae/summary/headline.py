@@ -9,13 +9,14 @@ def show(folder: Path, expansion: Expansion) -> None:
     """Print the headline tables, the controls and where everything lies."""
     import pandas as pd
 
-    from mixvae.summary.rendering import MARKS_NOTE, headline
+    from mixvae.summary.rendering import headline
     from mixvae.summary.tables import TABLES
+    from mixvae.summary.tables.table import MARKS
 
-    seen = ""
+    seen, lost = "", folder / "failures.csv"
     names = outputs.tables(expansion.runs.values(), expansion.datasets)
     for kind in ("ablation", "reconstruction", "latent", "density"):
-        quantities, what = TABLES[kind].HEADLINE
+        quantities, what = TABLES[kind].headline
         for path in (folder / f"tables/{name}.csv" for name in names if name.split("_", 1)[0] == kind):
             if path.is_file() and (text := headline(pd.read_csv(path), quantities)):
                 dataset = path.stem.removeprefix(f"{kind}_")
@@ -23,11 +24,9 @@ def show(folder: Path, expansion: Expansion) -> None:
                 seen += text
                 if kind == "ablation":
                     print_controls(folder, expansion, dataset)
-    print("".join(f"\n{line}" for line in MARKS_NOTE.splitlines() if line[0] in seen))
-    if (folder / "failures.csv").is_file() and len(failed := pd.read_csv(folder / "failures.csv")):
-        print(
-            f"\n{len(failed)} runs are missing, the first is {failed.run[0]} at rule {failed.rule[0]}: {folder / 'failures.csv'}"
-        )
+    print("".join(f"\n{mark}" for mark in MARKS if mark[0] in seen))
+    if lost.is_file() and len(failed := pd.read_csv(lost)):
+        print(f"\n{len(failed)} runs are missing, the first is {failed.run[0]} at rule {failed.rule[0]}: {lost}")
     print(f"\nresults: {folder}/ (tables/, figures/, metrics.csv, skipped.csv, failures.csv), runs: {folder.parent}/runs/")
 
 

@@ -7,16 +7,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mixvae.study.metrics import metric_of
-from mixvae.summary.cells import NOT_MEASURED, UNDEFINED, UNRELIABLE_SHARE
+from mixvae.summary.cells import NOT_MEASURED, UNDEFINED
 
 HOLE = "missing"
-COLUMNS_NOTE = """\
-A column is prior+flow, after the model where there are several; mog(10) is a prior of 10 components; in brackets stands what
-else tells columns apart: encoder/decoder, widths as layers x units, "IWAE L=2" for training on the bound of 2 samples."""
-STOPPED_NOTE = "‡: training ended with its epochs, before it stopped improving."
-MARKS_NOTE = f"""\
-†: Pareto k above 0.7 for {UNRELIABLE_SHARE:.0%} of the test points or more, so the estimate is unreliable.
-{STOPPED_NOTE}"""
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "#": r"\#", "$": r"\$", "%": r"\%", "&": r"\&", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": "$<$", ">": "$>$", "|": r"\textbar{}",
@@ -65,7 +58,7 @@ def spread(
     lines: dict[tuple[str, ...], dict[str, Entry]] = {}
     labels: dict[tuple[str, ...], list[Entry]] = {}
     for cell in frame.to_dict("records"):
-        named = [whole(cell[name]) if name == "K" else label(cell[name]) for name in rows]
+        named = [label(cell[name]) for name in rows]
         # rows are told apart by the group and not by its name, which is for people
         key = (*(entry.text for entry in named), cell["group"] if across != "group" else "")
         labels[key] = named
@@ -77,14 +70,25 @@ def spread(
     )
 
 
+def listed(frame: pd.DataFrame, shown: Mapping[str, str | Callable[[Mapping[str, Any]], Entry]]) -> Grid:
+    """Lay rows out as they come; `shown` has for every header the column of `frame`, or the function that makes the entry."""
+    return Grid(
+        list(shown),
+        [
+            [label(row[what]) if isinstance(what, str) else what(row) for what in shown.values()]
+            for row in frame.to_dict("records")
+        ],
+    )
+
+
 def label(value: Any) -> Entry:
-    """Return the entry of a word, "" for none."""
-    return Entry("" if pd.isna(value) else str(value))
+    """Return the entry of a word or a whole number, "" for none."""
+    return Entry(value) if isinstance(value, str) else numeric(value, "{:.0f}".format)
 
 
-def whole(value: Any) -> Entry:
-    """Return the entry of a whole number, "" for none."""
-    return Entry("") if pd.isna(value) else Entry(f"{value:.0f}", order=float(value))
+def numeric(value: Any, shown: Callable[[float], str]) -> Entry:
+    """Return the entry of a number, "" for none."""
+    return Entry("") if pd.isna(value) else Entry(shown(value), order=float(value))
 
 
 def between(low: Any, high: Any, shown: str) -> Entry:
@@ -129,7 +133,7 @@ def marks(cell: Mapping[str, Any]) -> str:
 
 def intervals(frame: pd.DataFrame) -> str:
     """Return the names of the kinds of interval over seeds that a table has."""
-    return " or ".join(frame["interval"].dropna().unique()) or "min-max"
+    return " or ".join(frame["interval"].dropna().unique() if "interval" in frame else ()) or "min-max"
 
 
 def headline(frame: pd.DataFrame, quantities: Iterable[str]) -> str:

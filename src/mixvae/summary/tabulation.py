@@ -40,7 +40,7 @@ def content(study: StudyRuns, runs: Path, missing: Collection[str], published: l
         kind, _, dataset = name.partition("_")
         table = TABLES[kind]
         frame = table.make(sources[dataset])
-        page = f"{dataset}: {table.TITLE}", table.grids(frame), table.note(frame, sources[dataset])
+        page = f"{dataset}: {table.title}", table.grids(frame), table.note(frame, sources[dataset])
         made[f"tables/{name}.csv"] = frame
         made[f"tables/{name}.md"] = rendering.markdown(*page)
         made[f"tables/{name}.tex"] = rendering.latex(*page)

@@ -39,7 +39,7 @@ def trace(table: Path, row: str, column: str) -> list[str]:
     """
     subject, frame = _read(table)
     kind, _, dataset = table.stem.partition("_")
-    keys = [key for key in TABLES[kind].ROWS if key in frame.columns]
+    keys = [key for key in TABLES[kind].keys if key in frame.columns]
     name, what = _column(table, frame, keys, column)
     rows = find_row(table, frame, keys, parse_row(row))
     if "column" not in keys:

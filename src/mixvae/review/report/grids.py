@@ -93,7 +93,7 @@ def _table(name: str, kind: str, frame: pd.DataFrame, sources: Sources, values: 
             rows.append([])
             for place, entry in enumerate(row):
                 if entry.cell is not None:
-                    keys = [key for key in table.ROWS if key in frame.columns]
+                    keys = [key for key in table.keys if key in frame.columns]
                     lineages.append(_lineage(f"{name}-{len(rows) - 1}-{place}", entry, keys, sources.study, values))
                 rows[-1].append((entry, lineages[-1].id if entry.cell is not None else ""))
         grids.append(_linked(grid, rows))

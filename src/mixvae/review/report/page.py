@@ -95,7 +95,7 @@ def html(subject: Subject, audited: Findings) -> str:
             }
             for name, info in subject.study.datasets.items()
         ],
-        titles={kind: table.TITLE for kind, table in TABLES.items()},
+        titles={kind: table.title for kind, table in TABLES.items()},
         captions={kind: caption for kind in ("tables", "figures") for caption in [captions(kind)]},
         lineages=[(table, lineage) for table in tables for lineage in table.lineages],
         runs=runs(subject, jobs, values),

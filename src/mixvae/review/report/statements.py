@@ -12,7 +12,8 @@ from mixvae.review.audit.subject import Subject
 from mixvae.review.report.grids import frame_of
 from mixvae.study import outputs
 from mixvae.study.metrics import better_end
-from mixvae.summary.cells import UNRELIABLE_SHARE, groups_of, pairs
+from mixvae.summary.cells import UNRELIABLE_SHARE
+from mixvae.summary.groups import groups_of, pairs
 from mixvae.summary.rendering import marks
 from mixvae.summary.results import controls_of
 from mixvae.summary.statistics import paired

@@ -1,19 +1,14 @@
-"""The kinds of tables, one file each, which says how the table is made, laid out and explained.
+"""The kinds of tables. `mixvae.study.outputs` says which a study has; workflow/report/tables has their captions."""
 
-Every file has `TITLE`; `ROWS`, the columns that name a row of the page; `make(sources)`, which returns the rows of the .csv;
-`grids(frame)`, which lays them out; and `note(frame, sources)`, which explains them. Some have `HEADLINE`: the quantities that
-the terminal shows, and a description. `mixvae.study.outputs` says which kinds a study has; workflow/report/tables has captions.
-"""
-
-from mixvae.summary.tables import ablation, comparisons, components, density, latent, published, ranking, reconstruction
+from mixvae.summary.tables import ablation, comparisons, components, means, published, ranking
 
 TABLES = {
-    "ablation": ablation,
-    "comparisons": comparisons,
-    "ranking": ranking,
-    "latent": latent,
-    "reconstruction": reconstruction,
-    "components": components,
-    "density": density,
-    "published": published,
+    "ablation": ablation.TABLE,
+    "comparisons": comparisons.TABLE,
+    "ranking": ranking.TABLE,
+    "latent": means.LATENT,
+    "reconstruction": means.RECONSTRUCTION,
+    "components": components.TABLE,
+    "density": means.DENSITY,
+    "published": published.TABLE,
 }

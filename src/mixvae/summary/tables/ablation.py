@@ -3,48 +3,40 @@
 import pandas as pd
 
 from mixvae.study.metrics import BITS
-from mixvae.summary.cells import COLUMNS, COMPARABLE, Sources, best, cells, frame_of, likelihoods, origin, stopped, summary
-from mixvae.summary.rendering import COLUMNS_NOTE, HOLE, MARKS_NOTE, Grid, intervals, spread
+from mixvae.summary.cells import COLUMNS, COMPARABLE, Sources, cell, cells, frame_of, likelihoods
+from mixvae.summary.differences import differences
 from mixvae.summary.results import controls_of
+from mixvae.summary.tables.table import Table
 
-TITLE = "likelihoods"
-ROWS = ("metric", "K")
-HEADLINE = (
-    ("-elbo", "nll_matched", f"nll_miselbo{BITS}"),
-    "nats per test point, lower is better; mean over seeds (difference to K = 1)",
-)
 NOTE = """\
-Nats per test point, lower is better; mean over seeds [{spread} over seeds]. Δ is the paired difference to K = 1 of the same
-column, on the same seeds, with its 95 % interval over test points. Bold: best of its column. "control" is a constant predictor
-with the column's likelihood (nb for zinb), fitted on all training points. Where columns name their likelihoods, only those of
-the same one compare.
-{columns}
-{marks}
+Nats per test point; lower is better. A cell holds the mean over seeds [{spread} over seeds], and then Δ, the paired difference
+to K = 1 in the same column, over the same seeds [its 95 % interval over test points].
 
-- `-elbo`: the MISELBO bound, one sample per component at a time.
-- `nll_miselbo`: -1/K Σ_k log 1/L Σ_l w, the form published for mixture VAEs; for K > 1 it stays above -log p(x).
-- `nll`: -log 1/(KL) Σ w with L samples from each component: K times as many for K components, so not for comparing K.
-- `nll_matched`: the same estimator with L samples in all whatever K: the one to compare different K by.
-{bits}- "{hole}": runs that failed, see failures.csv; "(1 of 2)": how many seeds are there.
+{bold}
+{columns}
+- Where columns name their likelihoods, compare only columns of the same likelihood.
+- "control": a constant predictor with the column's likelihood (nb for zinb), fitted on all training points.
+{marks}
+- `-elbo`: the MISELBO bound, from one sample per component at a time.
+- `nll_miselbo`: -1/K Σ_k log 1/L Σ_l w, the form published for mixture VAEs. For K > 1 it stays above -log p(x).
+- `nll`: -log 1/(KL) Σ w with L samples from each component. More components get more samples, so do not compare K by it.
+- `nll_matched`: the same estimator with L samples in all, whatever K is. Compare different K by this one.
+{bits}{hole} "(1 of 2)": how many of the seeds are there.
 """
 BITS_NOTE = """\
-- `bpd` behind a name: the same in bits per dimension, nats / (D log 2), for likelihoods of discrete levels only. Published values
-  compare with `nll_miselbo bpd`; the metric `bpd` in metrics.csv is made from `nll`.
+- `bpd` behind a name: the same in bits per dimension, nats / (D log 2), for likelihoods of discrete levels only. Published
+  values compare with `nll_miselbo bpd`. The metric `bpd` in metrics.csv is made from `nll`.
 """
 
 
 def make(sources: Sources) -> pd.DataFrame:
     """Return the cells; those of the controls come last and have no K."""
-    frame = cells(sources, likelihoods(sources.info))
-    found = sources.differences
-    to_one = found.loc[found.against == 1, ["metric", "K", "group", "delta", "low", "high", "compared"]]
-    to_one = to_one.rename(columns={"low": "delta_low", "high": "delta_high"}).astype({"K": "Int64"})
-    frame = frame.drop(columns=["delta", "delta_low", "delta_high", "compared"])
-    frame = frame.merge(to_one, on=["metric", "K", "group"], how="left").fillna({"compared": ""})[COLUMNS]
+    frame, found = cells(sources, likelihoods(sources.info)), differences(sources)
+    to_one = found[found.against == 1].rename(columns={"low": "delta_low", "high": "delta_high"}).astype({"K": "Int64"})
+    keys, added = ["metric", "K", "group"], ["delta", "delta_low", "delta_high", "compared"]
+    frame = frame.drop(columns=added).merge(to_one[keys + added], on=keys, how="left").fillna({"compared": ""})[COLUMNS]
     frame["unreliable"] = [sources.unreliable(runs.split(), name) for runs, name in zip(frame.runs, frame.metric, strict=True)]
-    frame["stopped_by_budget"] = stopped(frame, sources)
-    compares = frame.metric.str.removesuffix(BITS).isin(COMPARABLE)
-    frame["best"] = best(frame) & ~frame.unreliable & compares
+    frame["best"] &= ~frame.unreliable & frame.metric.str.removesuffix(BITS).isin(COMPARABLE)
     discrete = set(frame.group[frame.metric.str.endswith(BITS)])
     return frame_of([*frame.to_dict("records"), *_controls(sources, discrete)])
 
@@ -54,25 +46,24 @@ def _controls(sources: Sources, discrete: set[str]) -> list[dict]:
     controls = controls_of(sources.study)
     columns = {group.key: group for group in sources.groups.values() if group.runs[0] in controls}
     return [
-        {"metric": f"control{end}", "column": group.column, **summary(sources, [controls[group.runs[0]]], f"nll{end}")}
-        | origin(group.key, f"nll{end}", sources.info, [controls[group.runs[0]]])
+        cell(sources, group._replace(runs=[controls[group.runs[0]]]), f"nll{end}", metric=f"control{end}", K=None)
         for end in ("", BITS)
         for group in columns.values()
         if not end or group.key in discrete
     ]
 
 
-def grids(frame: pd.DataFrame) -> list[Grid]:
-    """Return the table laid out."""
-    return [spread(frame)]
+def _bits(frame: pd.DataFrame, sources: Sources) -> dict[str, str]:
+    return {"bits": BITS_NOTE if frame.metric.str.endswith(BITS).any() else ""}
 
 
-def note(frame: pd.DataFrame, sources: Sources) -> str:
-    """Return the explanation that stands below the table."""
-    return NOTE.format(
-        spread=intervals(frame),
-        columns=COLUMNS_NOTE,
-        marks=MARKS_NOTE,
-        bits=BITS_NOTE if frame.metric.str.endswith(BITS).any() else "",
-        hole=HOLE,
-    )
+TABLE = Table(
+    "likelihoods",
+    make,
+    NOTE,
+    facts=_bits,
+    headline=(
+        ("-elbo", "nll_matched", f"nll_miselbo{BITS}"),
+        "nats per test point, lower is better; mean over seeds (difference to K = 1)",
+    ),
+)

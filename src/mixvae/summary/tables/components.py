@@ -4,18 +4,21 @@ import itertools
 
 import pandas as pd
 
-from mixvae.summary.cells import COLUMNS, Group, Sources, best, frame_of, origin, summary
-from mixvae.summary.rendering import HOLE, Grid, intervals, spread
+from mixvae.summary.cells import COLUMNS, Sources, best, cell, frame_of
+from mixvae.summary.rendering import Grid, spread
+from mixvae.summary.tables.table import Table
 
-TITLE = "classifiers on the codes of each component"
-ROWS = ("settings", "metric", "K")
+KEYS = ("settings", "metric", "K")
 PROBES = ("accuracy_mlp", "accuracy_svm", "accuracy_knn")
 MIXTURE, SINGLE = "mixture", "single VAE"
 NOTE = """\
-Accuracy on test points of classifiers fitted on the codes of training points; mean over seeds [{spread} over seeds]. Bold: best of
-its row. "mixture" is fitted on the codes of all components together, "C1" on those of component 1 alone, "single VAE" on those of
-the run with K = 1 and the same settings. The components of different runs have no common order.
-"{hole}": runs that failed, see failures.csv.
+Accuracy on test points of classifiers that were fitted on the codes of training points; mean over seeds [{spread} over seeds].
+
+- Bold: the best of its row.
+- "mixture": a classifier on the codes of all components together.
+- "C1": a classifier on the codes of component 1 alone. The components of different runs have no common order.
+- "single VAE": a classifier on the codes of the run with K = 1 and the same settings.
+{hole}
 """
 
 
@@ -24,20 +27,15 @@ def make(sources: Sources) -> pd.DataFrame:
 
     The column `settings` has the names that are columns in other tables.
     """
-    by_key: dict[str, dict[int, Group]] = {}
-    for group in sources.groups.values():
-        if group.spec.components_are_models:
-            by_key.setdefault(group.key, {})[group.K] = group
     rows = []
-    for key in (key for key in sources.keys if key in by_key):
-        groups = by_key[key]
-        for probe, K in itertools.product(PROBES, [K for K in groups if K > 1] or [1]):
+    for key in sources.keys:
+        groups = {K: group for (K, k), group in sources.groups.items() if k == key and group.spec.components_are_models}
+        for probe, K in itertools.product(PROBES, [K for K in groups if K > 1] or groups):
             parts = {MIXTURE: (groups[K], probe)} if K > 1 else {}
             parts |= {f"C{k}": (groups[K], f"{probe}_component_{k}") for k in range(1, K + 1) if K > 1}
             parts |= {SINGLE: (groups[1], probe)} if 1 in groups else {}
             rows += [
-                {"settings": groups[K].column, "metric": probe, "K": K, "column": part, **summary(sources, group.runs, metric)}
-                | origin(key, metric, sources.info, group.runs)
+                cell(sources, group, metric, metric=probe, K=K, column=part, settings=groups[K].column)
                 for part, (group, metric) in parts.items()
             ]
     frame = frame_of(rows, ["settings", *COLUMNS])
@@ -49,9 +47,7 @@ def grids(frame: pd.DataFrame) -> list[Grid]:
     """Return the table laid out; settings are named only if there are several."""
     ends = {MIXTURE: 0, SINGLE: len(frame)}
     order = sorted(frame.column.unique(), key=lambda part: ends[part] if part in ends else int(part.removeprefix("C")))
-    return [spread(frame, ROWS if frame.group.nunique() > 1 else ROWS[1:], "column", order)]
+    return [spread(frame, KEYS if frame.group.nunique() > 1 else KEYS[1:], "column", order)]
 
 
-def note(frame: pd.DataFrame, sources: Sources) -> str:
-    """Return the explanation that stands below the table."""
-    return NOTE.format(spread=intervals(frame), hole=HOLE)
+TABLE = Table("classifiers on the codes of each component", make, NOTE, KEYS, grids)

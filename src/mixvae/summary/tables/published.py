@@ -8,13 +8,13 @@ import pandas as pd
 
 from mixvae.study.metrics import BITS, NATS, SQUARES, metric_of
 from mixvae.study.resources import points
-from mixvae.summary.cells import ORIGIN, Group, Sources, origin, summary
+from mixvae.summary.cells import ORIGIN, Sources, origin, summary
 from mixvae.summary.columns import flat
+from mixvae.summary.groups import Group
 from mixvae.summary.published import matches, parse_match
-from mixvae.summary.rendering import COLUMNS_NOTE, HOLE, Entry, Grid, absence, label, marks, whole
+from mixvae.summary.rendering import HOLE, Entry, Grid, absence, label, listed, marks, numeric
+from mixvae.summary.tables.table import Table
 
-TITLE = "published and ours"
-ROWS = ("column", "metric", "K")
 THEIRS = ["system", "published", "unit", "binarisation", "grade", "source"]
 OURS = ["ours", "low", "high", "difference", "unreliable", "stopped_by_budget", "epochs", "epochs_allowed", "seeds", "expected"]
 BUDGET = ["training_points", "samples", "test_points", "budget"]
@@ -24,20 +24,25 @@ COMPARED, NOT_AT_HAND, CONTEXT = "compared", "not at hand", "context"
 DERIVED = {"bpd": f"nll_miselbo{BITS}"}
 """Our names of published quantities: published bits per dimension compare with `nll_miselbo`, not with `nll`."""
 
-NOTE = """\
-One row per published value of the same system, prior, flow, kind of networks and likelihood on the same data, "{not_at_hand}" where
-there is none for the metric that a system is judged by. Ours is the mean over seeds [with its interval over seeds]; difference is
-ours - published, whatever it was trained with: widths, epochs and points may differ, and the budget says what ours had.
-{columns}
+NOTE = f"""\
+Each row sets a published value beside ours, of the same system, prior, flow, kind of networks and likelihood on the same data.
 
-- grade: P from the authors' own paper or file, S as a third party transcribed it, seed from the papers this benchmark reproduces.
-- `-elbo`, `nll_miselbo`: nats; `nll_miselbo` is the estimator that papers on mixture posteriors print. `bpd`: bits per dimension
-  made from `nll_miselbo`, while the metric `bpd` in metrics.csv is made from `nll`. Lower is better.
-- `mse`, `rmse`: lower is better. `inception_score`, accuracies, `cluster_*`, `ari`, `nmi`, `asw_true`: higher is better. Components of
-  an M-VAE have no order: those published and ours are set beside each other by their number only.
-- budget: epochs trained of those allowed, seeds, L importance samples per component; training and test points where not all were used.
-- †: the importance-weighted estimate is unreliable. ‡: training ended with its epochs, before it stopped improving.
-- "{hole}": runs that failed, see failures.csv. Binarisation of this data set: {binarisation}.
+- "{NOT_AT_HAND}": there is no published value for a metric that the system is judged by.
+- our value: mean over seeds [interval over seeds]. difference: ours less published, whatever ours was trained with. Widths, epochs
+  and points may differ; our budget says what ours had.
+- our budget: epochs trained of those allowed, seeds, L importance samples per component, and training and test points where not
+  all were used.
+- grade: "P" is from the authors' own paper or file, "S" was transcribed by a third party, and "seed" is from the papers that this
+  benchmark reproduces.
+{{columns}}
+{{marks}}
+- `-elbo`, `nll_miselbo`: nats, lower is better. `nll_miselbo` is the estimator that papers on mixture posteriors print.
+- `bpd`: bits per dimension made from `nll_miselbo`, lower is better. The metric `bpd` in metrics.csv is made from `nll`.
+- `mse`, `rmse`: lower is better.
+- `inception_score`, accuracies, `cluster_*`, `ari`, `nmi`, `asw_true`: higher is better.
+- The components of an M-VAE have no order: published ones and ours are set beside each other by their number only.
+{{hole}}
+- Binarisation of this data set: {{binarisation}}.
 """
 CONTEXT_NOTE = "Published for this data set, but of no system in this study, so not compared:"
 
@@ -49,13 +54,13 @@ def make(sources: Sources) -> pd.DataFrame:
     """
     own = any(group.spec.data for group in sources.groups.values())
     there = [] if own else [row for row in sources.published if row["dataset"] == sources.dataset]
-    rows, used = [], set()
+    rows, used = [], []
     for group in sorted(sources.groups.values(), key=lambda group: (sources.keys.index(group.key), group.K)):
         settings = flat(group.spec.spelt_out())
-        counterparts = [number for number, row in enumerate(there) if matches(parse_match(row["match"]), settings)]
-        used |= set(counterparts)
-        rows += _rows(group, [there[number] for number in counterparts], sources)
-    rows += [_theirs(row, math.nan) | {"status": CONTEXT} for number, row in enumerate(there) if number not in used]
+        counterparts = [row for row in there if matches(parse_match(row["match"]), settings)]
+        used += counterparts
+        rows += _rows(group, counterparts, sources)
+    rows += [_theirs(row, math.nan) | {"status": CONTEXT} for row in there if row not in used]
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(WHOLE, "Int64"))
 
 
@@ -70,14 +75,12 @@ def _rows(group: Group, counterparts: list[dict[str, str]], sources: Sources) ->
         ours = summary(sources, group.runs, name)
         mean = ours.get("mean", math.nan)
         yield {
+            **ours,
             "column": group.column,
             "K": group.K,
             "metric": metric,
             "ours": mean,
-            "low": ours.get("low"),
-            "high": ours.get("high"),
             "unreliable": sources.unreliable(group.runs, name),
-            "unmeasured": ours["unmeasured"],
             **_budget(group, sources),
             **_theirs(row, mean),
             **origin(group.key, name, sources.info, group.runs),
@@ -95,9 +98,8 @@ def _budget(group: Group, sources: Sources) -> dict[str, Any]:
     """Return the epochs, seeds, points and samples that a group was trained and evaluated with, as numbers and as one line."""
     spec, info = group.spec, sources.info
     training = spec.training
-    epochs = sorted({int(value) for value in sources.numbers(group.runs, "epochs")})
-    seeds, expected = len(sources.numbers(group.runs, "epochs")), len(group.runs)
-    stopped = sources.stopped(group.runs)
+    epochs = sorted(int(value) for value in sources.numbers(group.runs, "epochs"))
+    seeds, expected, stopped = len(epochs), len(group.runs), sources.stopped(group.runs)
     train, test = (points(spec, info, part) for part in ("train", "test"))
     trained = "-".join(map(str, dict.fromkeys((epochs[0], epochs[-1])))) if epochs else ""
     parts = [f"{trained} of {training.epochs} epochs{' ‡' * stopped}" if epochs else "not trained"]
@@ -122,46 +124,48 @@ def _budget(group: Group, sources: Sources) -> dict[str, Any]:
     }
 
 
-def grids(frame: pd.DataFrame) -> list[Grid]:
-    """Return the grid of the rows that are compared, and that of the context if there is any."""
-    headers = ["ours", "K", "metric", "published as", "published", "grade", "source", "our value", "difference", "our budget"]
-    compared = [_entries(row) for row in frame[frame.status != CONTEXT].to_dict("records")]
-    found = [Grid(headers if compared else [], compared)]
-    names = ["system", "metric", "published", "unit", "binarisation", "grade", "source"]
-    context = [[label(row[name]) for name in names] for row in frame[frame.status == CONTEXT].to_dict("records")]
-    return found + ([Grid(names, context, CONTEXT_NOTE)] if context else [])
-
-
-def _entries(row: Mapping[str, Any]) -> list[Entry]:
-    decimals = 2 if metric_of(DERIVED.get(row["metric"], row["metric"])).unit in (NATS, SQUARES) else 4
-    known, difference = row["status"] == COMPARED, row["difference"]
-    return [
-        label(row["column"]),
-        whole(row["K"]),
-        label(row["metric"]),
-        label(row["system"] if known else NOT_AT_HAND),
-        Entry(str(row["published"]), order=float(row["published"])) if known else Entry(""),
-        label(row["grade"]),
-        label(row["source"]),
-        _value(row, decimals),
-        Entry("") if pd.isna(difference) else Entry(f"{difference:+.{decimals}f}", order=difference),
-        label(row["budget"]),
-    ]
-
-
-def _value(row: Mapping[str, Any], decimals: int) -> Entry:
+def _value(row: Mapping[str, Any]) -> Entry:
     if pd.isna(row["ours"]):
         return Entry(absence(row["unmeasured"]) or HOLE, cell=row, fact="ours")
-    mean, low, high = (f"{row[name]:.{decimals}f}" for name in ("ours", "low", "high"))
+    mean, low, high = (f"{row[name]:.{_decimals(row)}f}" for name in ("ours", "low", "high"))
     rest = (f"[{low}, {high}]",) if row["seeds"] > 1 else ()
     return Entry(mean, marks(row), rest, order=row["ours"], cell=row, fact="ours")
 
 
-def note(frame: pd.DataFrame, sources: Sources) -> str:
-    """Return the explanation that stands below the table."""
-    return NOTE.format(
-        not_at_hand=NOT_AT_HAND,
-        columns=COLUMNS_NOTE,
-        hole=HOLE,
-        binarisation=sources.info.binarisation or "none, values are used as they are",
-    )
+def _decimals(row: Mapping[str, Any]) -> int:
+    return 2 if metric_of(DERIVED.get(row["metric"], row["metric"])).unit in (NATS, SQUARES) else 4
+
+
+SHOWN = {
+    "ours": "column",
+    "K": "K",
+    "metric": "metric",
+    "published as": lambda row: label(row["system"] if row["status"] == COMPARED else NOT_AT_HAND),
+    "published": lambda row: (
+        Entry(str(row["published"]), order=float(row["published"])) if row["status"] == COMPARED else Entry("")
+    ),
+    "grade": "grade",
+    "source": "source",
+    "our value": _value,
+    "difference": lambda row: numeric(row["difference"], f"{{:+.{_decimals(row)}f}}".format),
+    "our budget": "budget",
+}
+
+
+def grids(frame: pd.DataFrame) -> list[Grid]:
+    """Return the grid of the rows that are compared, and that of the context if there is any."""
+    context = frame.status == CONTEXT
+    compared = listed(frame[~context], SHOWN if not context.all() else {})
+    others = ["system", "metric", "published", "unit", "binarisation", "grade", "source"]
+    more = listed(frame[context], dict(zip(others, others, strict=True)))
+    return [compared, more._replace(heading=CONTEXT_NOTE)] if context.any() else [compared]
+
+
+TABLE = Table(
+    "published and ours",
+    make,
+    NOTE,
+    ("column", "metric", "K"),
+    grids,
+    lambda frame, sources: {"binarisation": sources.info.binarisation or "none, values are used as they are"},
+)

@@ -1,0 +1,85 @@
+"""Tables latent, reconstruction and density: means over seeds of metrics other than likelihoods.
+
+The reconstructions are those of Ye & Bors, "Mixtures of Variational Autoencoders", tables I and III.
+"""
+
+import pandas as pd
+
+from mixvae.summary.cells import NOT_MEASURED, UNDEFINED, Sources, cells
+from mixvae.summary.tables.table import Table
+
+CODES = (
+    "accuracy_svm", "accuracy_knn", "accuracy_mlp", "cluster_accuracy", "cluster_purity",
+    "ari", "nmi", "asw_true", "asw_pred", "jsd", "active_units",
+)  # fmt: skip
+RECONSTRUCTIONS = (
+    "mse", "rmse", "inception_score",
+    *(f"{name}{end}" for name in ("dhsic", "hsic_pairs") for end in ("", "_null_median", "_null_95")),
+)  # fmt: skip
+"""Each measure of dependence is followed by the values that independent codes would give."""
+
+
+def _unmeasured(frame: pd.DataFrame, sources: Sources) -> dict[str, str]:
+    """Return the reasons for what was not measured."""
+    found = [reason.removeprefix(f"{NOT_MEASURED}: ") for reason in frame.unmeasured.dropna().unique() if reason != UNDEFINED]
+    return {"reasons": "".join(f'\n- "{NOT_MEASURED}": {reason}.' for reason in found)}
+
+
+LATENT = Table(
+    "latent space",
+    lambda sources: cells(sources, CODES, stopped=False),
+    f"""\
+A cell holds the mean over seeds [{{spread}} over seeds] of a metric on test points. Probes and K-means were fitted on training
+points.
+
+{{bold}}
+{{columns}}
+- `accuracy_svm`, `accuracy_knn`, `accuracy_mlp`: accuracy of classifiers on the codes.
+- `cluster_accuracy`: the model's own categories are matched to the labels one to one.
+- `cluster_purity`: each category is given its most common label, so more categories inflate it.
+- `ari`, `nmi`: agreement of K-means clusters of the codes with the labels.
+- `asw_true`: silhouette of the labels; `asw_pred`: silhouette of the clusters.
+- `jsd`: how far the components of a mixture are apart, in nats.
+- `active_units`: how many latent units are active.
+- Metrics that need labels are left out if the data have none.
+{{hole}}
+- "{UNDEFINED}": the metric has no value for these codes.
+""",
+    headline=(("cluster_accuracy", "cluster_purity"), "share of test points, higher is better; mean over seeds"),
+)
+RECONSTRUCTION = Table(
+    "reconstructions",
+    lambda sources: cells(sources, RECONSTRUCTIONS),
+    """\
+A cell holds the mean over seeds [{spread} over seeds] of a metric on test points, under a Gaussian likelihood. K = 1 is the
+single VAE.
+
+{bold}
+{columns}
+{stopped}
+- `mse`: squared error summed over the numbers of a point, which lie in [0, 1]; `rmse`: the root of its mean.
+- `inception_score`: of images drawn from the prior; higher is better.
+- `dhsic`: dependence of the components' codes. `dhsic_null_median` and `dhsic_null_95` are what codes give after they are
+  permuted, hence independent: only a `dhsic` above them shows dependence.
+- `hsic_pairs`: dependence summed over all pairs of components, beside its own null.
+{hole}{reasons}
+""",
+    facts=_unmeasured,
+    headline=(("mse",), "squared error, lower is better; mean over seeds"),
+)
+DENSITY = Table(
+    "fit to the density",
+    # this KL is to the true density, and not that of a code's posterior to its prior
+    lambda sources: cells(sources, ("kl", "-elbo", "mass"), kl="min"),
+    """\
+A cell holds the mean over seeds [{spread} over seeds], in nats but for `mass`. A column is the flow behind the K Gaussians.
+
+{bold}
+{stopped}
+- `kl`: KL(q || p) to the true density, summed over a grid; 0 is a perfect fit.
+- `-elbo`: the same KL, estimated from samples of q. The bound of a normalised density is -KL.
+- `mass`: the mass of q on the grid. `kl` is right where this is 1.
+{hole}
+""",
+    headline=(("kl",), "KL to the truth in nats, lower is better; mean over seeds"),
+)
