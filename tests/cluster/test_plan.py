@@ -3,20 +3,20 @@
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 from support.project import ROOT, run_script
 from support.specs import small_spec
 
-from mixvae.cluster.costs.estimates import Estimator, fit
-from mixvae.cluster.costs.measurements import REFERENCE, Measurement, measure, read_table, write_table
+from mixvae.cluster.costs.estimates import estimate, fit
+from mixvae.cluster.costs.measurements import REFERENCE, measure, read_table, write_table
 from mixvae.cluster.costs.operations import count, operations
-from mixvae.cluster.costs.work import Work, WorkCounter, kind_of
+from mixvae.cluster.costs.work import Work, kind_of, work_of
 from mixvae.errors import UserError
 from mixvae.models import build
 from mixvae.study import catalogue, load, parse_run
@@ -140,7 +140,7 @@ def test_work_of_a_run_adds_up():
     spec = small_spec(
         K=2, training={"epochs": 7, "warmup": 2, "batch_size": 100, "points": 150}, evaluation={"samples": 50, "points": 30}
     )
-    work, counts = WorkCounter().work(spec, DIGITS), count(spec, DIGITS)
+    work, counts = work_of(spec, DIGITS), count(spec, DIGITS)
     assert work["train"].units == 7 * 2
     # one and a half batches of training points, and as many validation points as asked for
     assert work["train"].work == pytest.approx(7 * (1.5 * counts.step + 150 * (counts.encode + counts.sample)))
@@ -152,53 +152,55 @@ def test_work_of_a_run_adds_up():
 START_UP, PER_UNIT, PER_WORK = 4.0, 2e-4, 3e-11
 
 
-def measurement(spec, units: float, work: float, seconds: float | None = None, stage: str = "evaluate", **changes):
+def measurement(spec, units: float, work: float, seconds: float | None = None, stage: str = "evaluate", **changes) -> dict:
     seconds = START_UP + PER_UNIT * units + PER_WORK * work if seconds is None else seconds
-    row = Measurement(
-        **vars(kind_of(stage, spec, DIGITS, 0)), units=units, work=work, array_mb=10.0, seconds=seconds, start_up=0.0,
-        peak_memory_mb=400.0, epochs=0, max_epochs=0, device="cpu", date="2026-01-01",
-    )  # fmt: skip
-    return replace(row, **changes)
+    row = kind_of(stage, spec, DIGITS, 0) | {
+        "units": units, "work": work, "array_mb": 10.0, "seconds": seconds, "start_up": 0.0, "peak_memory_mb": 400.0,
+        "epochs": 0, "max_epochs": 0, "device": "cpu", "date": "2026-01-01", "source": "here",
+    }  # fmt: skip
+    return row | changes
 
 
-def synthetic(count: int = 12) -> list[Measurement]:
+def synthetic(count: int = 12) -> list[dict]:
     generator = np.random.default_rng(0)
     units, work = 10 ** generator.uniform(5, 7, count), 10 ** generator.uniform(9, 13, count)
     return [measurement(small_spec(latent=i + 1), u, w) for i, (u, w) in enumerate(zip(units, work, strict=True))]
 
 
+def estimated(rows: list[dict], spec, work: Work, stage: str = "evaluate", gpu: int = 0, max_epochs: int = 0) -> pd.Series:
+    job = kind_of(stage, spec, DIGITS, gpu) | work._asdict() | {"max_epochs": max_epochs}
+    return estimate(pd.DataFrame([job]), pd.DataFrame(rows)).iloc[0]
+
+
 def test_known_costs_are_recovered():
-    np.testing.assert_allclose(fit(synthetic()), (START_UP, PER_UNIT, PER_WORK), rtol=1e-6)
-    new = kind_of("evaluate", small_spec(latent=99), DIGITS, 0)
-    estimate = Estimator(synthetic()).estimate(new, Work(5e4, 2e12, 12.0, 1.0))
-    assert estimate.seconds == pytest.approx(START_UP + 5e4 * PER_UNIT + 2e12 * PER_WORK, rel=1e-6)
-    assert (estimate.basis, estimate.rows) == ("same model and networks", 12)
-    assert estimate.spread == pytest.approx(1)
+    np.testing.assert_allclose(fit(pd.DataFrame(synthetic())), (START_UP, PER_UNIT, PER_WORK), rtol=1e-6)
+    found = estimated(synthetic(), small_spec(latent=99), Work(5e4, 2e12, 12.0, 1.0))
+    assert found.seconds == pytest.approx(START_UP + 5e4 * PER_UNIT + 2e12 * PER_WORK, rel=1e-6)
+    assert (found.basis, found.rows) == ("same model and networks", 12)
+    assert found.spread == pytest.approx(1)
 
 
 def test_a_single_measurement_is_scaled_by_its_work():
     rows = [measurement(small_spec(), 100.0, 1e10, seconds=12.0, start_up=2.0)]
-    estimate = Estimator(rows).estimate(kind_of("evaluate", small_spec(latent=9), DIGITS, 0), Work(100.0, 3e10, 10.0, 1.0))
-    assert estimate.seconds == pytest.approx(2 + 3 * 10)
-    assert estimate.reach == pytest.approx(3)
+    found = estimated(rows, small_spec(latent=9), Work(100.0, 3e10, 10.0, 1.0))
+    assert found.seconds == pytest.approx(2 + 3 * 10)
+    assert found.reach == pytest.approx(3)
 
 
 def test_what_was_measured_takes_its_own_seconds():
-    odd = measurement(small_spec(latent=77), 1e4, 1e10, seconds=321.0)
-    model = Estimator([*synthetic(), odd])
-    kind = kind_of("evaluate", small_spec(latent=77, seed=5), DIGITS, 0)
-    estimate = model.estimate(kind, Work(odd.units, odd.work, odd.array_mb, 1.0))
-    assert estimate.seconds == pytest.approx(321.0)
-    assert (estimate.basis, estimate.memory_mb) == ("measured", 400.0)
-    twice = model.estimate(kind, Work(2 * odd.units, 2 * odd.work, odd.array_mb, 1.0)).seconds
-    assert 321 + 0.9 * 321 < twice < 2 * 321, "only the start-up is not doubled"
+    units, work = 1e4, 1e10
+    rows = [*synthetic(), measurement(small_spec(latent=77), units, work, seconds=321.0)]
+    spec = small_spec(latent=77, seed=5)
+    once, twice = (estimated(rows, spec, Work(times * units, times * work, 10.0, 1.0)) for times in (1, 2))
+    assert once.seconds == pytest.approx(321.0)
+    assert (once.basis, once.memory_mb) == ("measured", 400.0)
+    assert 321 + 0.9 * 321 < twice.seconds < 2 * 321, "only the start-up is not doubled"
 
 
 def test_the_nearest_measurements_count():
     digits, other = small_spec(), small_spec(decoder={"name": "pixelcnn", "layers": 2, "channels": 4})
     here = measurement(digits, 1e4, 1e12, seconds=100.0)
-    there = replace(measurement(other, 1e4, 1e12, seconds=500.0), source="reference")
-    model = Estimator([here, there])
+    rows, work = [here, measurement(other, 1e4, 1e12, seconds=500.0, source="reference")], Work(1e4, 1e12, 10.0, 1.0)
     bases = {
         "same model and networks": small_spec(latent=9),
         "measured, reference": other,
@@ -206,44 +208,39 @@ def test_the_nearest_measurements_count():
         "same networks": parse_run({"dataset": "digits", "model": "cpvae", "likelihood": "bernoulli", "K": 3}),
     }
     for basis, spec in bases.items():
-        assert model.estimate(kind_of("evaluate", spec, DIGITS, 0), Work(1e4, 1e12, 10.0, 1.0)).basis == basis
-    on_gpu = model.estimate(kind_of("evaluate", digits, DIGITS, 1), Work(1e4, 1e12, 10.0, 1.0))
-    assert on_gpu.basis.endswith("other device")
+        assert estimated(rows, spec, work).basis == basis
+    assert estimated(rows, digits, work, gpu=1).basis.endswith("other device")
 
 
 def test_threads_and_batches_make_another_kind_but_seeds_and_epochs_do_not():
     def signature(**changes):
-        return kind_of("train", small_spec(**changes), DIGITS, 0).signature
+        return kind_of("train", small_spec(**changes), DIGITS, 0)["signature"]
 
     assert signature(seed=4) == signature() == signature(training={"epochs": 9, "warmup": 2, "batch_size": 200})
-    others = [
-        signature(),
-        signature(threads=2),
-        signature(training={"batch_size": 50}),
-        signature(K=3),
-        signature(flow="coupling"),
-    ]
-    assert len(set(others)) == len(others)
+    others = [{}, {"threads": 2}, {"training": {"batch_size": 50}}, {"K": 3}, {"flow": "coupling"}]
+    assert len({signature(**changes) for changes in others}) == len(others)
 
 
 def test_early_stopping_is_known_from_comparable_runs_only():
     rows = [measurement(small_spec(), 1e3, 1e10, stage="train", epochs=30, max_epochs=100)]
-    kind, work = kind_of("train", small_spec(latent=9), DIGITS, 0), Work(1e3, 1e10, 10.0, 1.0)
-    assert Estimator(rows).estimate(kind, work, 120).epochs_share == pytest.approx(0.3)
-    assert Estimator(rows).estimate(kind, work, 4000).epochs_share is None
+    spec, work = small_spec(latent=9), Work(1e3, 1e10, 10.0, 1.0)
+    assert estimated(rows, spec, work, "train", max_epochs=120).epochs_share == pytest.approx(0.3)
+    assert np.isnan(estimated(rows, spec, work, "train", max_epochs=4000).epochs_share)
 
 
 def test_a_table_of_costs_reads_back(tmp_path):
-    rows = [*synthetic(3), measurement(small_spec(latent=1), 7.0, 8.0, signature="12e456789012")]
-    assert write_table([*rows, replace(rows[-1], seconds=rows[-1].seconds + 2)], tmp_path / "costs.csv") == 4
-    again = read_table(tmp_path / "costs.csv")
-    assert {row.signature for row in again} == {row.signature for row in rows}
-    odd = next(row for row in again if row.signature == "12e456789012")
-    assert odd.seconds == pytest.approx(rows[-1].seconds + 1, rel=1e-5)
-    assert (odd.shape, odd.source, odd.threads) == ("1x8x8", "reference", 1)
-    (tmp_path / "costs.csv").write_text("a,b\n1,2\n")
+    path = tmp_path / "costs.csv"
+    last = measurement(small_spec(latent=1), 7.0, 8.0, signature="12e456789012")
+    rows = pd.DataFrame([*synthetic(3), last, last | {"seconds": last["seconds"] + 2}])
+    assert write_table(rows, path) == 4
+    again = read_table(path)
+    assert set(again.signature) == set(rows.signature)
+    odd = again.set_index("signature").loc["12e456789012"]
+    assert odd.seconds == pytest.approx(last["seconds"] + 1, rel=1e-5)
+    assert (odd["shape"], odd.source, odd.threads) == ("1x8x8", "reference", 1)
+    path.write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="not a table of costs"):
-        read_table(tmp_path / "costs.csv")
+        read_table(path)
 
 
 def test_finished_runs_are_measured(tmp_path):
@@ -260,14 +257,14 @@ def test_finished_runs_are_measured(tmp_path):
     (folder / "benchmarks/train.tsv").write_text("s\th:m:s\n11.0\t0:00:11\n")
     (tmp_path / "runs/old").mkdir()
     (tmp_path / "runs/old/spec.json").write_text('{"model": "no more"}')
-    counter = WorkCounter()
-    (row,), unread = measure(tmp_path, counter)
-    assert unread == 1
+    table, unread = measure(tmp_path)
+    assert (len(table), unread) == (1, 1)
+    row = table.iloc[0]
     assert (row.seconds, row.start_up, row.epochs, row.max_epochs, row.gpu, row.date) == (11.0, 5.0, 2, 3, 0, "2026-01-02")
-    assert row.work == pytest.approx(counter.work(spec, DIGITS)["train"].work * 2 / 3)
+    assert row.work == pytest.approx(work_of(spec, DIGITS)["train"].work * 2 / 3)
     # cut off and gone on with: the last process took nine seconds of the forty
     write_json(
         folder / "provenance/train.json", {**facts, "train_seconds": 40.0, "gpu": True, "device": "x", "start": "2026-01-02T03"}
     )
-    (row,), _ = measure(tmp_path, counter)
+    row = measure(tmp_path)[0].iloc[0]
     assert (row.seconds, row.start_up, row.gpu) == (40.0, 0.0, 1)

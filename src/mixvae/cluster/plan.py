@@ -1,19 +1,18 @@
 """The command `make plan`: estimates jobs, hours, memory and disk space of a study from finished runs, before it starts."""
 
 import os
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Set
 from pathlib import Path
 
 import pandas as pd
 
-from mixvae.cluster.costs.estimates import Estimator
+from mixvae.cluster.costs.estimates import estimate
 from mixvae.cluster.costs.measurements import REFERENCE, measure, read_table, write_table
-from mixvae.cluster.costs.work import WorkCounter, kind_of
+from mixvae.cluster.costs.work import kind_of, work_of
 from mixvae.errors import UserError
 from mixvae.progress import Progress
 from mixvae.study import Expansion, find_config, load
-from mixvae.study.jobs import RUN_FILES, all_jobs
+from mixvae.study.jobs import RUN_FILES, JobKey, all_jobs
 from mixvae.study.listing import describe
 from mixvae.study.place import CONFIGS, RESULTS
 
@@ -26,11 +25,11 @@ NEGLIGIBLE = 0.005
 
 def record_costs(path: Path) -> None:
     """Write the costs of finished runs as a table, such as results/reference/costs.csv. Raises UserError if there are none."""
-    measurements, unread = measure(RESULTS, WorkCounter())
-    if not measurements:
+    measured, unread = measure(RESULTS)
+    if measured.empty:
         raise UserError(f"{RESULTS}/runs: no finished run to record; run a study first, e.g. make ablation")
-    rows = write_table(measurements, path)
-    print(f"{path}: {rows} rows from {len(measurements)} finished jobs; {unread} runs could not be read")
+    rows = write_table(measured, path)
+    print(f"{path}: {rows} rows from {len(measured)} finished jobs; {unread} runs could not be read")
 
 
 def print_plan(name: str, cores: int | None, jobs: int | None) -> None:
@@ -51,16 +50,17 @@ def print_plan(name: str, cores: int | None, jobs: int | None) -> None:
     print(f"{path}: {describe(expansion)}\n", flush=True)
     runs = pd.DataFrame([(spec.dataset, spec.model) for spec in expansion.runs.values()], columns=["dataset", "model"])
     print(pd.crosstab(runs.dataset, runs.model, margins=True, margins_name="total").to_string() + "\n", flush=True)
-    total, waiting = jobs_of(expansion)
-    counts = pd.DataFrame([(rule, jobs, len(waiting[rule])) for rule, jobs in total.items()], columns=["rule", "jobs", "to do"])
-    counts.insert(2, "finished", counts.jobs - counts["to do"])
+    every = jobs_of(expansion)
+    counts = every.groupby("rule", sort=False, as_index=False).agg(jobs=("to_do", "size"), to_do=("to_do", "sum"))
+    counts.insert(2, "finished", counts.jobs - counts.to_do)
     counts.loc[len(counts)] = ["total", *counts.iloc[:, 1:].sum()]
-    print(counts.to_string(index=False) + "\n", flush=True)
-    to_do = int(counts["to do"].iloc[-1])
+    print(counts.rename(columns={"to_do": "to do"}).to_string(index=False) + "\n", flush=True)
+    to_do = int(counts.to_do.iloc[-1])
+    waiting = set(zip(every.rule[every.to_do], every.name[every.to_do], strict=True))
     if not to_do:
         print("everything is there: nothing to do")
         return
-    if not any(waiting[rule] for rule in RUN_FILES):
+    if not any(rule in RUN_FILES for rule, _ in waiting):
         print(f"all runs are finished; {to_do} jobs to do, which take minutes")
         return
     table = estimates(expansion, waiting)
@@ -69,48 +69,42 @@ def print_plan(name: str, cores: int | None, jobs: int | None) -> None:
     _print_summary(table, len(expansion.runs), to_do, cores or os.cpu_count() or 1, jobs)
 
 
-def jobs_of(expansion: Expansion) -> tuple[Counter[str], dict[str, list[str]]]:
-    """Return by rule the number of jobs, and the names of those to do because a file is missing or an earlier job is to do.
+def jobs_of(expansion: Expansion) -> pd.DataFrame:
+    """Return a row per job: rule, name, and to_do, whether a file is missing or an earlier job is to do.
 
     Snakemake also does again what was made from other inputs or parameters.
     """
-    total: Counter[str] = Counter()
-    waiting: dict[str, list[str]] = {rule: [] for rule in RUN_FILES}
+    rows: list[tuple[str, str, bool]] = []
     to_make: set[Path] = set()
     for job in all_jobs(expansion.study.study, expansion.runs, expansion.datasets, RESULTS):
-        total[job.rule] += 1
-        waiting.setdefault(job.rule, [])
-        if not to_make.isdisjoint(job.inputs) or not all(file.is_file() for file in job.files):
-            waiting[job.rule].append(job.name)
-            to_make.update(job.files)
-    total["all"], waiting["all"] = 1, [expansion.study.study] * any(waiting.values())
-    return total, waiting
+        to_do = not to_make.isdisjoint(job.inputs) or not all(file.is_file() for file in job.files)
+        to_make.update(job.files if to_do else ())
+        rows.append((*job.key, to_do))
+    return pd.DataFrame([*rows, ("all", expansion.study.study, bool(to_make))], columns=["rule", "name", "to_do"])
 
 
-def estimates(expansion: Expansion, waiting: Mapping[str, list[str]]) -> pd.DataFrame:
-    """Return a row per job of a run that is to do: run, dataset, model, threads, rule and the fields of `Estimate`."""
-    counter = WorkCounter()
-    reference = read_table(REFERENCE) if REFERENCE.is_file() else []
-    here, _ = measure(RESULTS, counter)
-    if not here and not reference:
+def estimates(expansion: Expansion, waiting: Set[JobKey]) -> pd.DataFrame:
+    """Return a row per job of a run that is to do: run, dataset, its kind and work, and the columns of `estimate`."""
+    here, _ = measure(RESULTS)
+    reference = read_table(REFERENCE) if REFERENCE.is_file() else pd.DataFrame()
+    finished = [table for table in (here, reference) if not table.empty]
+    if not finished:
         raise UserError(
             f"nothing to estimate hours from: no finished run in {RESULTS}/runs and no {REFERENCE}; run a study first, "
             "e.g. make ablation"
         )
-    estimator = Estimator([*here, *reference])
     rows = []
     progress = Progress(len(expansion.runs), "run counted")
     for run, spec in expansion.runs.items():
         info = expansion.datasets[spec.dataset]
-        rules = [rule for rule in RUN_FILES if run in waiting[rule]]
-        work = counter.work(spec, info) if rules else {}
-        for rule in rules:
+        work = work_of(spec, info) if any((rule, run) in waiting for rule in RUN_FILES) else {}
+        for rule in [rule for rule in work if (rule, run) in waiting]:
             max_epochs = spec.training.epochs if rule == "train" and not spec.is_control else 0
-            estimate = estimator.estimate(kind_of(rule, spec, info, expansion.study.gpu), work[rule], max_epochs)
-            about = {"run": run, "dataset": spec.dataset, "model": spec.model, "threads": spec.threads, "rule": rule}
-            rows.append(about | {"trained": bool(max_epochs)} | estimate._asdict())
+            about = {"run": run, "dataset": spec.dataset, "max_epochs": max_epochs}
+            rows.append(about | kind_of(rule, spec, info, expansion.study.gpu) | work[rule]._asdict())
         progress.step()
-    table = pd.DataFrame(rows).astype({"epochs_share": float})
+    jobs = pd.DataFrame(rows)
+    table = jobs.join(estimate(jobs, pd.concat(finished, ignore_index=True)))
     # with the share of the epochs that earlier runs have used, or all epochs if that is unknown
     table["likely"] = table.start_up + (table.seconds - table.start_up) * table.epochs_share.fillna(1.0)
     table["hours"] = table.seconds * table.threads / HOUR
@@ -124,7 +118,7 @@ def _print_hours(table: pd.DataFrame) -> None:
     shown = shown[[rule for rule in RUN_FILES if rule in shown]]
     shown["total"] = shown.sum(axis=1)
     shown["likely"] = (table.likely * table.threads / HOUR).groupby([table.dataset, table.model]).sum()
-    share = table[table.trained].groupby(by).epochs_share.median().map("{:.0%}".format, na_action="ignore")
+    share = table[table.max_epochs > 0].groupby(by).epochs_share.median().map("{:.0%}".format, na_action="ignore")
     shown.insert(0, "epochs used", share)
     shown["epochs used"] = shown["epochs used"].fillna("unknown")
     shown["longest run"] = table.groupby([*by, "run"]).seconds.sum().groupby(level=by).max() / HOUR

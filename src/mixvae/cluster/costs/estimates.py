@@ -1,14 +1,10 @@
 """Estimates jobs from the finished jobs most like them, by seconds = start-up + a units + b work."""
 
-import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import NamedTuple
-
 import numpy as np
+import pandas as pd
+from scipy.optimize import nnls
 
-from mixvae.cluster.costs.measurements import Measurement
-from mixvae.cluster.costs.work import Kind, Work
+from mixvae.cluster.costs.work import KIND
 from mixvae.errors import UserError
 from mixvae.study.run import MODELS
 
@@ -16,47 +12,64 @@ COMPARABLE_EPOCHS = 0.5
 """A run that was allowed fewer than this share of another's epochs does not tell when the other would stop early."""
 MOST_START_UP = 0.9
 """The largest share of a job that is taken for start-up if that was not measured."""
-MEASURED = {"measured": ("signature",)}
-NETWORKS = ("encoder", "decoder")
-NEAR = MEASURED | {"same model and networks": ("model", *NETWORKS)}
-FAR = {"same networks": NETWORKS, "same model": ("model",), "other": ()}
-NEAR_FOR_LATENTS = MEASURED | {"all latents": ()}
+MEASURED = {"measured": ["signature"]}
+NETWORKS = ["encoder", "decoder"]
+NEAR = MEASURED | {"same model and networks": ["model", *NETWORKS]}
+FAR = {"same networks": NETWORKS, "same model": ["model"], "other": []}
+NEAR_FOR_LATENTS = MEASURED | {"all latents": []}
 """By name of the basis, what a finished job must have in common with one that is estimated from it, nearest first. Seconds per
 operation depend on the kind of layers, but those of probes do not depend on any network."""
 
 
-class Estimate(NamedTuple):
-    """What one job will cost.
+def estimate(jobs: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+    """Return what each job will cost, with the index of `jobs` and the columns
 
-    seconds: Its time if it trains all epochs that are allowed; its work begins after `start_up` seconds.
-    epochs_share: The share of their epochs that runs of the model have used before they stopped early; None if unknown.
-    basis: What the measurements have in common with the job, and whether they come from the reference table or another device.
-    rows: How many measurements there are.
-    spread: The factor by which the fit misses the worst of them.
-    reach: The work per unit, relative to the largest measured.
+    seconds: its time if it trains all epochs that are allowed; its work begins after `start_up` seconds;
+    epochs_share: the share of their epochs that runs of the model have used before they stopped early; NaN if unknown;
+    memory_mb: the most memory that it needs;
+    basis: what the measurements have in common with the job, and whether they come from the reference table or another device;
+    rows: how many measurements there are;
+    spread: the factor by which the fit misses the worst of them;
+    reach: the work per unit, relative to the largest measured.
+
+    Arguments:
+        jobs: The columns of KIND and of Work, and max_epochs, the epochs that training allows; 0 for other rules.
+        measured: The finished jobs, as from `measure` and `read_table`.
+
+    Raises UserError when no job of a rule is finished.
     """
+    measured = _with_start_up(measured)
+    memory_fits = {rule: _fit_memory(rows) for rule, rows in measured.groupby("rule")}
+    found = {}
+    for _, alike in jobs.groupby(KIND, sort=False):
+        basis, rows = _nearest(alike.iloc[0], measured)
+        start_up, a, b = fit(rows)
+        largest = (rows.work / rows.units)[rows.units > 0].max()
+        missed = _factor(start_up + a * rows.units + b * rows.work, rows.seconds).max()
+        fixed, slope = memory_fits[alike.rule.iloc[0]]
+        for job in alike.itertuples():
+            if basis.startswith("measured"):
+                by_units = (job.units / rows.units).where(rows.units > 0, 1.0)
+                scaled = rows.start_up + (rows.seconds - rows.start_up) * (job.work / rows.work).where(rows.work > 0, by_units)
+                seconds, spread, reach = scaled.median(), _factor(scaled, scaled.median()).max(), 1.0
+                memory = (rows.peak_memory_mb + (job.array_mb - rows.array_mb).clip(lower=0.0)).max()
+            else:
+                seconds, spread = start_up + a * job.units + b * job.work, missed
+                reach = job.work / job.units / largest if job.units and largest > 0 else 1.0
+                memory = fixed + slope * job.array_mb
+            found[job.Index] = {
+                "seconds": seconds, "start_up": min(start_up, seconds), "epochs_share": _share_of_epochs(job, measured),
+                "memory_mb": memory, "basis": basis, "rows": len(rows), "spread": spread, "reach": reach,
+            }  # fmt: skip
+    return pd.DataFrame.from_dict(found, orient="index").reindex(jobs.index)
 
-    seconds: float
-    start_up: float
-    epochs_share: float | None
-    memory_mb: float
-    disk_mb: float
-    basis: str
-    rows: int
-    spread: float
-    reach: float
 
-
-def fit(rows: Sequence[Measurement]) -> np.ndarray:
+def fit(rows: pd.DataFrame) -> np.ndarray:
     """Return (start-up, a, b) of seconds = start-up + a units + b work: non-negative least squares of the relative errors.
 
     A start-up that was measured is taken as it is.
     """
-    from scipy.optimize import nnls
-
-    units, work, seconds, start_up = (
-        np.array([getattr(row, name) for row in rows]) for name in ("units", "work", "seconds", "start_up")
-    )
+    units, work, seconds, start_up = rows[["units", "work", "seconds", "start_up"]].to_numpy(float).T
     known = start_up > 0
     seconds = np.maximum(seconds, 1e-6)
     # work comes first: of columns that explain one measurement equally well, it is the one that holds for other jobs
@@ -67,114 +80,58 @@ def fit(rows: Sequence[Measurement]) -> np.ndarray:
     return np.array([float(np.median(start_up[known])) if known.any() else rest, a, b])
 
 
-class Estimator:
-    """Estimates jobs from measurements."""
+def _with_start_up(measured: pd.DataFrame) -> pd.DataFrame:
+    """Return the measurements with the start-up that all jobs of the rule suggest, where their own was not measured.
 
-    def __init__(self, measurements: Sequence[Measurement]) -> None:
-        self.measurements = measurements
-        self._groups: dict[Kind, tuple[str, list[Measurement], np.ndarray]] = {}
-        self._start_up: dict[str, float] = {}
-        self._memory_fits: dict[str, tuple[float, float]] = {}
-        for rule in {row.rule for row in measurements}:
-            rows = [row for row in measurements if row.rule == rule]
-            self._memory_fits[rule] = _fit_memory(rows)
-            if others := [row for row in rows if not _is_control(row)]:
-                self._start_up[rule] = float(fit(others)[0])
-
-    def estimate(self, kind: Kind, work: Work, max_epochs: int = 0) -> Estimate:
-        """Return what a job of this kind with this work will cost.
-
-        Arguments:
-            max_epochs: The epochs that training allows; 0 for other rules.
-
-        Raises UserError when no job of the rule is finished.
-        """
-        if kind not in self._groups:
-            basis, rows = self._nearest(kind)
-            rows = [self._with_start_up(row) for row in rows]
-            self._groups[kind] = basis, rows, fit(rows)
-        basis, rows, (start_up, a, b) = self._groups[kind]
-        if basis.startswith("measured"):
-            seconds, spread = _scaled(rows, work)
-            reach = 1.0
-            memory = max(row.peak_memory_mb + max(0.0, work.memory_mb - row.array_mb) for row in rows)
-        else:
-            seconds = start_up + a * work.units + b * work.work
-            spread = max(_factor(start_up + a * row.units + b * row.work, row.seconds) for row in rows)
-            largest = max((row.work / row.units for row in rows if row.units), default=0.0)
-            reach = work.work / work.units / largest if work.units and largest else 1.0
-            fixed, slope = self._memory_fits[kind.rule]
-            memory = fixed + slope * work.memory_mb
-        share = self._share_of_epochs(kind, max_epochs)
-        return Estimate(seconds, min(start_up, seconds), share, memory, work.disk_mb, basis, len(rows), spread, reach)
-
-    def _nearest(self, kind: Kind) -> tuple[str, list[Measurement]]:
-        """Return the finished jobs that have most in common with a job, and the name of that basis."""
-        control = _is_control(kind)
-        of_rule = [row for row in self.measurements if row.rule == kind.rule]
-        rows = [row for row in of_rule if _is_control(row) == control]
-        # without measurements of a control, take the start-up of other runs
-        rows = rows or (of_rule if control else [])
-        if not rows:
-            raise UserError(f"no finished {kind.rule} job to estimate one from; run one study to its end, e.g. make ablation")
-        on_device = [row for row in rows if row.gpu == kind.gpu]
-        # there is always a candidate, since the last basis asks for nothing in common
-        basis, alike = next(_candidates(kind, on_device or rows))
-        same_threads = [row for row in alike if row.threads == kind.threads]
-        return basis + ("" if on_device else ", other device"), same_threads or alike
-
-    def _with_start_up(self, row: Measurement) -> Measurement:
-        """Return a measurement with the start-up that all jobs of the rule suggest, where its own was not measured.
-
-        A group of a few jobs could not tell start-up from work, and would scale it with the work.
-        """
-        if row.start_up or _is_control(row):
-            return row
-        return replace(row, start_up=min(self._start_up[row.rule], MOST_START_UP * row.seconds))
-
-    def _share_of_epochs(self, kind: Kind, max_epochs: int) -> float | None:
-        """Return the median share of their epochs that trained runs of this model have used; None where none is known."""
-        shares = [
-            row.epochs / row.max_epochs
-            for row in self.measurements
-            if max_epochs and row.model == kind.model and row.max_epochs >= COMPARABLE_EPOCHS * max_epochs
-        ]
-        return statistics.median(shares) if shares else None
+    A group of a few jobs could not tell start-up from work, and would scale it with the work.
+    """
+    measured = measured.assign(control=[MODELS[model].is_control for model in measured.model])
+    for _, rows in measured[~measured.control].groupby("rule"):
+        guess = np.minimum(fit(rows)[0], MOST_START_UP * rows.seconds)
+        measured.loc[rows.index, "start_up"] = rows.start_up.where(rows.start_up > 0, guess)
+    return measured
 
 
-def _is_control(kind: Kind) -> bool:
-    return MODELS[kind.model].is_control
+def _nearest(job: pd.Series, measured: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """Return the name of the basis, and the finished jobs that have most in common with a job.
+
+    Those made here come before those of the reference table.
+    """
+    control = MODELS[job.model].is_control
+    of_rule = measured[measured.rule == job.rule]
+    rows = of_rule[of_rule.control == control]
+    if rows.empty and control:  # the start-up of other runs
+        rows = of_rule
+    if rows.empty:
+        raise UserError(f"no finished {job.rule} job to estimate one from; run one study to its end, e.g. make ablation")
+    on_device = rows[rows.gpu == job.gpu]
+    rows, device = (rows, ", other device") if on_device.empty else (on_device, "")
+    near, far = (NEAR_FOR_LATENTS, {}) if job.rule == "latents" else (NEAR, FAR)
+    here = rows.source == "here"
+    # there is always one, since the last basis asks for nothing in common
+    basis, alike = next(
+        (name + suffix, found)
+        for levels, pool, suffix in ((near, rows[here], ""), (near, rows[~here], ", reference"), (far, rows, ""))
+        for name, keys in levels.items()
+        if not (found := pool[(pool[keys] == job[keys]).all(axis=1)]).empty
+    )
+    same_threads = alike[alike.threads == job.threads]
+    return basis + device, alike if same_threads.empty else same_threads
 
 
-def _candidates(kind: Kind, rows: Sequence[Measurement]) -> Iterator[tuple[str, list[Measurement]]]:
-    """Yield (name of the basis, measurements), nearest first: those made here before those of the reference table."""
-    here, there = ([row for row in rows if row.source == source] for source in ("here", "reference"))
-    near, far = (NEAR_FOR_LATENTS, {}) if kind.rule == "latents" else (NEAR, FAR)
-    for levels, pool, suffix in ((near, here, ""), (near, there, ", reference"), (far, rows, "")):
-        for name, keys in levels.items():
-            if alike := [row for row in pool if all(getattr(row, key) == getattr(kind, key) for key in keys)]:
-                yield name + suffix, alike
+def _share_of_epochs(job: tuple, measured: pd.DataFrame) -> float:
+    """Return the median share of their epochs that trained runs of this model have used; NaN where none is known."""
+    comparable = (measured.model == job.model) & (measured.max_epochs >= COMPARABLE_EPOCHS * job.max_epochs)
+    return (measured.epochs / measured.max_epochs)[comparable].median() if job.max_epochs else np.nan
 
 
-def _scaled(rows: Sequence[Measurement], work: Work) -> tuple[float, float]:
-    """Return a job's seconds, scaled to its work from jobs of the same kind, and the factor by which repetitions differ."""
-    values = []
-    for row in rows:
-        ratio = work.work / row.work if row.work else work.units / row.units if row.units else 1.0
-        values.append(row.start_up + (row.seconds - row.start_up) * ratio)
-    middle = statistics.median(values)
-    return middle, max(_factor(value, middle) for value in values)
-
-
-def _fit_memory(rows: Sequence[Measurement]) -> tuple[float, float]:
+def _fit_memory(rows: pd.DataFrame) -> tuple[float, float]:
     """Return (c, s) of a peak memory c + s arrays that no measurement exceeds."""
-    from scipy.optimize import nnls
-
-    peaks, arrays = (np.array([getattr(row, name) for row in rows]) for name in ("peak_memory_mb", "array_mb"))
+    peaks, arrays = rows.peak_memory_mb.to_numpy(), rows.array_mb.to_numpy()
     # a job's arrays are held at least once, whatever a handful of small jobs suggests
     slope = max(1.0, nnls(np.stack([np.ones(len(rows)), arrays], axis=1), peaks)[0][1])
     return max(0.0, (peaks - slope * arrays).max()), slope
 
 
-def _factor(a: float, b: float) -> float:
-    return max(a, b) / max(min(a, b), 1e-9)
+def _factor(a: pd.Series, b: pd.Series | float) -> pd.Series:
+    return np.maximum(a, b) / np.maximum(np.minimum(a, b), 1e-9)

@@ -49,7 +49,10 @@ def count(spec: AnyRun, info: DatasetInfo) -> Counts:
 
     model = zeros()
     batch = min(spec.training.batch_size, points(spec, info, "train"))
-    codes = _code_numbers(model, dimensions) if spec.has_codes else 0
+    codes = 0
+    if spec.has_codes:
+        with torch.inference_mode():
+            codes = sum(numbers.numel() for numbers in model.eval().codes(torch.zeros(1, dimensions)))
     try:
         step, encode, sample, kept = operations(model.to("meta"), batch, spec, dimensions)
     except RuntimeError:
@@ -97,13 +100,3 @@ def flops(function: Callable[[], Any]) -> int:
     with FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops()
-
-
-def _code_numbers(model: Any, dimensions: int) -> int:
-    """Return how many numbers the probes see of one point: means and standard deviations of all components."""
-    import torch
-
-    model.eval()
-    with torch.inference_mode():
-        mean, std = model.codes(torch.zeros(1, dimensions))
-    return mean.numel() + std.numel()

@@ -1,7 +1,6 @@
 """Computes the work of each job of a run, and the kind of a job, by which it is compared with others."""
 
 import hashlib
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from mixvae.cluster.costs.operations import Counts, count
@@ -11,6 +10,12 @@ from mixvae.study.jobs import rules_of
 from mixvae.study.resources import data_mb, importance_samples, points, training_steps
 
 NO_NETWORK = "none"
+KIND = [
+    "rule", "model", "K", "prior", "flow", "encoder", "decoder", "likelihood", "shape", "threads", "gpu", "signature",
+]  # fmt: skip
+"""What makes the kind of a job: `signature` is equal for jobs that do the same work per unit with the same threads."""
+_counted: dict[str, Counts] = {}
+"""The counts of every kind of model that was counted, by signature."""
 
 
 class Work(NamedTuple):
@@ -18,32 +23,14 @@ class Work(NamedTuple):
 
     units: Training steps, or importance samples of all components; for rule latents, the numbers that probes read.
     work: Floating point operations; for rule latents, numbers times points, as for the distances between points.
-    memory_mb: The large arrays that it holds.
+    array_mb: The large arrays that it holds.
     disk_mb: The files that it makes.
     """
 
     units: float
     work: float
-    memory_mb: float
+    array_mb: float
     disk_mb: float
-
-
-@dataclass(frozen=True)
-class Kind:
-    """The kind of a job: `signature` is equal for jobs that do the same work per unit with the same threads."""
-
-    rule: str
-    model: str
-    K: int
-    prior: str
-    flow: str
-    encoder: str
-    decoder: str
-    likelihood: str
-    shape: str
-    threads: int
-    gpu: int
-    signature: str
 
 
 def _train_work(spec: AnyRun, info: DatasetInfo, counts: Counts) -> Work:
@@ -75,21 +62,15 @@ def _latents_work(spec: AnyRun, info: DatasetInfo, counts: Counts) -> Work:
     return Work(units, work, data_mb(info), disk)
 
 
-class WorkCounter:
-    """Counts the work of runs; every kind of model is counted only once."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, Counts] = {}
-
-    def work(self, spec: AnyRun, info: DatasetInfo) -> dict[str, Work]:
-        """Return the work of every rule that a run goes through; a control has no work, only start-up."""
-        if spec.is_control:
-            return {rule: Work(0, 0, data_mb(info), 0.01) for rule in rules_of(spec)}
-        key = _signature(spec, info)
-        if key not in self._counts:
-            self._counts[key] = count(spec, info)
-        of_rule = {"train": _train_work, "evaluate": _evaluate_work, "latents": _latents_work}
-        return {rule: of_rule[rule](spec, info, self._counts[key]) for rule in rules_of(spec)}
+def work_of(spec: AnyRun, info: DatasetInfo) -> dict[str, Work]:
+    """Return the work of every rule that a run goes through; a control has no work, only start-up."""
+    if spec.is_control:
+        return {rule: Work(0, 0, data_mb(info), 0.01) for rule in rules_of(spec)}
+    key = _signature(spec, info)
+    if key not in _counted:
+        _counted[key] = count(spec, info)
+    of_rule = {"train": _train_work, "evaluate": _evaluate_work, "latents": _latents_work}
+    return {rule: of_rule[rule](spec, info, _counted[key]) for rule in rules_of(spec)}
 
 
 def _signature(spec: AnyRun, info: DatasetInfo, *more: Any) -> str:
@@ -103,13 +84,12 @@ def _signature(spec: AnyRun, info: DatasetInfo, *more: Any) -> str:
     return hashlib.sha256(canonical_json([described, list(info.shape), *more]).encode()).hexdigest()[:12]
 
 
-def kind_of(rule: str, spec: AnyRun, info: DatasetInfo, gpu: int) -> Kind:
-    """Return the kind of a job, by which it is compared with others."""
+def kind_of(rule: str, spec: AnyRun, info: DatasetInfo, gpu: int) -> dict[str, Any]:
+    """Return the kind of a job, by which it is compared with others: the values of KIND."""
     on_gpu = gpu if rule != "latents" and not spec.is_control else 0
     networks = [network.name for network in spec.networks] or [NO_NETWORK, NO_NETWORK]
     # probes also depend on the labels, and so on the data set
     more = (spec.dataset, spec.evaluation.probe_points, spec.evaluation.points) if rule == "latents" else ()
-    return Kind(
-        rule, spec.model, spec.K, spec.prior.name, spec.flow.name, *networks, spec.likelihood.name,
-        "x".join(map(str, info.shape)), spec.threads, on_gpu, _signature(spec, info, *more),
-    )  # fmt: skip
+    names = [spec.prior.name, spec.flow.name, *networks, spec.likelihood.name, "x".join(map(str, info.shape))]
+    values = [rule, spec.model, spec.K, *names, spec.threads, on_gpu, _signature(spec, info, *more)]
+    return dict(zip(KIND, values, strict=True))
