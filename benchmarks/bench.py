@@ -3,7 +3,6 @@
 Names of measurements start with training/, evaluation/, memory/, growth/, sharing/ or overhead/; --only takes parts of them.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Callable
@@ -60,8 +59,8 @@ def measurements(device: torch.device, seconds: float, peak: machine.Product) ->
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__.splitlines()[0])
+def main(parser: cli.ArgumentParser) -> None:
+    parser.prog = "make bench"
     parser.add_argument("--only", nargs="+", default=[""], metavar="PART", help="measure what has one of these in its name")
     parser.add_argument("--list", action="store_true", help="print the names and measure nothing")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -94,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, __doc__)

@@ -1,13 +1,10 @@
 """Run a study through Snakemake from config check to headline table: what `make ablation` calls."""
 
-import argparse
-
 from mixvae import cli
 from mixvae.cluster.ablation import run_study
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(parser: cli.ArgumentParser) -> int:
     parser.add_argument("study", help="a name in config/ or a path")
     parser.add_argument("--cores", required=True)
     parser.add_argument("--profile", default="default", help="a folder in workflow/profiles/")
@@ -19,4 +16,4 @@ def main() -> int:
     return run_study(arguments.study, arguments.cores, arguments.profile, arguments.forgotten_after, further)
 
 
-cli.run(main)
+cli.run(main, __doc__)

@@ -1,13 +1,10 @@
 """Check the results of a study: complete, unchanged since they were made, consistent and plausible. Exits 1 on a failure."""
 
-import argparse
-
 from mixvae import cli
 from mixvae.study.place import find_results
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(parser: cli.ArgumentParser) -> int:
     parser.add_argument("study", help="results/<study>, a name in config/ or the path of a config")
     arguments = parser.parse_args()
     folder, expansion = find_results(arguments.study)
@@ -17,4 +14,4 @@ def main() -> int:
     return audit_study(folder, expansion)
 
 
-cli.run(main)
+cli.run(main, __doc__)

@@ -1,6 +1,5 @@
 """Validate a study's config and print its runs, without starting anything."""
 
-import argparse
 from pathlib import Path
 
 from mixvae import cli
@@ -8,8 +7,7 @@ from mixvae.study import find_config, load
 from mixvae.study.listing import describe, overview
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("study", help="a name in config/ or a path")
     arguments = parser.parse_args()
     path = find_config(arguments.study, Path("config"))
@@ -17,4 +15,4 @@ def main() -> None:
     print(*overview(expansion), f"{path}: {describe(expansion)}", sep="\n")
 
 
-cli.run(main)
+cli.run(main, __doc__)

@@ -1,14 +1,12 @@
 """Rule download: put a data set's raw files into place, verified."""
 
-import argparse
 from pathlib import Path
 
 from mixvae import cli
 from mixvae.data.rules import download_dataset
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--folder", required=True, type=Path, help="results/datasets/<dataset>")
     parser.add_argument("--info", default="", help="a catalogue entry as JSON, for data that the catalogue does not list")
@@ -16,4 +14,4 @@ def main() -> None:
     download_dataset(arguments.dataset, arguments.folder, arguments.info)
 
 
-cli.run(main)
+cli.run(main, __doc__)

@@ -1,14 +1,12 @@
 """Rule evaluate: estimate importance-weighted likelihoods of the test points with one run's model."""
 
-import argparse
 from pathlib import Path
 
 from mixvae import cli
 from mixvae.study.run import run_spec
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, type=Path, help="the run's folder, with its trained model")
     parser.add_argument("--data", required=True, type=Path, help="results/datasets/<dataset>")
     parser.add_argument("--gpu", type=int, default=0, choices=[0, 1], help="1: compute on a GPU")
@@ -20,4 +18,4 @@ def main() -> None:
     evaluate_run(spec, arguments.run, arguments.data, arguments.gpu)
 
 
-cli.run(main)
+cli.run(main, __doc__)

@@ -1,13 +1,10 @@
 """Write the results of a study, with its workflow and the record of every job, as a Workflow Run RO-Crate."""
 
-import argparse
-
 from mixvae import cli
 from mixvae.study.place import find_results
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("study", help="results/<study>, a name in config/ or the path of a config")
     arguments = parser.parse_args()
     folder, expansion = find_results(arguments.study)
@@ -17,4 +14,4 @@ def main() -> None:
     export_study(folder, expansion)
 
 
-cli.run(main)
+cli.run(main, __doc__)

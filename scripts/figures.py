@@ -1,13 +1,11 @@
 """Rule figures: draw the figures of a study."""
 
-import argparse
 from pathlib import Path
 
 from mixvae import cli
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument(
         "--study", required=True, type=Path, help="results/<study>/study.json; metrics.parquet and tables/ lie beside it"
     )
@@ -19,4 +17,4 @@ def main() -> None:
     draw_study(arguments.study, arguments.results)
 
 
-cli.run(main)
+cli.run(main, __doc__)

@@ -1,14 +1,12 @@
 """Rule latents: write the codes of one run as an h5ad, and the metrics of its latent space."""
 
-import argparse
 from pathlib import Path
 
 from mixvae import cli
 from mixvae.study.run import run_spec
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, type=Path, help="the run's folder, with its trained model")
     parser.add_argument("--data", required=True, type=Path, help="results/datasets/<dataset>")
     arguments = parser.parse_args()
@@ -19,4 +17,4 @@ def main() -> None:
     encode_run(spec, arguments.run, arguments.data)
 
 
-cli.run(main)
+cli.run(main, __doc__)

@@ -1,6 +1,5 @@
 """Print what a user's own data file holds as JSON; the check of a config runs this script for a file that it does not know."""
 
-import argparse
 import json
 from pathlib import Path
 
@@ -9,8 +8,7 @@ from mixvae.data.look import look
 from mixvae.study.catalogue import ReaderOptions
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, help="an .npz or .h5ad file")
     parser.add_argument("--keys", type=json.loads, default={}, help="of an .npz, the names of its arrays as JSON")
     parser.add_argument("--label", help="of an .h5ad, the column of obs with the labels")
@@ -21,4 +19,4 @@ def main() -> None:
     print(look(arguments.path, options, arguments.unlabelled, arguments.genes).model_dump_json())
 
 
-cli.run(main)
+cli.run(main, __doc__)

@@ -1,14 +1,12 @@
 """Estimate the jobs, hours, memory and disk space of a study from finished runs, before anything starts."""
 
-import argparse
 from pathlib import Path
 
 from mixvae import cli
 from mixvae.cluster.plan import print_plan, record_costs
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("study", nargs="?", help="a name in config/ or a path")
     parser.add_argument("--cores", type=int, help="of this machine; by default all")
     parser.add_argument("--jobs", type=int, help="jobs at a time on a cluster, instead of --cores")
@@ -22,4 +20,4 @@ def main() -> None:
         print_plan(arguments.study, arguments.cores, arguments.jobs)
 
 
-cli.run(main)
+cli.run(main, __doc__)

@@ -8,8 +8,7 @@ from mixvae.cluster import trial
 from mixvae.cluster.preflight import preflight
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(parser: cli.ArgumentParser) -> int:
     parser.add_argument("profile", help="a folder in workflow/profiles/")
     parser.add_argument("--study", help="a name in config/ or a path; without it, what the profile alone asks for is tried")
     parser.add_argument("--wait", type=float, default=300, help="seconds that a trial job may stay pending (%(default)g)")
@@ -23,4 +22,4 @@ def main() -> int:
     return 0 if preflight(arguments.profile, arguments.study, arguments.wait) else cli.USER_ERROR
 
 
-cli.run(main)
+cli.run(main, __doc__)

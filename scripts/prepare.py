@@ -1,18 +1,16 @@
 """Rule prepare: split, check and binarise a data set."""
 
-import argparse
 from pathlib import Path
 
 from mixvae import cli
 from mixvae.data.rules import prepare_dataset
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--folder", required=True, type=Path, help="results/datasets/<dataset>, with raw.json and raw/ in it")
     arguments = parser.parse_args()
     prepare_dataset(arguments.dataset, arguments.folder)
 
 
-cli.run(main)
+cli.run(main, __doc__)

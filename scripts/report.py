@@ -4,14 +4,11 @@ The verdict of an audit stands on top. The report is written even if this audit 
 report.
 """
 
-import argparse
-
 from mixvae import cli
 from mixvae.study.place import find_results
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("study", help="results/<study>, a name in config/ or the path of a config")
     arguments = parser.parse_args()
     folder, expansion = find_results(arguments.study)
@@ -21,4 +18,4 @@ def main() -> None:
     report_study(folder, expansion)
 
 
-cli.run(main)
+cli.run(main, __doc__)

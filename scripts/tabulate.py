@@ -1,13 +1,11 @@
 """Rule tabulate: make the tidy metrics and the tables of a study from the results of its runs."""
 
-import argparse
 from pathlib import Path
 
 from mixvae import cli
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("--study", required=True, type=Path, help="results/<study>/study.json")
     parser.add_argument("--runs", required=True, type=Path, help="the folder of all runs, results/runs")
     parser.add_argument("--allow-missing", action="store_true", help="make tables with holes when runs have failed")
@@ -18,4 +16,4 @@ def main() -> None:
     tabulate_study(arguments.study, arguments.runs, arguments.allow_missing)
 
 
-cli.run(main)
+cli.run(main, __doc__)

@@ -1,12 +1,9 @@
 """Print where one cell of a table comes from: runs, seeds, records, commands and data."""
 
-import argparse
-
 from mixvae import cli
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("table", help="results/<study>/tables/<table>.csv")
     parser.add_argument("--row", required=True, help="the metric and what else names the row: nll,K=4 (use --row=-elbo,K=4)")
     parser.add_argument("--column", required=True, help="a column of the table, e.g. vamp+iaf or 'vamp+iaf delta'")
@@ -17,4 +14,4 @@ def main() -> None:
     trace_cell(arguments.table, arguments.row, arguments.column)
 
 
-cli.run(main)
+cli.run(main, __doc__)

@@ -1,6 +1,5 @@
 """Rule train: fit one run's model and keep the weights of its best epoch."""
 
-import argparse
 from pathlib import Path
 
 from mixvae import cli
@@ -8,8 +7,7 @@ from mixvae.interruption import StopRequest
 from mixvae.study.run import read_spec
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("--spec", required=True, help="the run as one JSON text, as in spec.json")
     parser.add_argument("--data", required=True, type=Path, help="results/datasets/<dataset>")
     parser.add_argument("--run", required=True, type=Path, help="the run's folder")
@@ -24,4 +22,4 @@ def main() -> None:
         train_run(spec, arguments.data, arguments.run, arguments.gpu, arguments.checkpoint_minutes, stop)
 
 
-cli.run(main)
+cli.run(main, __doc__)

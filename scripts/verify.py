@@ -1,13 +1,11 @@
 """Train a run again in a scratch folder and compare: the same bytes, or within the seed-to-seed spread. Exits 1 if neither."""
 
-import argparse
 import signal
 
 from mixvae import cli
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("run", help="a run's id, its beginning, or results/runs/<run>")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # otherwise the training would go on, and its folder stay
@@ -17,4 +15,4 @@ def main() -> None:
     verify_run(arguments.run)
 
 
-cli.run(main)
+cli.run(main, __doc__)

@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,10 +25,13 @@ OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """A full disk, a full quota or a broken device fails on a file that is already open, so the error does not name the file."""
 
 
-def run(main: Callable[[], int | None]) -> None:
-    """Call `main` and exit with its code; a UserError, or a file that cannot be read or written, is printed as one line."""
+def run(main: Callable[[ArgumentParser], int | None], description: str) -> None:
+    """Call `main` with a parser for its arguments and exit with its code.
+
+    A UserError, or a file that cannot be read or written, is printed as one line.
+    """
     try:
-        code = main() or 0
+        code = main(ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)) or 0
         sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:

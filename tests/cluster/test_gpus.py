@@ -100,7 +100,7 @@ def test_the_multi_process_service_runs_while_its_process_does(tmp_path, monkeyp
     ],
 )
 def test_runs_that_share_a_gpu(facts, runs, found):
-    said = node.sharing({"node": "n1", **facts}, runs)
+    said = list(node.sharing({"node": "n1", **facts}, runs))
     assert len(said) == len(found)
     for (level, text), (expected, part) in zip(said, found, strict=True):
         assert level == expected

@@ -2,6 +2,7 @@
 
 import json
 import time
+from argparse import ArgumentParser
 from types import SimpleNamespace
 
 import numpy as np
@@ -160,7 +161,7 @@ def test_the_command_writes_what_it_prints(tmp_path, monkeypatch, capsys):
     arguments = ["bench", "--only", "training/demo-K1", "--seconds", "0", "--threads", "1", "--output", str(path)]
     monkeypatch.setattr("sys.argv", arguments)
     monkeypatch.setattr(machine, "peak", lambda device: ("512 x 512 product", {"512 x 512 product": 1e9}))
-    bench.main()
+    bench.main(ArgumentParser())
     written = json.loads(path.read_text())
     assert list(written) == ["machine", "training/demo-K1"]
     assert written["machine"]["threads"] == 1

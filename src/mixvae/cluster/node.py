@@ -49,8 +49,8 @@ def observe(gpu: bool) -> dict[str, Any]:
     return facts
 
 
-def remarks(facts: dict[str, Any], path: Path, instead: str, job: bool) -> list[Remark]:
-    """Return remarks on what the facts mean for a study.
+def remarks(facts: dict[str, Any], path: Path, instead: str, job: bool) -> Iterator[Remark]:
+    """Yield remarks on what the facts mean for a study.
 
     Arguments:
         path: The profile.
@@ -58,39 +58,30 @@ def remarks(facts: dict[str, Any], path: Path, instead: str, job: bool) -> list[
         job: Whether SLURM gave the machine, and with it the GPU.
     """
     node, folder = facts["node"], facts["folder"]
-    found = [("ok", f"python {facts['python']} with mixvae starts on {node}")]
+    yield "ok", f"python {facts['python']} with mixvae starts on {node}"
     if facts["writable"]:
-        found.append(("ok", f"{folder} can be read and written on {node}"))
+        yield "ok", f"{folder} can be read and written on {node}"
     else:
-        found.append(("error", f"{folder} cannot be written on {node}; change its permissions or move the project"))
+        yield "error", f"{folder} cannot be written on {node}; change its permissions or move the project"
     free = f"{facts['free_gb']:.1f} GB are free for {RESULTS}/"
     if facts["free_gb"] > FREE_GB:
-        found.append(("ok", free))
+        yield "ok", free
     else:
-        found.append(("warning", f"only {free}; make room, or link {RESULTS}/ to where there is more"))
+        yield "warning", f"only {free}; make room, or link {RESULTS}/ to where there is more"
     if job and (said := facts.get("scontrol")):
-        found.append(("warning", f"on {node} {said}; without it a training cannot requeue itself: raise its runtime in {path}"))
+        yield "warning", f"on {node} {said}; without it a training cannot requeue itself: raise its runtime in {path}"
     elif job:
-        found.append(("ok", f"scontrol answers on {node}, so a training can requeue itself before its time limit"))
+        yield "ok", f"scontrol answers on {node}, so a training can requeue itself before its time limit"
     if facts["torch"] is None:
         cure = f"install envs/requirements.lock into {facts['environment']}"
-        return [*found, ("error", f"torch cannot be imported on {node} ({facts['trouble']}); {cure}")]
-    found.append(("ok", f"torch {facts['torch']} can be imported on {node}"))
-    return [*found, _gpu(facts, path, instead, job)] if facts["gpu"] else found
+        yield "error", f"torch cannot be imported on {node} ({facts['trouble']}); {cure}"
+        return
+    yield "ok", f"torch {facts['torch']} can be imported on {node}"
+    if facts["gpu"]:
+        yield _on_gpu(facts, path, instead, job)
 
 
-def sharing(facts: dict[str, Any], runs: int) -> list[Remark]:
-    """Return a remark on how this many runs at a time share the GPUs, or none if they need not share."""
-    if "device" not in facts or runs <= facts["devices"]:
-        return []
-    gpus_here = "its GPU" if facts["devices"] == 1 else f"its {facts['devices']} GPUs"
-    if facts["mps"]:
-        return [("ok", f"NVIDIA's MPS runs on {facts['node']}: {runs} runs at a time compute together on {gpus_here}")]
-    cure = "start NVIDIA's MPS first, for a few times the speed: nvidia-cuda-mps-control -d"
-    return [("warning", f"{runs} runs at a time take turns on {gpus_here}; {cure}")]
-
-
-def _gpu(facts: dict[str, Any], path: Path, instead: str, job: bool) -> Remark:
+def _on_gpu(facts: dict[str, Any], path: Path, instead: str, job: bool) -> Remark:
     node, given = facts["node"], facts["visible"]
     if "device" in facts:
         return "ok", f"torch computes on {facts['device']} of {node}"
@@ -98,12 +89,25 @@ def _gpu(facts: dict[str, Any], path: Path, instead: str, job: bool) -> Remark:
         way = f"ask for one in the cluster's own way (gres) in {path}"
         return "error", f"{node} gave no GPU (CUDA_VISIBLE_DEVICES is not set); {way}"
     where = f"on {node}" if given is None else f"{node} {'gave' if job else 'has'} CUDA_VISIBLE_DEVICES={given}, but"
-    sees = f"{where} torch {facts['torch']}"
     if facts["cuda"] is None:
+        trouble = "is a CPU build and sees no GPU"
         cure = f"install its CUDA build into {facts['environment']}"
-        return "error", f"{sees} is a CPU build and sees no GPU; {cure}, or {instead}"
-    cure = "install a torch for the CUDA of the node's driver, or have the driver updated"
-    return "error", f"{sees} for CUDA {facts['cuda']} cannot compute on a GPU ({facts['trouble']}); {cure}, or {instead}"
+    else:
+        trouble = f"for CUDA {facts['cuda']} cannot compute on a GPU ({facts['trouble']})"
+        cure = "install a torch for the CUDA of the node's driver, or have the driver updated"
+    return "error", f"{where} torch {facts['torch']} {trouble}; {cure}, or {instead}"
+
+
+def sharing(facts: dict[str, Any], runs: int) -> Iterator[Remark]:
+    """Yield a remark on how this many runs at a time share the GPUs, or none if they need not share."""
+    if "device" not in facts or runs <= facts["devices"]:
+        return
+    gpus_here = "its GPU" if facts["devices"] == 1 else f"its {facts['devices']} GPUs"
+    if facts["mps"]:
+        yield "ok", f"NVIDIA's MPS runs on {facts['node']}: {runs} runs at a time compute together on {gpus_here}"
+    else:
+        cure = "start NVIDIA's MPS first, for a few times the speed: nvidia-cuda-mps-control -d"
+        yield "warning", f"{runs} runs at a time take turns on {gpus_here}; {cure}"
 
 
 def _first_line(error: BaseException) -> str:

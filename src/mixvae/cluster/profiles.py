@@ -13,13 +13,8 @@ FOLDER = Path("workflow/profiles")
 GPU_RULES = ("train", "evaluate")
 """Rules that ask for a GPU when the study says `gpu: 1`."""
 OTHERS = "other rules"
-OPTIONS = {
-    "slurm_partition": "--partition",
-    "slurm_account": "--account",
-    "constraint": "--constraint",
-    "qos": "--qos",
-    "gres": "--gres",
-}
+OPTIONS = {"slurm_partition": "partition", "slurm_account": "account"} | {key: key for key in ("constraint", "qos", "gres")}
+"""The options of sbatch by the resources that ask for them."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +27,22 @@ class Request:
     @property
     def gpu(self) -> bool:
         """Whether the request includes a GPU."""
-        return bool(
-            self.resources.get("gpu") or self.resources.get("gpu_model") or "gpu" in str(self.resources.get("gres", ""))
-        )
+        asked = self.resources.get("gpu") or self.resources.get("gpu_model") or "gpu" in str(self.resources.get("gres", ""))
+        return bool(asked)
+
+    @property
+    def title(self) -> str:
+        """The heading of what is said about its trial job."""
+        return f"{'GPU job' if self.gpu else 'job'} ({self.rules})"
+
+    @property
+    def asked(self) -> str:
+        """The request as messages name it."""
+        return " ".join(self.options()) or "nothing but SLURM's defaults"
 
     def options(self) -> list[str]:
         """Return the request as options of sbatch, in the way of Snakemake's executor."""
-        options = [f"{option}={self.resources[key]}" for key, option in OPTIONS.items() if self.resources.get(key)]
+        options = [f"--{option}={self.resources[key]}" for key, option in OPTIONS.items() if self.resources.get(key)]
         number = self.resources.get("gpu") or 1
         if model := self.resources.get("gpu_model"):
             options.append(f"--gpus={model}:{number}")
@@ -92,10 +96,10 @@ def requests(path: Path, profile: dict[str, Any], gpu: int | None) -> list[Reque
     """
     base = pairs(path, "default-resources", profile.get("default-resources"))
     given = profile.get("set-resources")
+    own: dict[str, dict[str, Any]] = {}
     if isinstance(given, dict):
         own = {rule: pairs(path, f"set-resources.{rule}", value) for rule, value in given.items()}
     else:
-        own = {}
         for name, value in pairs(path, "set-resources", given).items():
             rule, _, resource = name.partition(":")
             own.setdefault(rule, {})[resource] = value

@@ -14,20 +14,9 @@ from mixvae.errors import UserError
 
 TIMEOUT = 60
 """Seconds that a command may take: an overloaded controller needs many, and SLURM's own limit is about ten."""
-FINAL = frozenset(
-    [
-        "BOOT_FAIL",
-        "CANCELLED",
-        "COMPLETED",
-        "DEADLINE",
-        "FAILED",
-        "NODE_FAIL",
-        "OUT_OF_MEMORY",
-        "PREEMPTED",
-        "REVOKED",
-        "TIMEOUT",
-    ]
-)
+FINAL = (
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT",
+)  # fmt: skip
 """The states of a job that has ended."""
 CHUNK = 500
 """Job ids on one command line."""
@@ -57,34 +46,21 @@ def call(*command: str, timeout: float = TIMEOUT) -> str:
     except FileNotFoundError:
         raise UserError(f"{command[0]}: no such command on this machine; work on a login node of a SLURM cluster") from None
     except subprocess.TimeoutExpired:
-        raise UserError(
-            f"{command[0]}: no answer in {timeout:g} s; SLURM's controller is overloaded, try again later"
-        ) from None
+        text = f"{command[0]}: no answer in {timeout:g} s; SLURM's controller is overloaded, try again later"
+        raise UserError(text) from None
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        raise UserError(explain(command[0], said[-1] if said else f"exit code {done.returncode}"))
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
+        said = re.sub(r"^\w+: (error|fatal): ", "", lines[-1]).removeprefix("Batch job submission failed: ")
+        if re.search("unable to contact|timed out|connect failure|connection refused", said, re.IGNORECASE):
+            said += "; SLURM's controller does not answer, try again later"
+        raise UserError(f"{command[0]}: {said}")
     return done.stdout
-
-
-def explain(command: str, said: str) -> str:
-    """Return what a command said as one line, with advice if SLURM's controller did not answer it."""
-    said = re.sub(r"^\w+: (error|fatal): ", "", said.strip()).removeprefix("Batch job submission failed: ")
-    unreachable = any(
-        word in said.lower() for word in ("unable to contact", "timed out", "connect failure", "connection refused")
-    )
-    return f"{command}: {said}" + "; SLURM's controller does not answer, try again later" * unreachable
 
 
 def cluster_config() -> dict[str, str]:
     """Return the cluster's configuration as `scontrol show config` prints it."""
     pairs = (line.partition("=") for line in call("scontrol", "show", "config").splitlines())
     return {key.strip(): value.strip() for key, equals, value in pairs if equals}
-
-
-def seconds(text: str) -> int | None:
-    """Return the number in e.g. `300 sec`, or None."""
-    found = re.match(r"\d+", text)
-    return int(found[0]) if found else None
 
 
 def has_accounting(config: dict[str, str]) -> bool:
@@ -113,25 +89,23 @@ def status_trouble(wanted: str, first_check: int, config: dict[str, str], sacct:
         first_check: Its slurm-init-seconds-before-status-checks.
         sacct: Whether the command sacct is there, even if it does not work.
     """
+    accounting = has_accounting(config)
     if wanted == "sacct":
-        if not sacct:
-            return "error", "there is no sacct here; set slurm-status-command: squeue"
-        if not has_accounting(config):
-            text = "sacct knows no jobs without accounting and Snakemake would wait for ever"
-            return "error", f"{text}; set slurm-status-command: squeue"
+        if accounting and sacct:
+            return None
+        text = "sacct knows no jobs without accounting and Snakemake would wait for ever" if sacct else "there is no sacct here"
+        return "error", f"{text}; set slurm-status-command: squeue"
+    given = config.get("MinJobAge", "unknown")
+    age = int(found[0]) if (found := re.match(r"\d+", given)) else 0  # e.g. 300 sec
+    if found and age >= 3 * first_check:
         return None
-    age = seconds(config.get("MinJobAge", ""))
-    if age is not None and age >= 3 * first_check:
-        return None
-    forgets = f"SLURM forgets a finished job after MinJobAge = {config.get('MinJobAge', 'unknown')}"
-    if has_accounting(config) and sacct:
+    forgets = f"SLURM forgets a finished job after MinJobAge = {given}"
+    if accounting and sacct:
         return "warning", f"{forgets}, so Snakemake uses sacct instead; set slurm-status-command: sacct"
     # without accounting Snakemake falls back to a sacct that knows nothing, or without a sacct misses the end of jobs
-    waits = (
-        "Snakemake would wait for it for ever" if has_accounting(config) else "without accounting Snakemake would wait for ever"
-    )
-    remedy = f"set slurm-init-seconds-before-status-checks: {(age or 0) // 3} or less (now {first_check})"
-    if (age or 0) < 3:
+    waits = "Snakemake would wait for it for ever" if accounting else "without accounting Snakemake would wait for ever"
+    remedy = f"set slurm-init-seconds-before-status-checks: {age // 3} or less (now {first_check})"
+    if age < 3:
         remedy = "have an administrator raise MinJobAge or switch accounting on"
     return "error", f"{forgets}, and {waits}; {remedy}"
 

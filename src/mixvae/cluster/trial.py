@@ -7,9 +7,8 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from mixvae.cluster import node, slurm
 from mixvae.cluster.node import Line, Remark, under
@@ -49,20 +48,12 @@ def run(path: Path, instead: str, requests: Sequence[Request], wait: float, late
                 try:
                     jobs[slurm.submit(command, *options, *request.options())] = request, place
                 except UserError as error:
-                    yield "error", _title(request), f"{error}; asked for {_asked(request)} in {path}"
+                    yield "error", request.title, f"{error}; asked for {request.asked} in {path}"
             end = time.monotonic() + wait
             for number, (request, place) in jobs.items():
-                yield from under(_title(request), _follow(number, request, place, path, instead, end, latency))
+                yield from under(request.title, _follow(number, request, place, path, instead, end, latency))
         finally:
             slurm.cancel([job for job in slurm.queue() if job.id in jobs] if jobs else [])
-
-
-def _title(request: Request) -> str:
-    return f"{'GPU job' if request.gpu else 'job'} ({request.rules})"
-
-
-def _asked(request: Request) -> str:
-    return " ".join(request.options()) or "nothing but SLURM's defaults"
 
 
 def _follow(
@@ -72,29 +63,30 @@ def _follow(
     while (job := slurm.find_job(number)) and job.state not in slurm.FINAL:
         if time.monotonic() > (end if job.state == "PENDING" else end + LONGEST):
             state = f"still {job.state.lower()} ({job.reason}), now cancelled"
-            raise UserError(f"{state}; asked for {_asked(request)} in {path}: change that, or let it wait longer with --wait")
+            raise UserError(f"{state}; asked for {request.asked} in {path}: change that, or let it wait longer with --wait")
         time.sleep(1)
     found = None
     if not job or job.state == "COMPLETED":
-        found = _once_there(lambda: json.loads((place / ANSWER).read_text()), place, latency)
+        found = _once_there(place / ANSWER, latency)
     if found is None:
         ended = f"on {job.node} it ended as {job.state}" if job else "it ended"
-        if said := (_once_there((place / OUTPUT).read_text, place, 2) or "").strip().splitlines():
+        if said := (_once_there(place / OUTPUT, 2) or "").strip().splitlines():
             raise UserError(f"{ended}: {said[-1]}; see that the environment {sys.prefix} works there")
         raise UserError(f"{ended} without a word; move {Path.cwd()} to a file system that every node sees and may write to")
-    if found["token"] != (place / TOKEN).read_text():
-        raise UserError(f"{found['node']} does not see what is written here; move {Path.cwd()} to a shared file system")
-    yield from node.remarks(found, path, instead, job=True)
+    facts = json.loads(found)
+    if facts["token"] != (place / TOKEN).read_text():
+        raise UserError(f"{facts['node']} does not see what is written here; move {Path.cwd()} to a shared file system")
+    yield from node.remarks(facts, path, instead, job=True)
 
 
-def _once_there(read: Callable[[], Any], place: Path, latency: float) -> Any:
-    """Return the result of `read` as soon as it succeeds, or None if it does not within `latency` seconds."""
+def _once_there(file: Path, latency: float) -> str | None:
+    """Return what is in a trial job's file as soon as it is there, or None if it is not within `latency` seconds."""
     end = time.monotonic() + latency
     while True:
-        for folder in (place.parent, place):  # a network file system looks again only when a folder is listed
+        for folder in (file.parent.parent, file.parent):  # a network file system looks again only when a folder is listed
             list(folder.iterdir())
         try:
-            return read()
+            return file.read_text()
         except (OSError, ValueError):
             if time.monotonic() > end:
                 return None
@@ -103,7 +95,7 @@ def _once_there(read: Callable[[], Any], place: Path, latency: float) -> Any:
 
 def answer(place: Path, gpu: bool) -> None:
     """Write down what this compute node has, in a trial job whose folder is `place`."""
-    facts = node.observe(gpu) | {"token": _once_there((place / TOKEN).read_text, place, 60)}
+    facts = node.observe(gpu) | {"token": _once_there(place / TOKEN, 60)}
     try:
         slurm.call("scontrol", "show", "job", os.environ["SLURM_JOB_ID"])
     except UserError as error:

@@ -258,6 +258,6 @@ FACTS = {
     ],
 )
 def test_what_a_node_has(change, level, text):
-    found = node.remarks(FACTS | change, PATH, "do without", job=True)
+    found = list(node.remarks(FACTS | change, PATH, "do without", job=True))
     assert [(one, line) for one, line in found if text in line and one == level]
     assert {one for one, _ in found} <= {"ok", level}
