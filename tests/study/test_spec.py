@@ -298,7 +298,7 @@ def test_studies_that_include_each_other_or_nothing_are_named(tmp_path, monkeypa
         (tmp_path / f"{name}.yaml").write_text(f"study: {name}\n{content}\n" if content else "")
     with pytest.raises(UserError, match="include: ping includes pong includes ping; remove one"):
         expand({"study": "x", "include": ["ping"]}, "x.yaml")
-    with pytest.raises(UserError, match=r"x.yaml: include: .*empty.yaml is empty"):
+    with pytest.raises(UserError, match=r"x.yaml: include: .*empty.yaml: the file is empty"):
         expand({"study": "x", "include": ["empty"]}, "x.yaml")
     with pytest.raises(UserError, match=r"x.yaml: include: .*no study 'pingg' \(did you mean 'ping'"):
         expand({"study": "x", "include": ["pingg"]}, "x.yaml")

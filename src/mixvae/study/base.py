@@ -47,7 +47,9 @@ Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 """A finite float that may be written 1e-3."""
 
 PositiveReal = Annotated[Real, Field(gt=0)]
-Sizes = Annotated[tuple[Annotated[int, Field(gt=0)], ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
+from_list = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+"""YAML has lists where a config has tuples."""
+Sizes = Annotated[tuple[Annotated[int, Field(gt=0)], ...], from_list]
 """Positive integers as a YAML list, such as the widths of layers or the shape of a point."""
 
 

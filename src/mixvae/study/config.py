@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -14,7 +15,7 @@ from mixvae.study.base import Frozen
 from mixvae.study.catalogue import PATH, DatasetInfo, catalogue
 from mixvae.study.config_file import find_config, read_yaml
 from mixvae.study.explain import explain, key_path
-from mixvae.study.own_data import is_own, resolve
+from mixvae.study.own_data import names_a_file, resolve
 from mixvae.study.run import MODELS, AnyRun, parse_run
 from mixvae.study.systems import Constant
 
@@ -71,14 +72,7 @@ def expand(config: Any, source: str) -> Expansion:
 
     Raises UserError on the first thing that is wrong.
     """
-    if config is None:
-        raise UserError(f"{source}: the file is empty; expected keys {', '.join(Study.model_fields)}")
-    if not isinstance(config, dict):
-        raise UserError(f"{source}: expected keys {', '.join(Study.model_fields)} at the top, found {config!r}")
-    try:
-        study = Study.model_validate(dict(config))
-    except ValidationError as error:
-        raise UserError(f"{source}: {explain(error, [Study])}") from None
+    study = _study(config, source)
     if study.study in RESERVED:
         raise UserError(f"{source}: study: {study.study!r} is a folder of results/ already; choose another name")
     runs: dict[str, AnyRun] = {}
@@ -103,22 +97,27 @@ def expand(config: Any, source: str) -> Expansion:
     return Expansion(study, runs, skipped, dict(sorted(datasets.items())), own)
 
 
-def _blocks(study: Study, source: str, above: tuple[str, ...] = ()):
+def _study(config: Any, source: str) -> Study:
+    if config is None:
+        raise UserError(f"{source}: the file is empty; expected keys {', '.join(Study.model_fields)}")
+    if not isinstance(config, dict):
+        raise UserError(f"{source}: expected keys {', '.join(Study.model_fields)} at the top, found {config!r}")
+    try:
+        return Study.model_validate(dict(config))
+    except ValidationError as error:
+        raise UserError(f"{source}: {explain(error, [Study])}") from None
+
+
+def _blocks(study: Study, source: str, above: tuple[str, ...] = ()) -> Iterator[tuple[str, int, dict[str, Any]]]:
     """Yield (file, number, block) of every block of `runs`, those of the included studies first."""
     for name in study.include:
         if name in above:
             raise UserError(f"{source}: include: {' includes '.join((*above[above.index(name) :], name))}; remove one")
         try:
             path = find_config(name, FOLDER)
-            content = read_yaml(path)
+            included = _study(read_yaml(path), str(path))
         except UserError as error:
             raise UserError(f"{source}: include: {error}") from None
-        if content is None:
-            raise UserError(f"{source}: include: {path} is empty")
-        try:
-            included = Study.model_validate(content)
-        except ValidationError as error:
-            raise UserError(f"{path}: {explain(error, [Study])}; {source} includes it") from None
         yield from _blocks(included, str(path), (*above, name))
     yield from ((source, number, block) for number, block in enumerate(study.runs))
 
@@ -128,17 +127,18 @@ def _with_data(combination: dict[str, Any], where: str, mirror: str | None) -> t
     value = combination.get("dataset")
     if "data" in combination:
         raise UserError(f"{where}: the key 'data' is not for a config; write dataset: path or dataset: {{path: ...}}")
-    if is_own(value):
+    if names_a_file(value):
         try:
             name, data, info = resolve(value, mirror or os.environ.get("MIXVAE_DATA"), OWN_DATA_CACHE)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
         return {**combination, "dataset": name, "data": data.model_dump(mode="json")}, info
-    if isinstance(value, str) and value not in catalogue():
-        raise UserError(
-            f"{where}: unknown data set {value!r}{did_you_mean(value, catalogue())}; or give the path of an .npz or .h5ad"
-        )
-    return combination, catalogue().get(value) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return combination, None  # which parsing it refuses
+    if value not in catalogue():
+        near = did_you_mean(value, catalogue())
+        raise UserError(f"{where}: unknown data set {value!r}{near}; or give the path of an .npz or .h5ad")
+    return combination, catalogue()[value]
 
 
 def load(path: Path) -> Expansion:

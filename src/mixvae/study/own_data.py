@@ -38,17 +38,13 @@ class OwnData(Frozen):
     genes: int | None = None
 
 
-class OwnFile(Frozen):
+class OwnFile(ReaderOptions):
     """A user's own file, as `dataset` in a config describes it.
 
-    keys: For .npz, the name of the file's array for each of x, y, x_train, y_train, ... that has another name there.
-    label: For .h5ad, the column of obs that holds the labels; null for no labels.
     genes: For .h5ad, how many genes are kept: those most variable among the training cells.
     """
 
     path: Annotated[str, Field(pattern=r"\.(npz|h5ad)$")]
-    keys: dict[str, str] = Field({})
-    label: str | None = None
     genes: Annotated[int, Field(gt=0)] | None = None
 
 
@@ -62,8 +58,8 @@ class Facts(Frozen):
     splits: Splits
 
 
-def is_own(value: Any) -> bool:
-    """Return whether `dataset: value` in a config names a file, and not an entry of the catalogue."""
+def names_a_file(value: Any) -> bool:
+    """Return whether `dataset: value` in a config names a user's own file, and not an entry of the catalogue."""
     return isinstance(value, dict) or (isinstance(value, str) and value.endswith(tuple(FORMATS)))
 
 
@@ -83,7 +79,7 @@ def resolve(value: str | dict[str, Any], mirror: str | None, cache: Path) -> tup
     path = _find(own.path, mirror)
     extension = FORMATS[path.suffix]
     options = ReaderOptions(keys=own.keys, label=own.label)
-    unlabelled = isinstance(value, dict) and "label" in value and own.label is None
+    unlabelled = "label" in own.model_fields_set and own.label is None
     facts = _facts(path, options, unlabelled, own.genes, cache)
     identity = OwnData(sha256=facts.sha256, format=extension, keys=own.keys, label=own.label, genes=own.genes)
     digest = hashlib.sha256(canonical_json(identity.model_dump(mode="json")).encode()).hexdigest()[:8]
@@ -114,18 +110,17 @@ def source_of(info: DatasetInfo) -> str:
 
 def without_source(info: DatasetInfo) -> str:
     """Return the entry of own data as canonical JSON without the file's path."""
-    ((name, file),) = info.files.items()
-    return canonical_json(
-        info.model_copy(update={"files": {name: RawFile(sha256=file.sha256)}}).model_dump(mode="json", exclude_defaults=True)
-    )
+    return canonical_json(_from(info, []).model_dump(mode="json", exclude_defaults=True))
 
 
 def with_source(info: DatasetInfo, path: str | None) -> DatasetInfo:
     """Return the entry of own data with its path put back, or unchanged if the path is None."""
-    if path is None:
-        return info
+    return info if path is None else _from(info, [path])
+
+
+def _from(info: DatasetInfo, sources: list[str]) -> DatasetInfo:
     ((name, file),) = info.files.items()
-    return info.model_copy(update={"files": {name: RawFile(sha256=file.sha256, sources=[path])}})
+    return info.model_copy(update={"files": {name: RawFile(sha256=file.sha256, sources=sources)}})
 
 
 def _parse(value: str | dict[str, Any]) -> OwnFile:
@@ -133,20 +128,20 @@ def _parse(value: str | dict[str, Any]) -> OwnFile:
         own = OwnFile.model_validate({"path": value} if isinstance(value, str) else dict(value))
     except ValidationError as error:
         raise UserError(explain(error, [OwnFile])) from None
-    foreign = ("label", "genes") if own.path.endswith(".npz") else ("keys",)
-    for key in foreign:
-        if isinstance(value, dict) and key in value:
+    for key in ("label", "genes") if own.path.endswith(".npz") else ("keys",):
+        if key in own.model_fields_set:
             raise UserError(f"{own.path}: {key} does not belong to a {Path(own.path).suffix} file; remove it")
     return own
 
 
 def _find(name: str, mirror: str | None) -> Path:
-    places = [Path.cwd()] + ([Path(mirror)] if mirror and "://" not in mirror else [])
+    places = [Path.cwd(), *([Path(mirror)] if mirror and "://" not in mirror else [])]
     candidates = [(place / Path(name).expanduser()).absolute() for place in places]
-    for path in candidates:
-        if path.is_file():
-            return path
-    beside = {file.name for path in candidates if path.parent.is_dir() for file in path.parent.glob("*") if is_own(file.name)}
+    if found := next(filter(Path.is_file, candidates), None):
+        return found
+    beside = {
+        file.name for path in candidates if path.parent.is_dir() for file in path.parent.glob("*") if names_a_file(file.name)
+    }
     looked = " or ".join(dict.fromkeys(str(path) for path in candidates))
     hint = did_you_mean(Path(name).name, sorted(beside)) if 0 < len(beside) <= 20 else ""
     hint = hint or "; correct the path, or set data_mirror or MIXVAE_DATA to the folder that it starts from"
@@ -175,7 +170,7 @@ def _look(path: Path, options: ReaderOptions, unlabelled: bool, genes: int | Non
     command += [f"--label={options.label}"] * (options.label is not None) + ["--unlabelled"] * unlabelled
     command += [f"--genes={genes}"] * (genes is not None)
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    found = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, check=False)
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if found.returncode == 0:
         return Facts.model_validate_json(found.stdout)
     last = (found.stderr.splitlines() or [f"its reader ended with exit code {found.returncode}"])[-1]

@@ -7,15 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mixvae.study.base import Frozen, PositiveReal, Real, Sizes, named
+from mixvae.study.base import Frozen, PositiveReal, Real, Sizes, from_list, named
 from mixvae.study.layers import feature_shapes
 
 Count = Annotated[int, Field(ge=1)]
-Layers = Annotated[
-    tuple[Annotated[tuple[Count, Count, Count], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)], ...],
-    BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v),
-    Field(min_length=1),
-]
+Layers = Annotated[tuple[Annotated[tuple[Count, Count, Count], from_list], ...], from_list, Field(min_length=1)]
 """Convolutions as a YAML list of [channels, kernel, stride]."""
 
 

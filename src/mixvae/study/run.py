@@ -14,13 +14,9 @@ from mixvae.errors import UserError
 from mixvae.files import canonical_json
 from mixvae.study.base import Frozen
 from mixvae.study.catalogue import DatasetInfo
+from mixvae.study.explain import explain
 from mixvae.study.own_data import OwnData
-from mixvae.study.parts import (
-    Count,
-    Decoder,
-    Encoder,
-    Likelihood,
-)
+from mixvae.study.parts import Count, Decoder, Encoder, Likelihood
 
 MODELS: dict[str, type[Run]] = {}
 """The spec class of every system by the system's name; a class is entered when it is defined."""
@@ -172,8 +168,7 @@ def read_spec(text: str, source: str) -> AnyRun:
     try:
         return parse_run_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{source}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise UserError(f"{source}: {explain(error, list(MODELS.values()))}") from None
 
 
 def run_spec(folder: Path) -> AnyRun:
