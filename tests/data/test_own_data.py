@@ -22,7 +22,7 @@ from mixvae.data.prepared import Prepared, load, prepare, save
 from mixvae.errors import UserError
 from mixvae.study import DatasetInfo, catalogue, own_data
 from mixvae.study.catalogue import ReaderOptions
-from mixvae.study.own_data import SOURCES_VARIABLE, OwnData, is_own, resolve, source_of, with_source, without_source
+from mixvae.study.own_data import SOURCES_VARIABLE, OwnData, names_a_file, resolve, source_of, with_source, without_source
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (40, 6, 5), dtype=np.uint8)
@@ -229,10 +229,10 @@ def test_a_known_file_costs_no_heavy_import(tmp_path):
 
 
 def test_is_own():
-    assert is_own("data/a.npz")
-    assert is_own("b.h5ad")
-    assert is_own({"path": "a.npz"})
-    assert not any(is_own(name) for name in [*catalogue(), None, 3])
+    assert names_a_file("data/a.npz")
+    assert names_a_file("b.h5ad")
+    assert names_a_file({"path": "a.npz"})
+    assert not any(names_a_file(name) for name in [*catalogue(), None, 3])
 
 
 def objects(path: Path) -> Path:

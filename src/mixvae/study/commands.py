@@ -1,18 +1,14 @@
 """This file gives the command line of every job from the study alone, so that nobody has to trust the one in a record."""
 
-from pathlib import Path
-
 from mixvae.study.catalogue import DatasetInfo
 from mixvae.study.jobs import Job
 from mixvae.study.own_data import without_source
+from mixvae.study.place import RESULTS
 from mixvae.study.run import AnyRun
-
-RESULTS = Path("results")
-"""Relative to the repository's root, in which the commands are run."""
 
 
 def command(job: Job, spec: AnyRun | None, info: DatasetInfo | None, gpu: bool, holes: bool) -> list[str]:
-    """Return the command that repeats a job; [] for rule study, which Snakemake runs itself.
+    """Return the command that repeats a job from the repository's root; [] for rule study, which Snakemake runs itself.
 
     Arguments:
         spec: The run's spec, for a job of one run.

@@ -17,17 +17,14 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
     """Return the names that a model goes by: the literals of its field `model` or `name`."""
-    for key in ("model", "name"):
-        if key in model.model_fields:
-            return get_args(model.model_fields[key].annotation)
-    return ()
+    field = model.model_fields.get("model") or model.model_fields.get("name")
+    return get_args(field.annotation) if field else ()
 
 
 def _walk(models: list[type[BaseModel]], location: Iterable[Any]) -> tuple[list[Any], list[type[BaseModel]]]:
     """Return the key path without union tags, and the models that could stand where its last key was written."""
     path: list[Any] = []
-    here = models
-    level = models
+    here = level = models
     for part in location:
         tagged = [model for model in here if part in _tags(model)]
         if tagged and not any(part in model.model_fields for model in here):
@@ -50,12 +47,6 @@ def key_path(parts: Iterable[Any]) -> str:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _plain(message: str) -> str:
-    """Return pydantic's message in the words of YAML."""
-    message = re.sub(r"a valid (dictionary|tuple).*", lambda m: "a mapping" if m[1] == "dictionary" else "a list", message)
-    return message[0].lower() + message[1:]
 
 
 def _quoted(text: str) -> list[str]:
@@ -83,23 +74,19 @@ def explain(error: ValidationError, models: list[type[BaseModel]], prefix: tuple
         case "union_tag_invalid":
             key = context["discriminator"].strip("'")
             tag, valid = found.get(key), _quoted(context["expected_tags"])
-            text = (
-                f"{key_path((*prefix, *path, *([] if key == 'name' else [key])))}: unknown {path[-1] if path else key} {tag!r}"
-            )
-            text += did_you_mean(tag, valid)
+            where = where if key == "name" else key_path((*prefix, *path, key))
+            text = f"{where}: unknown {path[-1] if path else key} {tag!r}{did_you_mean(tag, valid)}"
         case "union_tag_not_found":
             text = f"{where}: {_short(found)} has no {context['discriminator']}"
         case "literal_error":
             text = f"{where}: unknown value {_short(found)}{did_you_mean(found, _quoted(context['expected']))}"
         case "value_error":
-            text = f"{where}: {context['error']}".removeprefix(": ")
-            text += f"; found {_short(found)}" if _scalar(found) else ""
+            text = f"{where}: {context['error']}"
+            text += f"; found {_short(found)}" if isinstance(found, str | int | float) else ""
         case _:
-            text = f"{where}: found {_short(found)}; {_plain(first['msg'])}"
-    text = text.removeprefix(": ")
+            # pydantic's message in the words of YAML
+            message = first["msg"][0].lower() + first["msg"][1:]
+            message = re.sub("a valid dictionary.*", "a mapping", re.sub("a valid tuple.*", "a list", message))
+            text = f"{where}: found {_short(found)}; {message}"
     more = error.error_count() - 1
-    return text + (f" (and {more} more)" if more else "")
-
-
-def _scalar(value: Any) -> bool:
-    return isinstance(value, str | int | float | bool)
+    return text.removeprefix(": ") + (f" (and {more} more)" if more else "")

@@ -19,25 +19,21 @@ def find_results(name: str) -> tuple[Path, Expansion | None]:
 
     Raises UserError when there is none, and for a folder that is a link to elsewhere, into which files would then be written.
     """
-    folder, expansion = _find(name)
-    if Path(os.path.realpath(folder)).parent != Path(os.path.realpath(folder.parent)):
-        raise UserError(f"{folder}: a link that leads out of {folder.parent}; give the folder itself")
-    return folder, expansion
-
-
-def _find(name: str) -> tuple[Path, Expansion | None]:
-    folder = Path(name)
+    folder, expansion = Path(name), None
     if folder.suffix in (".yaml", ".yml") or not folder.is_dir():
         expansion = load(find_config(name, CONFIGS))
         folder = RESULTS / expansion.study.study
         if not folder.is_dir():
             raise UserError(f"{folder}: no results of study {expansion.study.study}; make ablation STUDY={name} makes them")
-        return folder, expansion
-    folder = folder.absolute().relative_to(Path.cwd()) if folder.absolute().is_relative_to(Path.cwd()) else folder.absolute()
-    config = CONFIGS / f"{folder.name}.yaml"
-    try:
-        expansion = load(config) if config.is_file() else None
-    except UserError as error:
-        print(f"warning: {error}; the runs are taken from study.json alone", file=sys.stderr)
-        return folder, None
-    return folder, expansion if expansion and expansion.study.study == folder.name else None
+    else:
+        folder = folder.absolute()
+        folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+        config = CONFIGS / f"{folder.name}.yaml"
+        try:
+            found = load(config) if config.is_file() else None
+            expansion = found if found and found.study.study == folder.name else None
+        except UserError as error:
+            print(f"warning: {error}; the runs are taken from study.json alone", file=sys.stderr)
+    if Path(os.path.realpath(folder)).parent != Path(os.path.realpath(folder.parent)):
+        raise UserError(f"{folder}: a link that leads out of {folder.parent}; give the folder itself")
+    return folder, expansion
