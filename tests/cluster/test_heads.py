@@ -144,8 +144,7 @@ def test_jobs_of_a_killed_head_are_taken_over_whether_they_have_ended_or_not(pre
         kept = {name: (done[0] / name).stat().st_mtime_ns for name in MADE_BY_TRAINING}
         waiting = next(path for path in workspace.glob("results/runs/*vae*/logs/train.log") if path.parents[1] != done[0])
         threading.Thread(target=go_on_once_waited_for, args=(stopped, waiting)).start()
-        result = call(command, workspace)
-    assert result.returncode == 0, result.stdout + result.stderr
+        result = finish(command, workspace)
     assert "releasing its lock" in result.stdout
     assert "finished jobs taken over" in result.stdout
     assert kept == {name: (done[0] / name).stat().st_mtime_ns for name in MADE_BY_TRAINING}
@@ -169,8 +168,7 @@ def test_results_that_look_old_are_not_made_again(small_study, workspace, how):
     before = digests(workspace / "results")
     looked_at = {path: path.read_bytes() for path in workspace.glob("results/runs/*/provenance/*.json")}
     config = write_config(workspace, SMALL)
-    result = call(ablation(config), workspace)
-    assert result.returncode == 0, result.stdout + result.stderr
+    result = finish(ablation(config), workspace)
     assert "taken over: their files are what their provenance says" in result.stdout
     assert before == digests(workspace / "results")
     assert looked_at == {path: path.read_bytes() for path in looked_at}  # nothing was done again
@@ -217,8 +215,7 @@ def test_what_was_made_from_other_files_is_not_current(small_study, workspace):
     assert refused.returncode == 1
     assert refused.stderr.startswith(f"error: results/runs/{trained.name}: evaluate was made from another model.safetensors; ")
     config = write_config(workspace, SMALL)
-    result = call(ablation(config), workspace)
-    assert result.returncode == 0, result.stdout + result.stderr
+    result = finish(ablation(config), workspace)
     assert f"evaluate of {trained.name} is done again: it was made from other files than are there now" in result.stdout
     assert weights.read_bytes() == content
     evaluated = json.loads((trained / "provenance/evaluate.json").read_text())
@@ -229,8 +226,7 @@ def test_what_was_made_from_other_files_is_not_current(small_study, workspace):
 def test_a_copied_study_with_another_config_gets_other_tables(small_study, workspace):
     copy_results(small_study, workspace)
     models = {path: path.stat().st_mtime_ns for path in workspace.glob("results/runs/*/model.safetensors")}
-    result = call(ablation(write_config(workspace, {**SMALL, "K": [2]})), workspace)
-    assert result.returncode == 0, result.stdout + result.stderr
+    finish(ablation(write_config(workspace, {**SMALL, "K": [2]})), workspace)
     rows = [line.split(",") for line in (workspace / "results/small/metrics.csv").read_text().splitlines()]
     assert {K for _, _, model, K, *_ in rows if model == "vae"} == {"2"}
     assert models == {path: path.stat().st_mtime_ns for path in models}

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -55,12 +56,8 @@ def test_demo_is_the_grid_it_promises():
 
 def test_mnist_study_has_the_papers_hyperparameters():
     spec = next(s for s in load(ROOT / "config/mnist.yaml").runs.values() if s.flow.name == "iaf" and s.prior.name == "vamp")
-    assert (spec.latent, spec.encoder.hidden, spec.decoder.hidden, spec.encoder.activation) == (
-        40,
-        (300, 300),
-        (300, 300),
-        "gated",
-    )
+    assert (spec.latent, spec.encoder.hidden, spec.decoder.hidden) == (40, (300, 300), (300, 300))
+    assert spec.encoder.activation == "gated"
     training = spec.training
     assert (training.learning_rate, training.batch_size, training.epochs) == (5e-4, 100, 4000)
     assert (training.warmup, training.patience) == (100, 100)
@@ -283,9 +280,6 @@ def test_the_catalogue_is_complete():
 
 
 def test_configuration_needs_neither_torch_nor_numpy(tmp_path):
-    import subprocess
-    import sys
-
     code = "import sys; import mixvae.study; sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'pandas')))"
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "src")}, cwd=Path("/")).returncode == 0
 

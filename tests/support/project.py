@@ -45,3 +45,10 @@ def run_script(name: str, *arguments: object, cwd: Path, **options) -> subproces
     """Run scripts/<name>.py as a user would and return what it printed."""
     command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **options)
+
+
+def complaint(result: subprocess.CompletedProcess) -> str:
+    """Return the one line that a mistake gets from a command."""
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    return line
