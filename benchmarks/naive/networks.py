@@ -10,7 +10,7 @@ from torch.nn.functional import conv2d, pad, relu
 
 from mixvae.nets import BatchedLinear
 from mixvae.nets.conv import PerComponent
-from mixvae.nets.dense import Shared
+from mixvae.nets.dense import NoLayers
 from mixvae.nets.pixelcnn import CausalConv2d
 from mixvae.nets.pixelcnn import PixelCNN as LibraryPixelCNN
 
@@ -74,7 +74,7 @@ def network(copies: Copies, layers: nn.Module, k: int = 0) -> nn.Sequential:
                 own.append(Gated(affine(copies, layer, k, slice(0, half)), affine(copies, layer, k, slice(half, None))))
             else:
                 own.append(affine(copies, layer, k))
-        elif not isinstance(layer, nn.GLU | Shared):
+        elif not isinstance(layer, nn.GLU | NoLayers):
             own.append(copy.deepcopy(layer))
     return nn.Sequential(*own)
 

@@ -10,7 +10,8 @@ from scipy import stats
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from mixvae.distributions.gaussians import DiagonalMixture
-from mixvae.distributions.likelihoods import Bernoulli, NegativeBinomial, NegativeBinomialCounts, ZeroInflated, likelihood
+from mixvae.distributions.likelihoods import Bernoulli, NegativeBinomial, likelihood
+from mixvae.distributions.likelihoods.counts import NegativeBinomialCounts, ZeroInflated
 from mixvae.distributions.posteriors import GaussianMixture
 from mixvae.distributions.priors import MixturePrior, StandardPrior, VampPrior
 from mixvae.study import parts

@@ -9,15 +9,8 @@ from pydantic import TypeAdapter
 from scipy import stats
 from torch.nn.functional import logsigmoid
 
-from mixvae.distributions.likelihoods import (
-    Bernoulli,
-    Gaussian,
-    Logistics,
-    NegativeBinomialCounts,
-    ZeroInflated,
-    ZeroInflatedNegativeBinomial,
-    likelihood,
-)
+from mixvae.distributions.likelihoods import Bernoulli, Gaussian, Logistics, ZeroInflatedNegativeBinomial, likelihood
+from mixvae.distributions.likelihoods.counts import NegativeBinomialCounts, ZeroInflated
 from mixvae.study import parts
 
 LEVELS = torch.arange(256)

@@ -11,8 +11,8 @@ from torch.nn.functional import one_hot
 
 from mixvae.distributions.categorical import draw_categories, uniform_kl
 from mixvae.distributions.gaussians import gaussian_kl, gaussian_kl_to_each
-from mixvae.measuring.clustering import cluster_accuracy, cluster_purity
 from mixvae.measuring.evaluation import evaluate
+from mixvae.measuring.labels import cluster_accuracy, cluster_purity
 from mixvae.models import build
 from mixvae.models.gmvae import GMVAE
 from mixvae.models.objectives import bound
@@ -316,7 +316,7 @@ def test_what_other_stages_ask_of_a_model(name):
     assert probabilities.shape == (POINTS, 3)
     torch.testing.assert_close(probabilities.sum(1), torch.ones(POINTS))
     torch.testing.assert_close(probabilities, model.categories(x), rtol=0, atol=0)
-    for made, rows in ((model.reconstruct(x)[0], POINTS), (model.sample(7), 7), (model.sample_category(1, 4), 4)):
+    for made, rows in ((model.reconstruct(x)[0], POINTS), (model.sample(7), 7), (model.sample_component(1, 4), 4)):
         assert made.shape == (rows, 5)
         assert (made >= 0).all()
         assert (made <= 1).all()
@@ -342,7 +342,7 @@ def test_samples_of_a_category_come_from_its_gaussian(name):
             model.prior.log_var.fill_(-9.0)
             means = model.prior.mean
         torch.manual_seed(0)
-        found = torch.stack([model.sample_category(c, 3000).mean(0) for c in range(3)])
+        found = torch.stack([model.sample_component(c, 3000).mean(0) for c in range(3)])
         # log-variances are clipped at -6
         z = means[:, None] + math.exp(-3) * torch.randn(3, 3000, 2, dtype=torch.float64)
         code = torch.cat((z, torch.eye(3, dtype=torch.float64)[:, None].expand(-1, 3000, -1)), -1) if name == "cpvae" else z
@@ -357,9 +357,9 @@ def test_cpvae_samples_from_given_categories_and_aggregates_them():
     with torch.no_grad():
         torch.manual_seed(0)
         only = model.sample(3000, torch.tensor([0.0, 0.0, 1.0])).mean(0)
-        torch.testing.assert_close(only, model.sample_category(2, 3000).mean(0), atol=0.02, rtol=0)
+        torch.testing.assert_close(only, model.sample_component(2, 3000).mean(0), atol=0.02, rtol=0)
         mixed = model.sample(6000, torch.tensor([0.7, 0.0, 0.3])).mean(0)
-        expected = 0.7 * model.sample_category(0, 3000).mean(0) + 0.3 * only
+        expected = 0.7 * model.sample_component(0, 3000).mean(0) + 0.3 * only
         torch.testing.assert_close(mixed, expected, atol=0.03, rtol=0)
 
 

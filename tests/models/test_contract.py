@@ -40,7 +40,7 @@ def test_every_model_keeps_the_contract(name):
     model = getattr(import_module(f"mixvae.models.{name}"), spec.__name__)
     needed = EVERYTHING - (set() if spec.has_codes else WITHOUT_CODES) - ({"objective"} if spec.is_control else set())
     for protocol, wanted in ((Model, needed), (WithCategories, {"categories"} if spec.categorises else set()),
-                             (WithComponents, {"sample_category"} if spec.categorises else set()),
+                             (WithComponents, {"sample_component"} if spec.categorises else set()),
                              (WithExtraMetrics, {"extra_metrics"} if overrides(spec, "extra_metrics") else set())):  # fmt: skip
         for method in wanted:
             ours, theirs = (inspect.signature(getattr(cls, method)).parameters.values() for cls in (model, protocol))

@@ -44,26 +44,6 @@ def test_one_component_is_the_plain_vae_with_the_analytic_kl(prepared):
     np.testing.assert_allclose(miselbo(terms), reconstruction.mean(0) - kl, atol=0.02)
 
 
-def test_identical_components_give_the_value_of_one(prepared):
-    data = prepared("digits")
-    x = points(data, n=6)
-    one, four = build_for(small_spec(K=1), data), build_for(small_spec(K=4), data)
-    state = {name: tensor.expand(4, *tensor.shape[1:]).clone() if name.startswith("encoder") else tensor
-             for name, tensor in one.state_dict().items()}  # fmt: skip
-    four.load_state_dict(state)
-    noise = torch.randn(5, 1, 6, 3)
-    with torch.no_grad():
-        a = one.log_terms(x, one.posterior(x), one.prior_distribution(), noise)
-        b = four.log_terms(x, four.posterior(x), four.prior_distribution(), noise.expand(-1, 4, -1, -1))
-    np.testing.assert_allclose(miselbo(a), miselbo(b), atol=1e-4)
-    np.testing.assert_allclose(b.log_mixture, b.log_component, atol=1e-4)
-
-
-def test_the_decoder_starts_the_same_whatever_k(prepared):
-    one, four = (build_for(small_spec(K=K), prepared("digits")).decoder.state_dict() for K in (1, 4))
-    assert all(torch.equal(one[name], four[name]) for name in one)
-
-
 def test_small_data_gets_fewer_pseudo_inputs(prepared):
     model = build_for(small_spec(prior={"name": "vamp", "components": 500}), prepared("digits"))
     assert len(model.prior.free) == 129
@@ -108,19 +88,6 @@ def test_constant_control_is_the_marginal(prepared):
             mean = test.double().sum(1, keepdim=True) * share
             expected = torch.distributions.NegativeBinomial(theta, logits=(mean / theta).log()).log_prob(test.double()).sum(-1)
         np.testing.assert_allclose(terms.log_likelihood[0, 0], expected, rtol=1e-4)
-
-
-@pytest.mark.parametrize("model", ["vae", "hvae"])
-def test_encoders_log_variances_are_clipped(prepared, model):
-    """To [-6, 2] as in the paper, however large the network's output."""
-    data = prepared("digits")
-    network = build_for(small_spec(model=model, **({"latent_top": 3} if model == "hvae" else {})), data)
-    heads = [network.encoder[-1]] if model == "vae" else [network.upper[-1], network.lower.heads[-1]]
-    for sign, std in ((-1, np.exp(-3)), (1, np.exp(1))):
-        for head in heads:
-            torch.nn.init.zeros_(head.weight)
-            torch.nn.init.constant_(head.bias, sign * 30.0)
-        np.testing.assert_allclose(network.codes(points(data, n=4))[1].detach(), std, rtol=1e-6)
 
 
 def test_constant_control_of_real_numbers_is_a_gaussian_at_their_mean(prepared):

@@ -149,7 +149,7 @@ def test_samples_and_reconstructions_are_in_the_range_of_the_data(system):
     if hasattr(model, "categories") or (
         spec.model == "vae" and spec.prior.name in ("mog", "vamp") and spec.flow.name == "none"
     ):
-        made.append(model.sample_category(1, 50))
+        made.append(model.sample_component(1, 50))
         assert made[-1].shape == (50, x.shape[1])
     made = torch.cat(made)
     assert made.isfinite().all()
@@ -183,10 +183,12 @@ def test_evaluation_is_ordered_and_a_point_does_not_depend_on_its_batch(system):
     assert np.all(together["nll"] <= together["nll_miselbo"] + 1e-10)
     assert np.all(together["nll_miselbo"] <= -together["elbo"] + 1e-10)
     assert model.sampled_components == 1 or np.all(together["jsd"] <= np.log(model.sampled_components) + 1e-5)
+    np.testing.assert_allclose(-together["elbo"], together["reconstruction"] + together["kl"], atol=1e-9)
+    np.testing.assert_allclose(together["elbo"], together["elbo_components"].mean(1) + together["jsd"], atol=1e-6)
     alone = evaluate(model, x[4:5], 40, seed=0, indices=torch.tensor([4]))
     others = torch.cat([system.inputs("valid", 4), x[4:]])
     among_others = evaluate(model, others, 40, seed=0)
-    for name in ("nll", "nll_miselbo", "elbo", "elbo_components"):
+    for name in ("nll", "nll_miselbo", "elbo", "elbo_components", "ess", "pareto_k"):
         np.testing.assert_allclose(alone[name][0], together[name][4], rtol=1e-4, atol=1e-5, err_msg=name)
         np.testing.assert_allclose(among_others[name][4], together[name][4], rtol=1e-4, atol=1e-5, err_msg=name)
     # and the noise is the point's own
@@ -251,7 +253,7 @@ def log_likelihood(model, spec, h, x):
             return model.likelihood(h, x).log_prob(x)
 
 
-def log_prior(model, encode, z, base, determinant):
+def log_prior(model, z, base=None, determinant=None):
     """log p(z) of any prior; a VampPrior's components are flowed where the flow is a component's own."""
     match model.prior.__class__.__name__:
         case "StandardPrior":
@@ -259,14 +261,10 @@ def log_prior(model, encode, z, base, determinant):
         case "MixturePrior":
             components = gaussian(model.prior.mean, model.prior.log_var)
         case "VampPrior":
-            u = encode(model.prior.constrain(model.prior.free))
+            u = model.encode(model.prior.constrain(model.prior.free))
             components = gaussian(u.mean[0], u.log_var[0])
     mixture = MixtureSameFamily(Categorical(logits=torch.zeros(components.batch_shape).double()), components)
-    if (
-        model.prior.__class__.__name__ == "VampPrior"
-        and isinstance(getattr(model, "flow", None), ComponentFlows)
-        and encode == model.encode
-    ):
+    if base is not None and model.prior.__class__.__name__ == "VampPrior" and isinstance(model.flow, ComponentFlows):
         return mixture.log_prob(base) - determinant
     return mixture.log_prob(z)
 
@@ -280,7 +278,7 @@ def plain_terms(model, spec, x, noise):
             base = q.mean[0] + q.std[0] * noise
             z, determinant = model.flow.push(base[:, None]).z[:, 0], log_det(model.flow, base)
             log_q = gaussian(q.mean[0], q.log_var[0]).log_prob(base) - determinant
-            log_p = log_prior(model, model.encode, z, base, determinant)
+            log_p = log_prior(model, z, base, determinant)
             return log_likelihood(model, spec, model.decoder([z], x), x), log_p, log_q
         case "hvae":
             top = q.top.mean[0] + q.top.std[0] * noise[..., spec.latent :]
@@ -290,7 +288,7 @@ def plain_terms(model, spec, x, noise):
             log_q = (
                 gaussian(q.top.mean[0], q.top.log_var[0]).log_prob(top) + gaussian(mean, log_var).log_prob(base) - determinant
             )
-            log_p = log_prior(model, model.encode_top, top, None, None)
+            log_p = log_prior(model, top)
             log_p = log_p + gaussian(*model.conditional(top).chunk(2, dim=-1)).log_prob(z)
             return log_likelihood(model, spec, model.decoder([z, top], x), x), log_p, log_q
         case "mvae":

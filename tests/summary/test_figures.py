@@ -402,11 +402,11 @@ def test_most_used_categories_come_first(tmp_path, monkeypatch):
     q = torch.arange(20.0) / 190
     asked = []
 
-    def sample_category(c, n):
+    def sample_component(c, n):
         asked.append(c)
         return torch.zeros(n, 36)
 
-    stub = SimpleNamespace(sample_category=sample_category, categories=lambda x: q.expand(len(x), 20))
+    stub = SimpleNamespace(sample_component=sample_component, categories=lambda x: q.expand(len(x), 20))
     monkeypatch.setattr(View, "model", lambda *_: stub)
     figure = categories.draw(view)
     assert asked == list(range(19, 3, -1))

@@ -103,8 +103,7 @@ class InverseAutoregressiveFlow(_Shared):
 
     Arguments:
         K: The number of components, which is not used.
-        latent: The dimension Z.
-        steps: T, how many steps are composed.
+        latent, steps: Z and T.
         hidden: Widths of each MADE's hidden layers.
         order: "natural", or "alternating" between steps.
     """
@@ -129,14 +128,12 @@ class InverseAutoregressiveFlow(_Shared):
         return base, -log_det
 
     def _transform(self) -> Transform:
-        return ComposedTransform(*(AutoregressiveTransform(self._meta(made), passes=self.latent) for made in self.mades))
+        gates = (partial(self._gate, made) for made in self.mades)
+        return ComposedTransform(*(AutoregressiveTransform(gate, passes=self.latent) for gate in gates))
 
     @staticmethod
-    def _meta(made: nn.Module) -> Callable[[Tensor], Transform]:
-        def gate(z: Tensor) -> Transform:
-            return _Gate(*made(z).chunk(2, dim=-1))
-
-        return gate
+    def _gate(made: nn.Module, z: Tensor) -> Transform:
+        return _Gate(*made(z).chunk(2, dim=-1))
 
 
 class _Coupling(CouplingTransform):
@@ -160,10 +157,8 @@ class ComponentFlows(nn.Module):
     mode the flows compute in float64, since the inverse of a strongly bent flow in float32 can be wrong by nats.
 
     Arguments:
-        K: The number of components.
         latent: The dimension Z, at least 2.
-        steps: How many coupling layers are composed.
-        hidden: Widths of the hidden layers of each layer's network.
+        steps, hidden: The number of coupling layers, and the widths of the hidden layers of each one's network.
         bins: The bins of a rational-quadratic spline on [-5, 5]; None for an affine map.
     """
 
@@ -173,7 +168,7 @@ class ComponentFlows(nn.Module):
         super().__init__()
         self.distinct, self.latent = K, latent
         self.sizes = (1, 1) if bins is None else (bins, bins, bins - 1)
-        self.univariate = _affine if bins is None else _spline
+        self.univariate = _affine if bins is None else MonotonicRQSTransform
         self.starts = [step % 2 for step in range(steps)]
         kept = [len(range(start, latent, 2)) for start in self.starts]
         self.conditioners = nn.ModuleList(
@@ -205,22 +200,15 @@ class ComponentFlows(nn.Module):
 
     def _transform(self) -> Transform:
         steps = zip(self.conditioners, self.starts, strict=True)
-        return ComposedTransform(*(_Coupling(self._meta(conditioner), start) for conditioner, start in steps))
+        return ComposedTransform(*(_Coupling(partial(self._elementwise, conditioner), start) for conditioner, start in steps))
 
-    def _meta(self, conditioner: nn.Module) -> Callable[[Tensor], Transform]:
-        def elementwise(kept: Tensor) -> Transform:
-            parameters = conditioner(kept).unflatten(-1, (-1, sum(self.sizes))).split(self.sizes, dim=-1)
-            return DependentTransform(self.univariate(*parameters), 1)
-
-        return elementwise
+    def _elementwise(self, conditioner: nn.Module, kept: Tensor) -> Transform:
+        parameters = conditioner(kept).unflatten(-1, (-1, sum(self.sizes))).split(self.sizes, dim=-1)
+        return DependentTransform(self.univariate(*parameters), 1)
 
 
 def _affine(shift: Tensor, log_scale: Tensor) -> Transform:
     return MonotonicAffineTransform(shift.squeeze(-1), log_scale.squeeze(-1))
-
-
-def _spline(widths: Tensor, heights: Tensor, derivatives: Tensor) -> Transform:
-    return MonotonicRQSTransform(widths, heights, derivatives)
 
 
 FLOWS = {

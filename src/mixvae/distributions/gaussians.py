@@ -71,8 +71,7 @@ class DiagonalMixture(Distribution):
     cancellation in the matrix product is far below the standard error.
 
     Arguments:
-        mean: (C, Z).
-        log_var: (C, Z).
+        mean, log_var: (C, Z) each.
         dtype: The precision of the density; float64 for anything that is reported.
     """
 

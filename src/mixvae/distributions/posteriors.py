@@ -47,8 +47,7 @@ class GaussianMixture:
     r"""The equally weighted mixture of K diagonal Gaussians behind a flow, q(z|x) = 1/K sum_k q_k(z|x) (Kviman et al., 2023).
 
     Arguments:
-        mean: (K, B, Z), of z_0.
-        log_var: (K, B, Z).
+        mean, log_var: (K, B, Z) each, of z_0.
         flow: z_0 -> z_T, see `mixvae.distributions.flows`; by default there is no flow.
     """
 

@@ -14,11 +14,7 @@ Encoder = Callable[[Tensor], GaussianMixture]
 
 
 class StandardNormal(Independent):
-    """N(0, I) over (Z,), with torch's density in four small operations instead of nine.
-
-    Arguments:
-        zeros: (Z,) zeros of the density's dtype.
-    """
+    """N(0, I) over (Z,), with torch's density in four small operations instead of nine; `zeros` are of the density's dtype."""
 
     def __init__(self, zeros: Tensor) -> None:
         super().__init__(Normal(zeros, torch.ones_like(zeros), validate_args=False), 1, validate_args=False)
@@ -48,10 +44,7 @@ class StandardPrior(nn.Module):
 class MixturePrior(nn.Module):
     """The learnt mixture 1/M sum_m N(mu_m, diag s_m^2); its log-variances are clipped like the posterior's.
 
-    Arguments:
-        latent: The dimension Z.
-        components: M.
-        spread: Standard deviation of the means at the start.
+    `spread` is the standard deviation of the means at the start.
     """
 
     def __init__(self, latent: int, components: int, spread: float = 1.0) -> None:
@@ -112,10 +105,9 @@ PRIORS = {parts.StandardPrior: StandardPrior, parts.MixturePrior: MixturePrior, 
 
 
 def build(settings: parts.Prior, latent: int, inputs: Callable[[int], Tensor], likelihood: nn.Module) -> nn.Module:
-    """Return the prior that `settings` describes.
+    """Return the prior over (Z,) that `settings` describes.
 
     Arguments:
-        latent: The dimension Z.
         inputs: A function from a number to at most that many training points, (M, D) in the encoder's input space.
         likelihood: Its `constrain` and `unconstrain` map to and from the encoder's input space.
     """

@@ -14,7 +14,6 @@ def build(spec: AnyRun, x: Tensor, shape: tuple[int, ...]) -> Model:
     """Return the model that `spec` describes, initialised from the run's seed.
 
     Arguments:
-        spec: The run.
         x: (N, D) training points on the CPU, for initialisation.
         shape: The shape of a point, of D numbers in all.
     """

@@ -11,11 +11,7 @@ LEVELS = 256
 
 
 class Histogram(nn.Module):
-    """The histogram of the 8-bit levels of every colour of every pixel, smoothed by Laplace's rule.
-
-    Arguments:
-        x: (N, D) training points, multiples of 1/255 in [0, 1].
-    """
+    """The histogram of the 8-bit levels of every number of x (N, D), multiples of 1/255, smoothed by Laplace's rule."""
 
     def __init__(self, x: Tensor) -> None:
         super().__init__()
@@ -35,8 +31,7 @@ class Constant(nn.Module):
     """A decoder output h that is the same for every point, fitted in closed form.
 
     The likelihood finds the best h: each pixel's share of being on, each dimension's mean under a Gaussian, or each gene's
-        share
-    of the library under a negative binomial. For a mixture of logistics the control is a histogram of levels.
+    share of the library under a negative binomial. For a mixture of logistics the control is a histogram of levels.
 
     The arguments are those of the contract.
     """

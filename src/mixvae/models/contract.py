@@ -20,7 +20,8 @@ class Model(Protocol):
     evaluation mode, densities of mixtures and inverses of flows must be in float64.
 
     A model with categories (`categorises` in its spec) also has `categories`; a model with a prior of several components has
-    `sample_category`; a model with metrics of its own (`extra_metrics` in its spec) has `extra_metrics`. See the classes below.
+    `sample_component`; a model whose components are models (`components_are_models`) has `reconstruct_components`; a model with
+    metrics of its own (`extra_metrics` in its spec) has `extra_metrics`. See the classes below.
 
     sampled_components: The size K of the second axis of its log-densities, equal to the spec's `sampled_components`: 1 where
         each sample draws its component.
@@ -77,8 +78,15 @@ class WithCategories(Protocol):
 class WithComponents(Protocol):
     """A model whose prior has several components that can be sampled one by one."""
 
-    def sample_category(self, category: int, n: int) -> Tensor:
+    def sample_component(self, number: int, n: int) -> Tensor:
         """Return E[x | z] at n samples of one component of the prior, (n, D)."""
+
+
+class WithDecoders(Protocol):
+    """A model whose components are models, each with a decoder of its own."""
+
+    def reconstruct_components(self, x: Tensor) -> Tensor:
+        """Return the output of every component alone at the posterior means of (B, D), (K, B, D)."""
 
 
 class WithExtraMetrics(Protocol):

@@ -5,15 +5,15 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gumbel_softmax, log_softmax
+from torch.nn.functional import gumbel_softmax
 
 from mixvae.distributions.categorical import INITIAL_SPREAD, draw_categories, uniform_kl
 from mixvae.distributions.gaussians import DiagonalMixture, gaussian_kl_to_each, gaussian_log_prob
-from mixvae.distributions.likelihoods import likelihood
 from mixvae.distributions.posteriors import GaussianMixture, clip
 from mixvae.distributions.priors import MixturePrior
+from mixvae.models.decoding import CategoryEncoder
 from mixvae.models.objectives import LogTerms, Objective
-from mixvae.nets import decoder, features, generate, mlp
+from mixvae.nets import mlp
 from mixvae.study.systems import CPVAE as Spec
 
 CHUNK = 4096
@@ -27,7 +27,7 @@ class Posterior(NamedTuple):
     z: GaussianMixture
 
 
-class CPVAE(nn.Module):
+class CPVAE(CategoryEncoder):
     r"""p(x|z,c) p(z|c) p(c) with posterior q(z|x,c) q(c|x): p(c) = 1/C, p(z|c) = N(mu_c, diag s_c^2) learnt.
 
     From Lavda et al., "Improving VAE generations of multimodal data through data-dependent conditional priors". Their
@@ -39,34 +39,19 @@ class CPVAE(nn.Module):
     The arguments are those of the contract; nothing is initialised from the training points x.
     """
 
-    sampled_components = 1
-
     def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.C, self.latent, self.temperature = spec.K, spec.latent, spec.temperature
-        self.noise_size = spec.latent + 1
-        self.likelihood = likelihood(spec.likelihood, shape)
-        self.decoder = decoder(spec.decoder, (spec.latent + spec.K,), shape, self.likelihood.parameters_per_point)
-        self.encoder, width = features(spec.encoder, 1, shape)
-        self.category_logits = nn.Linear(width, spec.K)
-        self.gated = mlp(nn.Linear, (width + spec.K, width), 2 * spec.latent, "gated", 0.0)
+        super().__init__(spec, shape, (spec.latent + spec.K,))
+        self.temperature = spec.temperature
+        self.gated = mlp(nn.Linear, (self.features + spec.K, self.features), 2 * spec.latent, "gated", 0.0)
         self.prior = MixturePrior(spec.latent, spec.K, INITIAL_SPREAD)
         self.register_buffer("one_hot", torch.eye(spec.K), persistent=False)
         self.width = max(self.decoder.width, self.noise_size + spec.K)
 
     def posterior(self, x: Tensor) -> Posterior:
         """Return q(c | x) and q(z | x) for (B, D)."""
-        hidden = self.encoder(self.likelihood.encoder_input(x))[0]
-        log_categories = log_softmax(self.category_logits(hidden), dim=-1)
+        hidden, log_categories = self.encode_categories(x)
         mean, log_var = self.gated(torch.cat((hidden, log_categories.exp()), dim=-1)).chunk(2, dim=-1)
         return Posterior(log_categories, GaussianMixture(mean[None], clip(log_var[None])))
-
-    def prior_distribution(self, dtype: torch.dtype = torch.float32) -> DiagonalMixture:
-        """Return p(z), whose components are p(z | c), in `dtype`."""
-        return self.prior(None, dtype)
-
-    def _log_likelihood(self, x: Tensor, z: Tensor, c: Tensor) -> Tensor:
-        return self.likelihood(self.decoder([torch.cat((z, c), dim=-1)], x), x).log_prob(x)
 
     def objective(self, x: Tensor, kl_weight: float | Tensor, noise: Tensor) -> Objective:
         """Return the paper's objective and its parts, (B,) each, averaged over the L samples.
@@ -78,10 +63,13 @@ class CPVAE(nn.Module):
         prior = self.prior_distribution(x.dtype)
         z = q.mean + q.std * noise[..., : self.latent]
         relaxed = gumbel_softmax(log_categories.expand(*z.shape[:-1], self.C), tau=self.temperature)
-        log_likelihood = self._log_likelihood(x, z, relaxed).mean((0, 1))
+        log_likelihood = self.log_likelihood(x, torch.cat((z, relaxed), dim=-1)).mean((0, 1))
         conditional = gaussian_kl_to_each(q.mean[0], q.log_var[0], prior.loc, prior.log_var)
         kl = uniform_kl(log_categories) + (log_categories.exp() * conditional).sum(-1)
         return Objective(log_likelihood - kl_weight * kl, -log_likelihood, kl)
+
+    def _joined(self, z: Tensor, c: Tensor) -> Tensor:
+        return torch.cat((z, self.one_hot[c]), dim=-1)
 
     def _draw(self, posterior: Posterior, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return z (L, 1, B, Z), categories (L, 1, B) and log q(z, c | x), (L, 1, B), from noise (L, 1, B, Z + 1)."""
@@ -97,34 +85,26 @@ class CPVAE(nn.Module):
         """
         z, c, log_posterior = self._draw(posterior, noise)
         log_prior = gaussian_log_prob(z.to(prior.loc.dtype), prior.loc[c], prior.log_var[c]) - math.log(self.C)
-        return LogTerms(self._log_likelihood(x, z, self.one_hot[c]), log_prior, log_posterior, log_posterior)
+        return LogTerms(self.log_likelihood(x, self._joined(z, c)), log_prior, log_posterior, log_posterior)
 
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean and standard deviation of q(z | x), (1, B, Z) each."""
         q = self.posterior(x).z
         return q.mean, q.std
 
-    def expectation(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Return E_q[z | x], (B, Z), exactly; the noise is not used."""
-        return self.posterior(x).z.mean[0]
-
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return E[x' | z, c] at one sample of the posterior, (1, B, D)."""
-        z, c, _ = self._draw(self.posterior(x), torch.randn(1, 1, len(x), self.noise_size, device=x.device))
-        return generate(self.decoder, self.likelihood, [torch.cat((z, self.one_hot[c]), dim=-1)[0]], x)
-
-    def categories(self, x: Tensor) -> Tensor:
-        """Return q(c | x), (B, C)."""
-        return self.posterior(x).log_categories.exp()
+        z, c, _ = self._draw(self.posterior(x), self.one_noise(x))
+        return self.generate(self._joined(z, c)[0], x=x)
 
     @torch.no_grad()
     def marginal(self, x: Tensor) -> Tensor:
         """Return the aggregate posterior q(c) = 1/N sum_n q(c | x_n) (equation 14), (C,), of (N, D)."""
         return torch.cat([self.categories(chunk.to(self.one_hot.device)) for chunk in x.split(CHUNK)]).mean(0)
 
-    def _generate(self, c: Tensor) -> Tensor:
-        prior = self.prior_distribution(self.one_hot.dtype)
-        return generate(self.decoder, self.likelihood, [torch.cat((prior.sample_components(c), self.one_hot[c]), dim=-1)])
+    def sample_of(self, c: Tensor) -> Tensor:
+        """Return E[x | z, c] at one sample of p(z | c) for each category in (n,), as (n, D)."""
+        return self.generate(self._joined(self.prior_distribution(self.one_hot.dtype).sample_components(c), c))
 
     def sample(self, n: int, categories: Tensor | None = None) -> Tensor:
         """Return E[x | z, c] at n samples, (n, D), for likelihoods that condition on z and c alone.
@@ -134,8 +114,4 @@ class CPVAE(nn.Module):
             categories: (C,) probabilities of c, such as `marginal` gives; by default the prior's, which are equal.
         """
         weights = torch.ones_like(self.one_hot[0]) if categories is None else categories.to(self.one_hot.device)
-        return self._generate(torch.multinomial(weights, n, replacement=True))
-
-    def sample_category(self, category: int, n: int) -> Tensor:
-        """Return E[x | z, c] at n samples of p(z | c) of one category, (n, D)."""
-        return self._generate(torch.full((n,), category, device=self.one_hot.device))
+        return self.sample_of(torch.multinomial(weights, n, replacement=True))

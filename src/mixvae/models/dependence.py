@@ -17,8 +17,8 @@ def log_kernels(codes: Tensor) -> Tensor:
     return -distances / median[..., None, None]
 
 
-def dhsic(codes: Tensor) -> Tensor:
-    r"""Return the joint dependence of K variables from n joint draws, (...) for (..., K, n, Z).
+def dhsic(log_k: Tensor) -> Tensor:
+    r"""Return the joint dependence of K variables from log-kernels of n joint draws, (...) for (..., K, n, n).
 
     The V-statistic of Pfister et al. (2018), eq. 13 of Ye & Bors ("Mixtures of Variational Autoencoders"):
     1/n^2 sum_ij prod_k K_ij + prod_k 1/n^2 sum_ij K_ij - 2/n sum_i prod_k 1/n sum_j K_ij. It is never negative and, as n
@@ -27,40 +27,31 @@ def dhsic(codes: Tensor) -> Tensor:
     With many variables of many dimensions the kernels' product vanishes off the diagonal, and the value is about 1/n for any
     dependence: compare it with its permutation `null`.
     """
-    return _joint(log_kernels(codes))
-
-
-def pairs(codes: Tensor) -> Tensor:
-    """Return the HSIC of every pair of the K variables, summed over the pairs, (...) for (..., K, n, Z)."""
-    return _pairs(log_kernels(codes))
-
-
-def _joint(log_k: Tensor) -> Tensor:
     rows = log_k.exp().mean(-1)
     # products over components are sums of logarithms; every row holds its own point, so its mean is at least 1/n
     return log_k.sum(-3).exp().mean((-2, -1)) + rows.mean(-1).log().sum(-1).exp() - 2 * rows.log().sum(-2).exp().mean(-1)
 
 
-def _pairs(log_k: Tensor) -> Tensor:
+def pairs(log_k: Tensor) -> Tensor:
+    """Return the HSIC of every pair of the K variables, summed over the pairs, (...) for log-kernels (..., K, n, n)."""
     k = log_k.exp()
     centred = (k - k.mean(-1, keepdim=True) - k.mean(-2, keepdim=True) + k.mean((-2, -1), keepdim=True)).flatten(-2)
     return (centred @ centred.mT / centred.shape[-1]).triu(1).sum((-2, -1))
 
 
-STATISTICS = {"joint": _joint, "pairs": _pairs}
+STATISTICS = {"joint": dhsic, "pairs": pairs}
 """For each value of a run's `dependence`, the statistic as a function of the log-kernels."""
 
 
-def null(codes: Tensor, permutations: int, seed: int, dependence: str = "joint") -> Tensor:
-    """Return the statistic after independent permutations of each variable's draws, (permutations,) for (K, n, Z).
+def null(log_k: Tensor, permutations: int, seed: int, dependence: str = "joint") -> Tensor:
+    """Return the statistic after independent permutations of each variable's draws, (permutations,) for (K, n, n).
 
     This is the distribution of the statistic for independent variables with the same marginal distributions.
     """
-    log_k = log_kernels(codes)
     generator = torch.Generator().manual_seed(seed)
-    component = torch.arange(len(codes), device=codes.device)[:, None, None]
+    component = torch.arange(len(log_k), device=log_k.device)[:, None, None]
     values = []
     for _ in range(permutations):
-        order = torch.rand(codes.shape[:2], generator=generator).argsort(-1).to(codes.device)
+        order = torch.rand(log_k.shape[:2], generator=generator).argsort(-1).to(log_k.device)
         values.append(STATISTICS[dependence](log_k[component, order[:, :, None], order[:, None, :]]))
     return torch.stack(values)

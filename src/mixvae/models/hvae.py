@@ -9,11 +9,11 @@ from torch.distributions import Distribution
 
 from mixvae.distributions import flows, priors
 from mixvae.distributions.gaussians import gaussian_log_prob, log_mixture
-from mixvae.distributions.likelihoods import likelihood
 from mixvae.distributions.posteriors import GaussianMixture, clip, own_component
-from mixvae.models.objectives import LogTerms, Objective, bound
+from mixvae.models.decoding import DecodingModel
+from mixvae.models.objectives import LogTerms
 from mixvae.models.vae import pseudo_inputs, sample_width
-from mixvae.nets import BatchedLinear, decoder, encoder, features, generate, mlp
+from mixvae.nets import BatchedLinear, encoder, features, mlp
 from mixvae.study.systems import HierarchicalVAE as Spec
 
 
@@ -44,7 +44,7 @@ class _LowerEncoder(nn.Module):
         return mean, clip(log_var)
 
 
-class HierarchicalVAE(nn.Module):
+class HierarchicalVAE(DecodingModel):
     r"""p(x|z1,z2) p(z1|z2) p(z2) with posterior 1/K sum_k q_k(z2|x) q_k(z1|x,z2).
 
     The mixture is over (z1, z2) jointly: the density of a sample of component k under component j is q_j(z2_k|x)
@@ -55,13 +55,10 @@ class HierarchicalVAE(nn.Module):
     """
 
     def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
-        super().__init__()
+        super().__init__(spec, shape, (spec.latent, spec.latent_top))
         self.sampled_components, self.latent, self.latent_top = spec.K, spec.latent, spec.latent_top
         self.noise_size = spec.latent + spec.latent_top
-        self.likelihood = likelihood(spec.likelihood, shape)
-        # first the parts that do not depend on K, so that their initial weights do not either
-        codes = (spec.latent, spec.latent_top)
-        self.decoder = decoder(spec.decoder, codes, shape, self.likelihood.parameters_per_point)
+        # like the decoder, p(z1 | z2) is built before all that depends on K
         sizes = (spec.latent_top, *spec.conditional.hidden)
         self.conditional = mlp(nn.Linear, sizes, 2 * spec.latent, spec.conditional.activation, spec.conditional.dropout)
         self.upper = encoder(spec.encoder, spec.K, shape, 2 * spec.latent_top)
@@ -72,7 +69,7 @@ class HierarchicalVAE(nn.Module):
         width = sample_width(spec.K, self.noise_size, self.decoder, self.prior)
         self.width = max(width, spec.K * 4 * spec.joint)
 
-    def encode_top(self, inputs: Tensor) -> GaussianMixture:
+    def encode(self, inputs: Tensor) -> GaussianMixture:
         """Return q(z2 | x) for (B, D) in the encoder's input space."""
         mean, log_var = self.upper(inputs).chunk(2, dim=-1)
         return GaussianMixture(mean, clip(log_var))
@@ -80,11 +77,7 @@ class HierarchicalVAE(nn.Module):
     def posterior(self, x: Tensor) -> Posterior:
         """Return q(z2 | x) and the features for q(z1 | x, z2), for (B, D)."""
         inputs = self.likelihood.encoder_input(x)
-        return Posterior(self.encode_top(inputs), self.lower.of_x(inputs))
-
-    def prior_distribution(self, dtype: torch.dtype = torch.float32) -> Distribution:
-        """Return p(z2), with the density computed in `dtype`."""
-        return self.prior(self.encode_top, dtype)
+        return Posterior(self.encode(inputs), self.lower.of_x(inputs))
 
     def draw(self, posterior: Posterior, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return z1 (L, K, B, Z1), z2 (L, K, B, Z2) and their log-density under every component, (J, L, K, B)."""
@@ -100,7 +93,7 @@ class HierarchicalVAE(nn.Module):
     def log_terms(self, x: Tensor, posterior: Posterior, prior: Distribution, noise: Tensor) -> LogTerms:
         """Return the log-densities of x (B, D) at samples made from noise (L, K, B, Z1 + Z2)."""
         z1, z2, log_components = self.draw(posterior, noise)
-        log_likelihood = self.likelihood(self.decoder([z1, z2], x), x).log_prob(x)
+        log_likelihood = self.log_likelihood(x, z1, z2)  # before the prior, since gradients are added in reverse order
         mean, log_var = self._lower_prior(z2)
         log_prior = prior.log_prob(z2) + gaussian_log_prob(z1, mean, log_var)
         return LogTerms(log_likelihood, log_prior, log_mixture(log_components), own_component(log_components))
@@ -108,10 +101,6 @@ class HierarchicalVAE(nn.Module):
     def _lower_prior(self, z2: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_var = self.conditional(z2).chunk(2, dim=-1)
         return mean, clip(log_var)
-
-    def objective(self, x: Tensor, kl_weight: float | Tensor, noise: Tensor) -> Objective:
-        """Return the bound to maximise and its parts, (B,) each."""
-        return bound(self.log_terms(x, self.posterior(x), self.prior_distribution(), noise), kl_weight)
 
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and standard deviations of q_k(z2|x) and of q_k(z1|x, E z2) side by side, (K, B, Z1 + Z2) each."""
@@ -129,14 +118,11 @@ class HierarchicalVAE(nn.Module):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return E[x' | z1, z2] at one sample of every component, (K, B, D); a PixelCNN gives draws of x'."""
-        z1, z2, _ = self.draw(
-            self.posterior(x), torch.randn(1, self.sampled_components, len(x), self.noise_size, device=x.device)
-        )
-        return generate(self.decoder, self.likelihood, [z1[0], z2[0]], x)
+        z1, z2, _ = self.draw(self.posterior(x), self.one_noise(x))
+        return self.generate(z1[0], z2[0], x=x)
 
     def sample(self, n: int) -> Tensor:
         """Return E[x | z1, z2] at n samples of the prior, (n, D), for likelihoods that condition on the codes alone."""
         z2 = self.prior_distribution().sample((n,))
         mean, log_var = self._lower_prior(z2)
-        z1 = mean + (0.5 * log_var).exp() * torch.randn_like(mean)
-        return generate(self.decoder, self.likelihood, [z1, z2])
+        return self.generate(mean + (0.5 * log_var).exp() * torch.randn_like(mean), z2)

@@ -16,6 +16,7 @@ from mixvae.models.dependence import STATISTICS, log_kernels, null
 from mixvae.models.objectives import LogTerms, Objective
 from mixvae.nets import decoders, encoder
 from mixvae.seeds import derive
+from mixvae.study.metrics import METRICS
 from mixvae.study.systems import MVAE as Spec
 
 CONCENTRATION_FLOOR = 0.01
@@ -25,8 +26,6 @@ ASYMPTOTIC = -20.0
 """Where log g is below this, the distribution function of a gamma variable g is g^a / Gamma(a + 1) to nine digits."""
 INDEPENDENCE_POINTS, PERMUTATIONS = 500, 100
 """The number of points that the reported dHSIC is measured on, and of permutations for its null."""
-
-DEPENDENCE_UNIT = "dHSIC"
 
 
 class Posterior(NamedTuple):
@@ -92,14 +91,14 @@ class MVAE(nn.Module):
     def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.components, self.latent = spec.K, spec.latent
-        self.weights = spec.K if spec.K > 1 else 0  # how many normals w is made from
-        self.noise_size = spec.K * spec.latent + self.weights
+        self.weight_noise = spec.K if spec.K > 1 else 0  # how many normals w is made from
+        self.noise_size = spec.K * spec.latent + self.weight_noise
         self.a0, self.dependence_weight, self.seed = spec.a0, spec.beta, spec.seed
         self.dependence = spec.dependence
         self.likelihood = likelihood(spec.likelihood, shape)
         outputs = self.likelihood.parameters_per_point
         self.decoders = decoders(spec.decoder, spec.K, spec.latent, shape, outputs)
-        self.encoder = encoder(spec.encoder, spec.K, shape, 2 * spec.latent + (self.weights > 0))
+        self.encoder = encoder(spec.encoder, spec.K, shape, 2 * spec.latent + (self.weight_noise > 0))
         self.prior = priors.build(spec.prior, spec.latent, None, self.likelihood)
         self.squash = torch.sigmoid if len(shape) == 3 else nn.Identity()
         self.width = max(spec.K * self.decoders.width, 2 * self.noise_size)
@@ -108,13 +107,13 @@ class MVAE(nn.Module):
         """Return q(z_1..z_K, w | x) for (B, D)."""
         h = self.encoder(self.likelihood.encoder_input(x))
         mean, log_var, a = h.split((self.latent, self.latent, h.shape[-1] - 2 * self.latent), dim=-1)
-        concentration = softplus(a.squeeze(-1).T) + CONCENTRATION_FLOOR if self.weights else None
+        concentration = softplus(a.squeeze(-1).T) + CONCENTRATION_FLOOR if self.weight_noise else None
         return Posterior(mean, clip(log_var), concentration)
 
     def prior_distribution(self, dtype: torch.dtype = torch.float32) -> Prior:
         """Return p(z_i) and the parameter of p(w), with densities computed in `dtype`."""
         zeros = self.prior.zeros
-        concentration = zeros.new_full((self.weights,), self.a0, dtype=dtype) if self.weights else None
+        concentration = zeros.new_full((self.weight_noise,), self.a0, dtype=dtype) if self.weight_noise else None
         return Prior(self.prior(None, dtype), concentration)
 
     def component_means(self, z: Tensor) -> Tensor:
@@ -129,7 +128,7 @@ class MVAE(nn.Module):
 
     def _codes(self, posterior: Posterior, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Split noise (L, 1, B, K Z + K) into samples z (L, K, B, Z) and the noise of w, (L, B, K)."""
-        of_z, of_w = noise.squeeze(1).split((self.components * self.latent, self.weights), dim=-1)
+        of_z, of_w = noise.squeeze(1).split((self.components * self.latent, self.weight_noise), dim=-1)
         of_z = of_z.unflatten(-1, (self.components, self.latent)).transpose(1, 2)
         return posterior.mean + (0.5 * posterior.log_var).exp() * of_z, of_w
 
@@ -144,13 +143,13 @@ class MVAE(nn.Module):
         q_z = Normal(q.mean, (0.5 * q.log_var).exp(), validate_args=False)
         kl = kl_divergence(q_z, p.codes.base_dist).sum((0, 2))
         w = None
-        if self.weights:
+        if self.weight_noise:
             q_w = Dirichlet(q.concentration, validate_args=False)
             w = q_w.rsample(noise.shape[:1])
             kl = kl + kl_divergence(q_w, Dirichlet(p.concentration, validate_args=False))
         reconstruction = -self.mixture(z, w).log_prob(x).mean(0)
         value = -reconstruction - kl_weight * kl
-        if self.weights and self.dependence_weight:
+        if self.weight_noise and self.dependence_weight:
             value = value - self.dependence_weight * STATISTICS[self.dependence](log_kernels(z)).mean()
         return Objective(value, reconstruction, kl)
 
@@ -163,7 +162,7 @@ class MVAE(nn.Module):
         log_prior = prior.codes.log_prob(z).sum(1)
         log_posterior = gaussian_log_prob(z, posterior.mean, posterior.log_var).sum(1)
         w = None
-        if self.weights:
+        if self.weight_noise:
             log_w = dirichlet_quantiles(noise_of_w, posterior.concentration)
             w = log_w.exp()
             log_prior = log_prior + dirichlet_log_prob(log_w, prior.concentration)
@@ -183,7 +182,7 @@ class MVAE(nn.Module):
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return the mixture's output at the posterior means of all z_i and of w, (1, B, D)."""
         q = self.posterior(x)
-        w = q.concentration / q.concentration.sum(-1, keepdim=True) if self.weights else None
+        w = q.concentration / q.concentration.sum(-1, keepdim=True) if self.weight_noise else None
         return self.mixture(q.mean, w).mean[None]
 
     def reconstruct_components(self, x: Tensor) -> Tensor:
@@ -193,7 +192,7 @@ class MVAE(nn.Module):
     def sample(self, n: int) -> Tensor:
         """Return E[x | z, w] at n draws of the prior, (n, D)."""
         p = self.prior_distribution()
-        w = Dirichlet(p.concentration).sample((n,)) if self.weights else None
+        w = Dirichlet(p.concentration).sample((n,)) if self.weight_noise else None
         return self.mixture(p.codes.sample((self.components, n)), w).mean
 
     @torch.no_grad()
@@ -203,17 +202,15 @@ class MVAE(nn.Module):
         `dhsic` is the joint dependence and `hsic_pairs` the sum over pairs, each with the median and the 95 % quantile of its
         null. They are measured on a sample of the codes of the first 500 points.
         """
-        if not self.weights:
+        if not self.weight_noise:
             return {}
         q = self.posterior(x[:INDEPENDENCE_POINTS].to(self.prior.zeros.device))
         # noise drawn on the CPU and kernels in float64 give the same numbers on every device
         generator = torch.Generator().manual_seed(derive(self.seed, "independence"))
         noise = torch.randn(1, 1, q.mean.shape[1], self.noise_size, generator=generator).to(q.mean.device)
-        z = self._codes(q, noise)[0][0].double()
-        log_k, result = log_kernels(z), {}
+        log_k, result = log_kernels(self._codes(q, noise)[0][0].double()), {}
         for name, dependence in (("dhsic", "joint"), ("hsic_pairs", "pairs")):
-            values = null(z, PERMUTATIONS, derive(self.seed, "independence", 1), dependence)
-            result[name] = STATISTICS[dependence](log_k).item(), DEPENDENCE_UNIT
-            result[f"{name}_null_median"] = values.median().item(), DEPENDENCE_UNIT
-            result[f"{name}_null_95"] = values.quantile(0.95).item(), DEPENDENCE_UNIT
-        return result
+            values = null(log_k, PERMUTATIONS, derive(self.seed, "independence", 1), dependence)
+            result[name] = STATISTICS[dependence](log_k)
+            result[f"{name}_null_median"], result[f"{name}_null_95"] = values.median(), values.quantile(0.95)
+        return {name: (value.item(), METRICS[name].unit) for name, value in result.items()}

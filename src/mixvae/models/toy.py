@@ -11,6 +11,7 @@ from mixvae.distributions import flows
 from mixvae.distributions.gaussians import gaussian_log_prob, log_mixture
 from mixvae.distributions.posteriors import GaussianMixture
 from mixvae.models.objectives import LogTerms, Objective, bound
+from mixvae.study.metrics import METRICS
 from mixvae.study.systems import Toy as Spec
 
 LATENT = 2
@@ -92,10 +93,8 @@ class Toy(nn.Module):
             kl = kl + torch.where(q > 0, q * (log_q - self.target(z)), 0.0).sum()
         kl, mass = kl.item() * GRID_STEP**2, mass.item() * GRID_STEP**2
         measured = abs(mass - 1) < MASS_TOLERANCE
-        return {
-            "kl": (kl, "nats") if measured else (None, f"not measured: {mass:.3f} of q lies on the grid"),
-            "mass": (mass, "probability"),
-        }
+        found = (kl, METRICS["kl"].unit) if measured else (None, f"not measured: {mass:.3f} of q lies on the grid")
+        return {"kl": found, "mass": (mass, METRICS["mass"].unit)}
 
     @torch.no_grad()
     def draws(self, n: int) -> Tensor:

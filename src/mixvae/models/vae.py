@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from mixvae.distributions import flows, priors
-from mixvae.distributions.likelihoods import likelihood
 from mixvae.distributions.posteriors import GaussianMixture, clip
-from mixvae.models.objectives import LogTerms, Objective, bound
-from mixvae.nets import decoder, encoder, generate
+from mixvae.models.decoding import DecodingModel
+from mixvae.models.objectives import LogTerms
+from mixvae.nets import encoder
 from mixvae.seeds import derive
 from mixvae.study import MixtureVAE as Spec
 
@@ -36,18 +36,15 @@ def sample_width(K: int, latent: int, decoder: nn.Module, prior: nn.Module) -> i
     return max(decoder.width, K * latent, 2 * prior.gaussians(K))
 
 
-class MixtureVAE(nn.Module):
+class MixtureVAE(DecodingModel):
     """p(x|z) p(z) with posterior q(z|x) = 1/K sum_k q_k(z|x); each q_k is a Gaussian, or a Gaussian behind a flow.
 
     The arguments are those of the contract; a VampPrior's pseudo-inputs start from the training points x.
     """
 
     def __init__(self, spec: Spec, x: Tensor, shape: tuple[int, ...]) -> None:
-        super().__init__()
+        super().__init__(spec, shape, (spec.latent,))
         self.sampled_components, self.noise_size = spec.K, spec.latent
-        self.likelihood = likelihood(spec.likelihood, shape)
-        # the decoder is built first, so that its initial weights do not depend on K
-        self.decoder = decoder(spec.decoder, (spec.latent,), shape, self.likelihood.parameters_per_point)
         self.encoder = encoder(spec.encoder, spec.K, shape, 2 * spec.latent)
         self.flow = flows.build(spec.flow, spec.K, spec.latent)
         inputs = partial(pseudo_inputs, x, spec.seed, self.likelihood.encoder_input)
@@ -63,19 +60,10 @@ class MixtureVAE(nn.Module):
         """Return q(z | x) for (B, D)."""
         return self.encode(self.likelihood.encoder_input(x))
 
-    def prior_distribution(self, dtype: torch.dtype = torch.float32) -> Distribution:
-        """Return p(z), with the density computed in `dtype`."""
-        return self.prior(self.encode, dtype)
-
     def log_terms(self, x: Tensor, posterior: GaussianMixture, prior: Distribution, noise: Tensor) -> LogTerms:
         """Return the log-densities of x (B, D) at samples made from noise (L, K, B, Z)."""
         draw = posterior.draw(noise)
-        log_likelihood = self.likelihood(self.decoder([draw.z], x), x).log_prob(x)
-        return LogTerms(log_likelihood, prior.log_prob(draw.z), draw.log_mixture, draw.log_component)
-
-    def objective(self, x: Tensor, kl_weight: float | Tensor, noise: Tensor) -> Objective:
-        """Return the bound to maximise and its parts, (B,) each."""
-        return bound(self.log_terms(x, self.posterior(x), self.prior_distribution(), noise), kl_weight)
+        return LogTerms(self.log_likelihood(x, draw.z), prior.log_prob(draw.z), draw.log_mixture, draw.log_component)
 
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the means and standard deviations of the base Gaussians, (K, B, Z) each."""
@@ -88,16 +76,15 @@ class MixtureVAE(nn.Module):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return E[x' | z_k] at one sample z_k of every component, (K, B, D); a PixelCNN gives draws of x'."""
-        z = self.posterior(x).draw(torch.randn(1, self.sampled_components, len(x), self.noise_size, device=x.device)).z[0]
-        return generate(self.decoder, self.likelihood, [z], x)
+        return self.generate(self.posterior(x).draw(self.one_noise(x)).z[0], x=x)
 
     def sample(self, n: int) -> Tensor:
         """Return E[x | z], or a PixelCNN's draws, at n samples of the prior, (n, D), for likelihoods conditional on z alone."""
-        return generate(self.decoder, self.likelihood, [self.prior_distribution().sample((n,))])
+        return self.generate(self.prior_distribution().sample((n,)))
 
-    def sample_category(self, category: int, n: int) -> Tensor:
-        """Return E[x | z] at n samples of component `category` of a `mog` or `vamp` prior, (n, D).
+    def sample_component(self, number: int, n: int) -> Tensor:
+        """Return E[x | z] at n samples of component `number` of a `mog` or `vamp` prior, (n, D).
 
         A VampPrior's component is the whole posterior of one pseudo-input, without the flow if the components share one.
         """
-        return generate(self.decoder, self.likelihood, [self.prior.sample_component(self.encode, category, n)])
+        return self.generate(self.prior.sample_component(self.encode, number, n))

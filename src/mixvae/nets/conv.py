@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from mixvae.nets.dense import activated, widened
 from mixvae.study.layers import feature_shapes, padding
 
 
@@ -18,7 +19,6 @@ class PerComponent(nn.Module):
     and a batched matrix product took 1900 ms and more. Transposed convolutions from 128x4x4 to 3x32x32: 84 and 134, 47 and 83.
 
     Arguments:
-        K: The number of networks.
         network: Builds one network, (B, in) -> (B, out).
     """
 
@@ -42,10 +42,8 @@ def convolutions(shape: Sequence[int], layers: Sequence[tuple[int, int, int]], a
     """
     modules: list[nn.Module] = [nn.Unflatten(-1, tuple(shape))]
     for (before, _, _), (channels, kernel, stride) in zip(feature_shapes(shape, layers), layers, strict=False):
-        modules += [
-            nn.Conv2d(before, _widened(channels, activation), kernel, stride, padding(kernel)),
-            _activation(activation, 1),
-        ]
+        convolution = nn.Conv2d(before, widened(channels, activation), kernel, stride, padding(kernel))
+        modules += [convolution, activated(activation, 1)]
     return nn.Sequential(*modules, nn.Flatten())
 
 
@@ -55,28 +53,19 @@ def transposed_convolutions(
     """Return the mirror image of `convolutions`, (B, Z) -> (B, P): a dense layer, then transposed convolutions.
 
     Arguments:
-        latent: Z.
         shape, layers, activation: As for `convolutions`; the feature maps have the same shapes in reverse order.
         outputs: P, the numbers per point, a multiple of height x width; the last layer has no activation.
     """
     shapes = feature_shapes((outputs // math.prod(shape[1:]), *shape[1:]), layers)
     size = math.prod(shapes[-1])
-    modules = [nn.Linear(latent, _widened(size, activation)), _activation(activation, -1), nn.Unflatten(-1, shapes[-1])]
+    modules = [nn.Linear(latent, widened(size, activation)), activated(activation), nn.Unflatten(-1, shapes[-1])]
     for (after, before), (_, kernel, stride) in zip(itertools.pairwise(shapes[::-1]), layers[::-1], strict=True):
         # where the stride does not divide a size, the convolution dropped a remainder; output padding adds it again
         shortest = [(side - 1) * stride - 2 * padding(kernel) + kernel for side in after[1:]]
         remainder = tuple(side - short for side, short in zip(before[1:], shortest, strict=True))
         last = before is shapes[0]
-        channels = before[0] if last else _widened(before[0], activation)
+        channels = before[0] if last else widened(before[0], activation)
         modules.append(nn.ConvTranspose2d(after[0], channels, kernel, stride, padding(kernel), remainder))
         if not last:
-            modules.append(_activation(activation, 1))
+            modules.append(activated(activation, 1))
     return nn.Sequential(*modules, nn.Flatten())
-
-
-def _widened(channels: int, activation: str) -> int:
-    return 2 * channels if activation == "gated" else channels
-
-
-def _activation(activation: str, dim: int) -> nn.Module:
-    return nn.GLU(dim) if activation == "gated" else nn.ReLU()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mixvae.nets.conv import PerComponent, transposed_convolutions
-from mixvae.nets.dense import BatchedLinear, hidden_layers, mlp
+from mixvae.nets.dense import BatchedLinear, hidden_layers, mlp, widened
 from mixvae.nets.pixelcnn import PixelCNN
 from mixvae.study import parts
 
@@ -18,11 +18,7 @@ from mixvae.study import parts
 class DenseDecoder(nn.Module):
     """A decoder of dense layers; two codes each pass a first layer of their own, and are then joined (Tomczak & Welling, 2018).
 
-    Arguments:
-        settings: The layers.
-        latents: The dimension of each code.
-        shape: The shape of one point, which is not used.
-        outputs: P, the numbers per point.
+    The arguments are those of `decoder`; the shape is not used.
     """
 
     def __init__(self, settings: parts.MLP, latents: Sequence[int], shape: Sequence[int], outputs: int) -> None:
@@ -53,26 +49,27 @@ class DenseDecoder(nn.Module):
 
 
 class DeconvDecoder(nn.Module):
-    """A decoder of transposed convolutions from one code.
+    """A decoder of transposed convolutions from one code, which mirrors the encoder of the same layers.
 
-    Arguments:
-        settings: The layers of the encoder that this decoder mirrors.
-        latents: Z, the dimension of the code.
-        shape: (channels, height, width) of an image.
-        outputs: P, the numbers per point.
+    The arguments are those of `decoder`.
     """
 
     def __init__(self, settings: parts.Deconv, latents: Sequence[int], shape: Sequence[int], outputs: int) -> None:
         super().__init__()
         (latent,) = latents
         self.layers = transposed_convolutions(latent, shape, settings.layers, settings.activation, outputs)
-        self.width = widest(map_sizes(settings, shape), settings.activation, outputs)
+        self.width = self._widest(settings, shape, outputs)
 
     @staticmethod
     def of_components(settings: parts.Deconv, K: int, latent: int, shape: Sequence[int], outputs: int) -> Decoders:
         """Return K decoders at once, see `decoders`."""
         network = partial(transposed_convolutions, latent, shape, settings.layers, settings.activation, outputs)
-        return Decoders(PerComponent(K, network), widest(map_sizes(settings, shape), settings.activation, outputs))
+        return Decoders(PerComponent(K, network), DeconvDecoder._widest(settings, shape, outputs))
+
+    @staticmethod
+    def _widest(settings: parts.Deconv, shape: Sequence[int], outputs: int) -> int:
+        sizes = [math.prod(map_shape) for map_shape in settings.shapes(shape)[1:]]  # all feature maps except the image
+        return widest(sizes, settings.activation, outputs)
 
     def forward(self, codes: Sequence[Tensor], x: Tensor | None) -> Tensor:
         """Return (..., B, P) for one code of (..., B, Z); `x` is not used."""
@@ -81,12 +78,7 @@ class DeconvDecoder(nn.Module):
 
 
 class Decoders(nn.Module):
-    """K decoders with one code each, in one module.
-
-    Arguments:
-        layers: The K networks, (K, B, Z) -> (K, B, P).
-        width: The size of the widest array through which a sample passes in one of the decoders.
-    """
+    """K decoders with one code each, in one module, of layers (K, B, Z) -> (K, B, P); `width` is that of one decoder."""
 
     def __init__(self, layers: nn.Module, width: int) -> None:
         super().__init__()
@@ -99,14 +91,9 @@ class Decoders(nn.Module):
         return h.unflatten(1, (-1, B)).transpose(0, 1).reshape(*lead, K, B, -1)
 
 
-def map_sizes(settings: parts.Deconv, shape: Sequence[int]) -> list[int]:
-    """Return the sizes of all feature maps except the image."""
-    return [math.prod(map_shape) for map_shape in settings.shapes(shape)[1:]]
-
-
 def widest(sizes: Sequence[int], activation: str, outputs: int) -> int:
-    """Return the size of the widest array in layers of these sizes; a gated layer is twice as wide before its gate."""
-    return max(outputs, *((2 if activation == "gated" else 1) * size for size in (0, *sizes)))
+    """Return the size of the widest array in layers of these sizes."""
+    return max(outputs, *(widened(size, activation) for size in (0, *sizes)))
 
 
 DECODERS = {parts.MLP: DenseDecoder, parts.Deconv: DeconvDecoder, parts.PixelCNN: PixelCNN}
@@ -120,7 +107,6 @@ def decoder(settings: parts.Decoder, latents: Sequence[int], shape: Sequence[int
     since they exist for only a block of samples at a time.
 
     Arguments:
-        settings: Dense layers, transposed convolutions or a PixelCNN.
         latents: The dimension of each code.
         shape: The shape of one point.
         outputs: P, the likelihood's parameters per point; for images in the order (channels, height, width).
@@ -138,8 +124,6 @@ def generate(decoder: nn.Module, likelihood: nn.Module, codes: Sequence[Tensor],
 
     Arguments:
         decoder: A decoder from `decoder`; an autoregressive one has a method `sample`.
-        likelihood: The likelihood of its outputs.
-        codes: The latent codes.
         x: (B, D) points, for a likelihood that conditions on them, such as on the library size of counts.
     """
     if hasattr(decoder, "sample"):

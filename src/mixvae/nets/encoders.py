@@ -7,14 +7,14 @@ from functools import partial
 from torch import nn
 
 from mixvae.nets.conv import PerComponent, convolutions
-from mixvae.nets.dense import BatchedLinear, Shared, hidden_layers
+from mixvae.nets.dense import BatchedLinear, NoLayers, hidden_layers
 from mixvae.study import parts
 
 
 def _dense(settings: parts.MLP, K: int, shape: Sequence[int]) -> tuple[nn.Module, int]:
     sizes = (math.prod(shape), *settings.hidden)
     layers = hidden_layers(partial(BatchedLinear, K), sizes, settings.activation, settings.dropout)
-    return nn.Sequential(*(layers or [Shared(K)])), sizes[-1]
+    return nn.Sequential(*(layers or [NoLayers(K)])), sizes[-1]
 
 
 def _convolutional(settings: parts.Conv, K: int, shape: Sequence[int]) -> tuple[nn.Module, int]:
@@ -29,10 +29,7 @@ ENCODERS = {parts.MLP: _dense, parts.Conv: _convolutional}
 def features(settings: parts.Encoder, K: int, shape: Sequence[int]) -> tuple[nn.Module, int]:
     """Return K networks without a final affine map, (B, D) or (K, B, D) -> (K, B, F), and F.
 
-    Arguments:
-        settings: Dense layers or convolutions.
-        K: The number of networks; they share an input of (B, D).
-        shape: The shape of one point, (channels, height, width) for convolutions.
+    They share an input of (B, D). The shape is that of one point, (channels, height, width) for convolutions.
     """
     return ENCODERS[type(settings)](settings, K, shape)
 

@@ -12,8 +12,7 @@ from mixvae.study import parts
 BLOCK = {"cpu": 20, "cuda": 2000}
 """How many images are computed at once, which limits the memory used on a GPU. On a CPU their feature maps then stay in its
 cache: on two cores, 400 images of 28x28 and eight layers of 64 channels took 1.0 s forward and 4.4 s with backward instead of
-    2.8 and
-8.7 s; with 10 or 40 images at once it is about as fast."""
+2.8 and 8.7 s; with 10 or 40 images at once it is about as fast."""
 
 
 class CausalConv2d(nn.Module):
@@ -25,7 +24,6 @@ class CausalConv2d(nn.Module):
 
     Arguments:
         sees: For each input channel, whether its pixel (r, c) itself is seen (a mask of type B) or not (type A).
-        out_channels: Channels of the output.
     """
 
     mask: Tensor
@@ -61,11 +59,7 @@ class PixelCNN(nn.Module):
     image only before it; the planes depend on no pixel, so the network stays autoregressive and loses less of z. There is no
     batch normalisation, which would make a pixel's logit depend on later pixels and on other images.
 
-    Arguments:
-        settings: Layers and channels.
-        latents: The dimension of each code.
-        shape: (1, H, W).
-        outputs: H W, one logit per pixel.
+    The arguments are those of `decoder`, for a shape (1, H, W) and H W outputs.
     """
 
     def __init__(self, settings: parts.PixelCNN, latents: Sequence[int], shape: Sequence[int], outputs: int) -> None:

@@ -8,28 +8,11 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from mixvae.distributions.likelihoods.counts import (
-    NegativeBinomial,
-    NegativeBinomialCounts,
-    ZeroInflated,
-    ZeroInflatedNegativeBinomial,
-)
+from mixvae.distributions.likelihoods.counts import NegativeBinomial, ZeroInflatedNegativeBinomial
 from mixvae.distributions.likelihoods.gaussian import Gaussian
 from mixvae.distributions.likelihoods.images import Bernoulli
 from mixvae.distributions.likelihoods.logistics import Logistics
 from mixvae.study import parts
-
-__all__ = [
-    "LIKELIHOODS",
-    "Bernoulli",
-    "Gaussian",
-    "Logistics",
-    "NegativeBinomial",
-    "NegativeBinomialCounts",
-    "ZeroInflated",
-    "ZeroInflatedNegativeBinomial",
-    "likelihood",
-]
 
 LIKELIHOODS = {
     parts.Bernoulli: Bernoulli,

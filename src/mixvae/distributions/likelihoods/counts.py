@@ -17,10 +17,7 @@ THETA_GRID = torch.linspace(-6, 8, 141)
 class NegativeBinomial(nn.Module):
     r"""Counts with mean library(x) * softmax(h) and one inverse dispersion theta per gene (Lopez et al., 2018, scVI).
 
-    library(x) is the sum of the cell's modelled counts. The density is conditional on it: p(x | z, library).
-
-    Arguments:
-        shape: (D,), the number of genes.
+    library(x) is the sum of the cell's modelled counts. The density is conditional on it: p(x | z, library). `shape` is (D,).
     """
 
     def __init__(self, shape: Sequence[int]) -> None:
@@ -66,8 +63,7 @@ class NegativeBinomial(nn.Module):
 class ZeroInflatedNegativeBinomial(nn.Module):
     """A negative binomial whose count is lost with probability sigmoid(pi), per cell and gene (Lopez et al., 2018).
 
-    Arguments:
-        shape: (D,), the number of genes; h holds 2D numbers, the D shares and the D logits pi.
+    `shape` is (D,); h holds 2D numbers, the D shares and the D logits pi.
     """
 
     def __init__(self, shape: Sequence[int]) -> None:
@@ -89,11 +85,7 @@ class NegativeBinomialCounts(Distribution):
     r"""The negative binomial with mean mu and variance mu + mu^2 / theta.
 
     torch's own class takes log-gammas after expanding theta to the shape of mu, (L, K, B, D); here they are taken once per
-    count, (B, D), since all samples share them.
-
-    Arguments:
-        log_mean: log mu, (..., D).
-        log_theta: log theta, (D,).
+    count, (B, D), since all samples share them. log mu is (..., D), log theta (D,).
     """
 
     def __init__(self, log_mean: Tensor, log_theta: Tensor) -> None:
@@ -122,12 +114,7 @@ class NegativeBinomialCounts(Distribution):
 
 
 class ZeroInflated(Distribution):
-    """A count distribution that shows 0 instead of its value with probability sigmoid(pi).
-
-    Arguments:
-        counts: The distribution of the values, batch shape (..., D).
-        pi: Logits (..., D).
-    """
+    """A count distribution of batch shape (..., D) that shows 0 instead of its value with probability sigmoid(pi), pi (..., D)."""
 
     def __init__(self, counts: Distribution, pi: Tensor) -> None:
         self.counts = counts

@@ -3,18 +3,16 @@
 import math
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
-from mixvae.distributions.likelihoods.images import Bernoulli
+from mixvae.distributions.likelihoods.images import Levels
 
 
-class Gaussian(nn.Module):
+class Gaussian(Levels):
     """Independent normals with means h and one fixed standard deviation.
 
-    Arguments:
-        shape: The shape of one point; three axes mean an image, whose levels and pseudo-inputs are in [0, 1].
-        std: The standard deviation.
+    A shape of three axes is that of an image, whose levels and pseudo-inputs are in [0, 1].
     """
 
     def __init__(self, shape: Sequence[int], std: float) -> None:
@@ -34,15 +32,10 @@ class Gaussian(nn.Module):
         """Return the mean (D,) of (N, D)."""
         return x.mean(0)
 
-    @staticmethod
-    def encoder_input(x: Tensor) -> Tensor:
-        """Return x unchanged."""
-        return x
-
     def constrain(self, free: Tensor) -> Tensor:
         """Keep the pseudo-inputs of images in [0, 1]; those of real numbers are unchanged."""
-        return Bernoulli.constrain(free) if self.image else free
+        return super().constrain(free) if self.image else free
 
     def unconstrain(self, x: Tensor) -> Tensor:
         """Return the free numbers that `constrain` maps to x; an image's are moved off the edges of [0, 1]."""
-        return Bernoulli.unconstrain(x) if self.image else x
+        return super().unconstrain(x) if self.image else x

@@ -1,4 +1,4 @@
-"""This file has the Bernoulli likelihood of binarised pixels."""
+"""This file has the Bernoulli likelihood of binarised pixels, and what all likelihoods of images have in common."""
 
 import math
 from collections.abc import Sequence
@@ -10,12 +10,27 @@ from torch.distributions import Distribution
 from torch.nn.functional import hardtanh, logsigmoid
 
 
-class Bernoulli(nn.Module):
-    """Independent binary pixels with logits h; the density is computed from logits, without the bias of log(p + epsilon).
+class Levels(nn.Module):
+    """What likelihoods of levels in [0, 1] have in common: an encoder reads them as they are."""
 
-    Arguments:
-        shape: The shape of one point, of D pixels in all.
-    """
+    @staticmethod
+    def encoder_input(x: Tensor) -> Tensor:
+        """Return x unchanged."""
+        return x
+
+    @staticmethod
+    def constrain(free: Tensor) -> Tensor:
+        """Keep pseudo-inputs in [0, 1]."""
+        return hardtanh(free, 0.0, 1.0)
+
+    @staticmethod
+    def unconstrain(x: Tensor) -> Tensor:
+        """Move levels off the edges of [0, 1], where hardtanh has no gradient and a pseudo-input would never change."""
+        return x.clamp(0.01, 0.99)
+
+
+class Bernoulli(Levels):
+    """Independent binary pixels with logits h; the density is computed from logits, without the bias of log(p + epsilon)."""
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
@@ -31,29 +46,11 @@ class Bernoulli(nn.Module):
         # Laplace's rule: a pixel that is never on is unlikely, not impossible
         return ((x.sum(0) + 1) / (len(x) + 2)).logit()
 
-    @staticmethod
-    def encoder_input(x: Tensor) -> Tensor:
-        """Return x unchanged."""
-        return x
-
-    @staticmethod
-    def constrain(free: Tensor) -> Tensor:
-        """Keep pseudo-inputs in [0, 1]."""
-        return hardtanh(free, 0.0, 1.0)
-
-    @staticmethod
-    def unconstrain(x: Tensor) -> Tensor:
-        """Move pixels off the edges of [0, 1], where hardtanh has no gradient and a pseudo-input would never change."""
-        return x.clamp(0.01, 0.99)
-
 
 class Pixels(Distribution):
-    """Independent binary pixels.
+    """Independent binary pixels of logits (..., D).
 
     The density is that of torch's Bernoulli, with half the passes over a model's largest array, (L, K, B, D).
-
-    Arguments:
-        logits: (..., D).
     """
 
     def __init__(self, logits: Tensor) -> None:

@@ -6,17 +6,17 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Categorical, Distribution
 from torch.nn.functional import logsigmoid, softplus
 
-from mixvae.distributions.likelihoods.images import Bernoulli
+from mixvae.distributions.likelihoods.images import Levels
 
 LOG_SCALE_RANGE = (-7, 7)
 """The range to which log-scales are clipped. On [-1, 1], scale exp(-7) is narrower than a level, and exp(7) flat over all."""
 
 
-class Logistics(nn.Module):
+class Logistics(Levels):
     """A mixture of discretised logistics for every pixel of an RGB image in [0, 1] (Salimans et al., 2017, PixelCNN++).
 
     Levels are recovered as round(255 x), so x must hold exact multiples of 1/255.
@@ -34,10 +34,6 @@ class Logistics(nn.Module):
     def forward(self, h: Tensor, x: Tensor | None) -> DiscretisedLogistics:
         """Return p(x | h) for h of (..., 10 M H W); `x` is not used."""
         return DiscretisedLogistics(h.unflatten(-1, (-1, *self.shape[1:])))
-
-    encoder_input = staticmethod(Bernoulli.encoder_input)
-    constrain = staticmethod(Bernoulli.constrain)
-    unconstrain = staticmethod(Bernoulli.unconstrain)
 
 
 class DiscretisedLogistics(Distribution):

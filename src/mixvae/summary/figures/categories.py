@@ -77,7 +77,7 @@ def _of_pseudo_inputs(view: View, run: str) -> Block:
 
 def _rows(view: View, run: str, numbers: dict[str, int], which: str) -> Block:
     model = view.model(run, "categories")
-    images = np.stack([as_images(view, model.sample_category(number, DRAWS)) for number in numbers.values()])
+    images = np.stack([as_images(view, model.sample_component(number, DRAWS)) for number in numbers.values()])
     return Block(images, list(numbers), f"{view.label(run)}{which}")
 
 
