@@ -8,7 +8,7 @@ from support.specs import points, small_spec
 from mixvae.data.view import subset_indices
 from mixvae.distributions.posteriors import GaussianMixture
 from mixvae.fitting.runs import build_for
-from mixvae.measuring import latents
+from mixvae.measuring import labels, latents
 
 
 def blobs(n=150, classes=3, distance=20.0, seed=0):
@@ -19,9 +19,9 @@ def blobs(n=150, classes=3, distance=20.0, seed=0):
 
 def test_separated_classes_are_found_by_every_probe_and_by_kmeans():
     (train, y_train), (test, y_test) = blobs(), blobs(seed=1)
-    scores = latents.probe(train, y_train, test, y_test, seed=0)
+    scores = labels.probe(train, y_train, test, y_test, seed=0)
     assert all(entry["value"] >= 0.98 for entry in scores.values())
-    scores, clusters = latents.cluster(train, test, y_test, 3, seed=0)
+    scores, clusters = labels.cluster(train, test, y_test, 3, seed=0)
     assert scores["ari"]["value"] == pytest.approx(1.0)
     assert scores["nmi"]["value"] == pytest.approx(1.0)
     assert scores["asw_true"]["value"] == pytest.approx(scores["asw_pred"]["value"])
@@ -33,11 +33,11 @@ def test_labels_that_have_nothing_to_do_with_the_codes_score_at_chance():
     (train, y_train), (test, _) = blobs(distance=0), blobs(distance=0, seed=1)
     rng = np.random.default_rng(0)
     shuffled = rng.permutation(y_train)
-    scores = latents.probe(train, y_train, test, shuffled, seed=0)
+    scores = labels.probe(train, y_train, test, shuffled, seed=0)
     assert all(0.15 < entry["value"] < 0.5 for entry in scores.values())
     expected = np.sqrt(scores["accuracy_knn"]["value"] * (1 - scores["accuracy_knn"]["value"]) / len(test))
     assert scores["accuracy_knn"]["stderr"] == pytest.approx(expected, rel=0.02)
-    scores, _ = latents.cluster(train, test, shuffled, 3, seed=0)
+    scores, _ = labels.cluster(train, test, shuffled, 3, seed=0)
     assert abs(scores["ari"]["value"]) < 0.1
     # the silhouette of wrong labels is that of the labels, not that of the clusters
     assert scores["asw_true"]["value"] < 0.05 < scores["asw_pred"]["value"]
@@ -45,7 +45,7 @@ def test_labels_that_have_nothing_to_do_with_the_codes_score_at_chance():
 
 def test_features_are_means_then_deviations_of_every_component():
     mean, std = np.arange(12.0).reshape(2, 3, 2), -np.arange(12.0).reshape(2, 3, 2)
-    np.testing.assert_array_equal(latents.features(mean, std)[1], [2, 3, 8, 9, -2, -3, -8, -9])
+    np.testing.assert_array_equal(labels.features(mean, std)[1], [2, 3, 8, 9, -2, -3, -8, -9])
 
 
 class FixedPosterior(torch.nn.Module):
@@ -89,12 +89,12 @@ def test_each_components_codes_are_probed_alone():
     (train, y_train), (test, y_test) = blobs(), blobs(seed=1)
     noise = np.random.default_rng(0).normal(size=train.shape)
     parts = [(np.stack([x, noise]), np.ones((2, *x.shape))) for x in (train, test)]
-    scores = latents.probe_components(parts[0], y_train, parts[1], y_test, seed=0)
+    scores = labels.probe_components(parts[0], y_train, parts[1], y_test, seed=0)
     assert scores.keys() == {f"accuracy_{name}_component_{k}" for name in ("svm", "knn", "mlp") for k in (1, 2)}
     assert scores["accuracy_svm_component_1"]["value"] > 0.98
     assert scores["accuracy_svm_component_2"]["value"] < 0.6
-    alone = latents.probe(latents.features(*(part[:1] for part in parts[0])), y_train,
-                          latents.features(*(part[:1] for part in parts[1])), y_test, seed=0)  # fmt: skip
+    alone = labels.probe(labels.features(*(part[:1] for part in parts[0])), y_train,
+                          labels.features(*(part[:1] for part in parts[1])), y_test, seed=0)  # fmt: skip
     assert scores["accuracy_knn_component_1"] == alone["accuracy_knn"]
 
 
@@ -114,7 +114,7 @@ def test_label_metrics_of_every_kind_of_system(prepared, changes, extra):
     x = {part: torch.from_numpy(data.points(part, binary=False)[:150]) for part in ("train", "test")}
     y = {part: data.arrays[f"y_{part}"][:150] for part in x}
     codes = {part: latents.codes(model, inputs) for part, inputs in x.items()}
-    scores, clusters = latents.label_metrics(model, spec, codes, y["train"], x["test"], y["test"], classes=10)
+    scores, clusters = labels.label_metrics(model, spec, codes, y["train"], x["test"], y["test"], classes=10)
     common = {"ari", "nmi", "asw_true", "asw_pred", "accuracy_svm", "accuracy_knn", "accuracy_mlp"}
     assert common | extra <= scores.keys()
     assert any("component" in name for name in scores) == any("component" in name for name in extra)
@@ -128,6 +128,6 @@ def test_label_metrics_of_every_kind_of_system(prepared, changes, extra):
         assert scores["cluster_accuracy"]["value"] <= majority
     # a data set of a single class has nothing to agree with, and one of very many no points to learn them from
     for classes in (1, 31):
-        scores, clusters = latents.label_metrics(model, spec, codes, y["train"], x["test"], y["test"], classes)
+        scores, clusters = labels.label_metrics(model, spec, codes, y["train"], x["test"], y["test"], classes)
         assert scores == {}
         assert not clusters.any()

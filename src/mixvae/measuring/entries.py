@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-SHARE = "share of test points"
+from mixvae.study.metrics import metric_of
 
 
 def entry(value: float | None, unit: str, stderr: float | None = None) -> dict[str, Any]:
@@ -12,7 +12,16 @@ def entry(value: float | None, unit: str, stderr: float | None = None) -> dict[s
     return {"value": value, "stderr": stderr, "unit": unit}
 
 
-def mean_of(values: np.ndarray, unit: str) -> dict[str, Any]:
-    """Return the entry of the mean of (N,), with its standard error, which is None for a single value."""
-    stderr = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-    return entry(float(values.mean()), unit, stderr)
+def entries(measured: dict[str, np.ndarray | float | None]) -> dict[str, dict[str, Any]]:
+    """Return the entries of metrics by name, each from its value, or from its values at (N,) points.
+
+    Those of points give their mean and its standard error, which is None for a single point.
+    """
+    result = {}
+    for name, found in measured.items():
+        value, stderr = found, None
+        if isinstance(found, np.ndarray):
+            value = float(found.mean())
+            stderr = float(found.std(ddof=1) / np.sqrt(len(found))) if len(found) > 1 else None
+        result[name] = entry(value, metric_of(name).unit, stderr)
+    return result

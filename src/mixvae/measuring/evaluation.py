@@ -1,6 +1,5 @@
-"""This file measures a model on test points: importance-weighted likelihoods, their reliability, and metrics beside them."""
+"""This file estimates the likelihood of test points by importance sampling, and measures how reliable the estimates are."""
 
-import math
 import warnings
 from typing import Any
 
@@ -9,12 +8,11 @@ import torch
 from torch import Tensor
 
 from mixvae.errors import UserError
-from mixvae.measuring.entries import SHARE, entry, mean_of
+from mixvae.measuring.entries import entries
 from mixvae.models import Model
 from mixvae.models.objectives import LogTerms, component_elbos, effective_sample_size, jensen_shannon, miselbo, nll, nll_miselbo
 from mixvae.progress import Progress
 from mixvae.seeds import derive
-from mixvae.study import AnyRun
 from mixvae.study.parts import Likelihood
 
 SAMPLE_BLOCK = {"cpu": 64, "cuda": 512}
@@ -25,8 +23,6 @@ PARETO_K_LIMIT = 0.7
 """An importance-weighted estimate is unreliable if its Pareto shape is above this (Vehtari et al., 2024)."""
 PARETO_SAMPLES = 25
 """The least number of weights whose tail a Pareto distribution can be fitted to."""
-CHUNK, INCEPTION_IMAGES = 500, 10_000
-"""The number of points that are reconstructed at once, and of images in an Inception Score."""
 TAIL, UNDERFLOW, EQUAL = 5, 700.0, 1e-9
 """The rank of a weight that must not vanish, how far below the largest log-weight it vanishes, the spread of equal weights."""
 
@@ -70,14 +66,12 @@ def _terms(model: Model, x: Tensor, prior: Any, samples: int, seed: int, which: 
     size = SAMPLE_BLOCK[x.device.type]
     for block, start in enumerate(range(0, samples, size)):
         shape = (min(size, samples - start), model.sampled_components, model.noise_size)
-        noise = torch.stack([_noise(shape, derive(seed, "evaluation", point, block), x.device) for point in which], dim=2)
+        seeds = (derive(seed, "evaluation", point, block) for point in which)
+        streams = (torch.Generator(x.device).manual_seed(of_point) for of_point in seeds)
+        noise = torch.stack([torch.randn(shape, generator=stream, device=x.device) for stream in streams], dim=2)
         for kept, term in zip(result, model.log_terms(x, posterior, prior, noise), strict=True):
             kept[start : start + len(term)] = term
     return LogTerms(*result)
-
-
-def _noise(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator(device).manual_seed(seed), device=device)
 
 
 def summarise(terms: LogTerms) -> dict[str, np.ndarray]:
@@ -145,60 +139,14 @@ def metrics(pointwise: dict[str, np.ndarray], likelihood: Likelihood, dimensions
         dimensions: D, the numbers per point.
     """
     exact = "pareto_k" not in pointwise
-    names = ["elbo", "nll", "nll_miselbo"] + ["nll_matched", "reconstruction", "kl", "jsd"] * (not exact)
-    result = {name: mean_of(pointwise[name], "nats") for name in names}
+    names = ["elbo", "nll", "nll_miselbo"] + ["nll_matched", "reconstruction", "kl", "jsd", "ess"] * (not exact)
+    result = {name: pointwise[name] for name in names}
     if likelihood.discrete:
-        result["bpd"] = mean_of(pointwise["nll"] / (dimensions * np.log(2)), "bits/dim")
+        result["bpd"] = pointwise["nll"] / (dimensions * np.log(2))
     if not exact:
-        result["ess"] = mean_of(pointwise["ess"], "samples")
         for name in ("pareto_k", "pareto_k_matched"):
-            k = pointwise[name]
-            median = float(np.median(k))
-            result[name] = entry(median if np.isfinite(median) else None, "shape")
-            result[f"{name}_above_0.7"] = mean_of((k > PARETO_K_LIMIT).astype(float), SHARE)
-        for number, elbo in enumerate(pointwise["elbo_components"].T, start=1):
-            result[f"elbo_component_{number}"] = mean_of(elbo, "nats")
-    return result
-
-
-def extra_metrics(model: Model, spec: AnyRun, x: Tensor, kind: str) -> dict[str, dict[str, Any]]:
-    """Return a run's metrics beside its likelihood, {name: {value, stderr, unit}}.
-
-    They are the squared errors, if the likelihood is judged by them; the metrics that the model measures itself; and the
-    Inception Score, if the system has it.
-
-    Arguments:
-        x: (N, D) test points.
-        kind: The data's kind.
-    """
-    if spec.is_control:
-        return {}
-    torch.manual_seed(derive(spec.seed, "extra metrics"))
-    result: dict[str, dict[str, Any]] = {}
-    with torch.inference_mode():
-        model.eval()
-        if spec.likelihood.squared_errors:
-            result |= _errors(model, x)
-        if hasattr(model, "extra_metrics"):
-            result |= {name: entry(*found) for name, found in model.extra_metrics(x).items()}
-        if "inception_score" in spec.extra_metrics(kind):
-            result["inception_score"] = _inception(model, x.shape[1])
-    return result
-
-
-def _errors(model: Model, x: Tensor) -> dict[str, dict[str, Any]]:
-    device = next(model.parameters()).device
-    errors = [(model.reconstruct(chunk.to(device)).cpu() - chunk).square().sum(-1).mean(0) for chunk in x.split(CHUNK)]
-    mse = mean_of(torch.cat(errors).double().numpy(), "squared error")
-    rmse = mse["value"] ** 0.5
-    return {"mse": mse, "rmse": entry(rmse, "root squared error", mse["stderr"] and mse["stderr"] / (2 * rmse))}
-
-
-def _inception(model: Model, dimensions: int) -> dict[str, Any]:
-    from mixvae.measuring.inception import classifier, inception_score
-
-    classify = classifier()
-    if isinstance(classify, str):
-        return entry(None, f"not measured: {classify}")
-    images = torch.cat([model.sample(CHUNK).cpu() for _ in range(INCEPTION_IMAGES // CHUNK)])
-    return entry(inception_score(classify(images.view(-1, 3, *[math.isqrt(dimensions // 3)] * 2))), "score")
+            median = float(np.median(pointwise[name]))
+            result[name] = median if np.isfinite(median) else None
+            result[f"{name}_above_0.7"] = (pointwise[name] > PARETO_K_LIMIT).astype(float)
+        result |= {f"elbo_component_{k}": elbo for k, elbo in enumerate(pointwise["elbo_components"].T, start=1)}
+    return entries(result)

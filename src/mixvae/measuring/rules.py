@@ -13,8 +13,9 @@ from mixvae.data.view import to_measure_on
 from mixvae.files import atomic, write_json
 from mixvae.fitting.devices import device_name, torch_device
 from mixvae.fitting.runs import load_run
-from mixvae.measuring import evaluation
-from mixvae.measuring.entries import entry
+from mixvae.measuring.entries import entries
+from mixvae.measuring.evaluation import evaluate, metrics
+from mixvae.measuring.extras import extra_metrics
 from mixvae.provenance import record, verify_outputs
 from mixvae.study import AnyRun
 from mixvae.study.jobs import RUN_FILES
@@ -45,12 +46,12 @@ def evaluate_run(spec: AnyRun, run: Path, dataset: Path, gpu: int) -> None:
         model = load_run(run, spec, data).to(device)
         test, _, indices = to_measure_on(data, spec, "test", spec.test_points)
         samples = spec.importance_samples
-        pointwise = evaluation.evaluate(model, test, samples, spec.seed, torch.from_numpy(indices))
-        metrics = evaluation.metrics(pointwise, spec.likelihood, test.shape[1])
-        metrics |= evaluation.extra_metrics(model, spec, test, data.meta["kind"])
+        pointwise = evaluate(model, test, samples, spec.seed, torch.from_numpy(indices))
+        measured = metrics(pointwise, spec.likelihood, test.shape[1])
+        measured |= extra_metrics(model, spec, test, data.meta["kind"])
         with atomic(run / "pointwise.npz") as temporary:
             np.savez(temporary, **pointwise)
-        result = {"metrics": metrics, "points": len(test), "samples_per_component": samples, "K": spec.K}
+        result = {"metrics": measured, "points": len(test), "samples_per_component": samples, "K": spec.K}
         write_json(run / "likelihood.json", result)
         facts |= {"device": device_name(device) or facts["device"], "gpu": device.type == "cuda"}
 
@@ -63,16 +64,16 @@ def encode_run(spec: AnyRun, run: Path, dataset: Path) -> None:
     verify_outputs(run / "provenance/train.json")
     torch_device(0, spec.threads)
     with _recorded("latents", spec, run, dataset):
-        from mixvae.measuring import latents  # imported here, since rule evaluate does not need scikit-learn
+        from mixvae.measuring import labels, latents  # imported here, since rule evaluate does not need scikit-learn
 
         data = prepared.load(dataset)
         model = load_run(run, spec, data)
         train, y_train, _ = to_measure_on(data, spec, "train", spec.evaluation.probe_points)
         test, y_test, _ = to_measure_on(data, spec, "test", spec.test_points)
-        labels = data.meta["label_names"]
+        names = data.meta["label_names"]
         with threadpool_limits(spec.threads):
             codes = {part: latents.codes(model, x) for part, x in (("train", train), ("test", test))}
-            metrics, clusters = latents.label_metrics(model, spec, codes, y_train, test, y_test, len(labels))
-        metrics["active_units"] = entry(latents.active_units(model, test, spec.seed), "units")
-        write_json(run / "latent_metrics.json", {"metrics": metrics, "points": len(test), "probe_points": len(train)})
-        latents.write_h5ad(run / "latents.h5ad", codes, {"train": y_train, "test": y_test}, clusters, labels)
+            measured, clusters = labels.label_metrics(model, spec, codes, y_train, test, y_test, len(names))
+        measured |= entries({"active_units": latents.active_units(model, test, spec.seed)})
+        write_json(run / "latent_metrics.json", {"metrics": measured, "points": len(test), "probe_points": len(train)})
+        latents.write_h5ad(run / "latents.h5ad", codes, {"train": y_train, "test": y_test}, clusters, names)
