@@ -18,6 +18,7 @@ from support.project import ROOT, run_script
 
 from mixvae.data import fetch as fetching
 from mixvae.data import load_raw
+from mixvae.data.archives import unpack
 from mixvae.data.arrays import Arrays
 from mixvae.data.fetch import fetch
 from mixvae.data.genes import most_variable
@@ -128,7 +129,7 @@ def tiny_cortex_files(folder: Path, rng: np.random.Generator) -> tuple[dict, Cal
 
 
 def tiny_pbmc3k_files(folder: Path, rng: np.random.Generator) -> tuple[dict, Callable[[list], Truth]]:
-    """10x's folder of a Matrix Market file (genes x cells) with names beside it, and an h5ad of the cells kept, in other order."""
+    """10x's folder of a Matrix Market file (genes x cells) with names beside it; an h5ad of the cells kept, in other order."""
     import anndata
     import pandas
     from scipy.io import mmwrite
@@ -376,14 +377,14 @@ def test_an_md5_is_enough_and_checked(tmp_path):
     assert not (tmp_path / "raw/f").exists()
 
 
-def test_a_file_without_published_digest_is_taken_with_a_warning_that_says_how_to_pin_it(tmp_path, capsys, monkeypatch):
+def test_a_file_without_published_digest_is_taken_with_a_warning_that_says_how_to_pin_it(tmp_path, capfd, monkeypatch):
     (tmp_path / "d").mkdir()
     (tmp_path / "d/f").write_bytes(b"what arrives")
     entry = INFO.model_dump() | {"files": {"f": {"sha256": "unpublished", "sources": [NOWHERE]}}}
     info = DatasetInfo.model_validate(entry)
     digest = hashlib.sha256(b"what arrives").hexdigest()
     assert fetch("d", info, tmp_path / "raw", str(tmp_path))["f"]["sha256"] == digest
-    (warning,) = capsys.readouterr().err.splitlines()
+    (warning,) = capfd.readouterr().err.splitlines()
     assert warning.startswith("warning: d/f: no digest is published")
     assert digest in warning
     assert "pin it as files: f: sha256 of d in config/datasets.yaml" in warning
@@ -392,9 +393,9 @@ def test_a_file_without_published_digest_is_taken_with_a_warning_that_says_how_t
     assert fetch("d", info, tmp_path / "raw", str(tmp_path))["f"]["sha256"] == digest
     # pinned, it is checked like any other
     entry["files"]["f"]["sha256"] = digest
-    capsys.readouterr()
+    capfd.readouterr()
     assert fetch("d", DatasetInfo.model_validate(entry), tmp_path / "raw", None)["f"]["source"] == "already here"
-    assert not capsys.readouterr().err
+    assert not capfd.readouterr().err
     # without a digest a broken connection shows in the length alone
     monkeypatch.setattr(fetching.os, "fstat", lambda _: type("Status", (), {"st_size": 1000}))
     with pytest.raises(UserError, match="cut short, 1000 bytes expected 12 found"):
@@ -579,18 +580,11 @@ def test_torchvision_datasets_import_with_and_without_compiled_operators():
 
 
 def test_an_archive_cannot_write_outside_of_its_folder(tmp_path):
-    import io
-    import tarfile
-
-    from mixvae.data.archives import unpack
-
     def archive(*names):
         path = tmp_path / "a.tar.gz"
         with tarfile.open(path, "w:gz") as file:
             for name in names:
-                member = tarfile.TarInfo(name)
-                member.size = 2
-                file.addfile(member, io.BytesIO(b"ok"))
+                add(file, name, b"ok")
             link = tarfile.TarInfo("link")
             link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
             file.addfile(link)

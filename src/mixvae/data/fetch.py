@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from mixvae.errors import UserError
 from mixvae.files import atomic, sha256
+from mixvae.progress import say
 from mixvae.study import DatasetInfo
 from mixvae.study.catalogue import RawFile
 
@@ -47,21 +48,19 @@ def fetch(name: str, info: DatasetInfo, folder: Path, mirror: str | None) -> dic
         failures = []
         for source in sources:
             try:
-                digest = _copy(source, target, expected.digest)
+                found[file] = {"sha256": _copy(source, target, expected.digest), "source": source}
+                break
             except (OSError, ValueError) as error:
                 failures.append(f"{source}: {error}")
-            else:
-                found[file] = {"sha256": digest, "source": source}
-                break
         else:
             problems.append(f"{file}: {'; '.join(failures) or 'no source is known'}")
-        if failures and file in found:
-            print(f"warning: {name}/{file}: used {found[file]['source']} because {'; '.join(failures)}", file=sys.stderr)
-        if file in found and not expected.digest:
-            print(
+            continue
+        if failures:
+            say(f"warning: {name}/{file}: used {source} because {'; '.join(failures)}")
+        if not expected.digest:
+            say(
                 f"warning: {name}/{file}: no digest is published, so nothing vouches for this file; its sha256 is "
-                f"{found[file]['sha256']}; pin it as files: {file}: sha256 of {name} in config/datasets.yaml",
-                file=sys.stderr,
+                f"{found[file]['sha256']}; pin it as files: {file}: sha256 of {name} in config/datasets.yaml"
             )
     if problems:
         hint = f"put the files into a folder DIR/{name}/ and set data_mirror or MIXVAE_DATA to DIR"
@@ -102,7 +101,13 @@ def _copy(source: str, target: Path, expected: tuple[str, str] | None) -> str:
 def _open(source: str) -> Iterator[tuple[BinaryIO, int | None]]:
     scheme, _, rest = source.partition("://")
     if not rest or scheme == "package":
-        path = _inside_package(rest) if rest else Path(source)
+        path = Path(source)
+        if rest:
+            package, _, inside = rest.partition("/")
+            spec = find_spec(package)
+            if spec is None or spec.origin is None:
+                raise FileNotFoundError(f"package {package} is not installed")
+            path = Path(spec.origin).parent / inside
         with path.open("rb") as stream:
             yield stream, os.fstat(stream.fileno()).st_size
     else:
@@ -110,11 +115,3 @@ def _open(source: str) -> Iterator[tuple[BinaryIO, int | None]]:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as stream:
             length = stream.headers.get("Content-Length")
             yield stream, int(length) if length else None
-
-
-def _inside_package(path: str) -> Path:
-    package, _, inside = path.partition("/")
-    spec = find_spec(package)
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError(f"package {package} is not installed")
-    return Path(spec.origin).parent / inside

@@ -15,7 +15,6 @@ def look(path: Path, options: ReaderOptions, unlabelled: bool, genes: int | None
     """Return the facts about a file. The study's jobs use the same reader, so they can read a file that passes here.
 
     Arguments:
-        options: The options of the reader, from the config.
         unlabelled: Whether the config says that an .h5ad has no labels; otherwise it must name the column of labels.
         genes: How many genes of an .h5ad are to be kept, None for all.
 

@@ -31,15 +31,15 @@ def verify_origin(folder: Path, spec: AnyRun) -> None:
             raise UserError(
                 f"{path}: not the {'file that the run names' if spec.data else 'published file'}; download it again"
             )
+    wrong = f"not what the raw files give; delete {folder / 'data.npz'} and run again"
     there, again = load(folder), prepare(spec.dataset, info, load_raw(spec.dataset, folder / "raw", info))
-    changed = [
-        name
-        for name in sorted(there.arrays.keys() | again.arrays.keys())
-        if name not in there.arrays or name not in again.arrays or not _same(there.arrays[name], again.arrays[name])
-    ]
-    if changed or {**there.meta, "sha256": None} != {**_as_read(again.meta), "sha256": None}:
-        what = f"{folder / 'data.npz'}: {changed[0]} is" if changed else f"{folder / 'dataset.json'}: it is"
-        raise UserError(f"{what} not what the raw files give; delete {folder / 'data.npz'} and run again")
+    for name in sorted(there.arrays.keys() | again.arrays.keys()):
+        one, other = there.arrays.get(name), again.arrays.get(name)
+        if one is None or other is None or one.dtype != other.dtype or not np.array_equal(one, other):
+            raise UserError(f"{folder / 'data.npz'}: {name} is {wrong}")
+    # through JSON, which makes lists of tuples
+    if {**there.meta, "sha256": None} != {**json.loads(canonical_json(again.meta)), "sha256": None}:
+        raise UserError(f"{folder / 'dataset.json'}: it is {wrong}")
 
 
 def _described(folder: Path, spec: AnyRun) -> DatasetInfo:
@@ -54,12 +54,3 @@ def _described(folder: Path, spec: AnyRun) -> DatasetInfo:
     if (info.options.keys, info.options.label, info.genes) != (spec.data.keys, spec.data.label, spec.data.genes):
         raise UserError(f"{folder / 'raw.json'}: read in another way than the run says; download the data again")
     return info
-
-
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.dtype == other.dtype and np.array_equal(one, other)
-
-
-def _as_read(meta: dict) -> dict:
-    """Return the meta as a JSON file gives it back, with lists in place of tuples."""
-    return json.loads(canonical_json(meta))

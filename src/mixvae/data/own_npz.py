@@ -5,7 +5,6 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +34,8 @@ def read(path: Path, options: ReaderOptions) -> Arrays:
     arrays = _open(path, options.keys)
     if "x" in arrays and any(f"x_{part}" in arrays for part in PARTS):
         raise UserError(
-            f"{path}: holds x and x_train, x_valid or x_test; which is it? Choose with keys: {{x: x}} or keys: {{x_train: x_train}}"
+            f"{path}: holds x and x_train, x_valid or x_test; which is it? Choose with keys: {{x: x}} or "
+            "keys: {x_train: x_train}"
         )
     whole = {part: _images(path, name, arrays[name]) for part, name in _named(arrays, "x") if name in arrays}
     labels = {part: arrays[name] for part, name in _named(arrays, "y") if name in arrays}
@@ -43,12 +43,10 @@ def read(path: Path, options: ReaderOptions) -> Arrays:
         raise UserError(f"{path}: images of {', '.join(whole)}, but labels of {', '.join(labels)}; give labels to all or none")
     if len({(x.dtype, x.shape[1:]) for x in whole.values()}) > 1:
         raise UserError(f"{path}: images differ: {', '.join(f'{part} {x.shape[1:]}' for part, x in whole.items())}")
-    given = list(whole)
-    y, names = _labels(path, {part: len(whole[part]) for part in given}, labels)
-    first = len(whole["train"])
-    start = dict(zip(given, np.cumsum([0] + [len(whole[part]) for part in given]), strict=False))
-    parts = {part: start[part] + np.arange(len(whole[part])) for part in given}
-    parts |= _divide(path, y[:first], [part for part in PARTS if part not in given])
+    sizes = {part: len(x) for part, x in whole.items()}
+    y, names = _labels(path, sizes, labels)
+    parts = dict(zip(sizes, np.split(np.arange(len(y)), np.cumsum(list(sizes.values()))[:-1]), strict=True))
+    parts |= _divide(path, y[: sizes["train"]], [part for part in PARTS if part not in sizes])
     return Arrays(np.concatenate(list(whole.values())), y, names, parts={part: parts[part] for part in PARTS})
 
 
@@ -65,6 +63,7 @@ def _open(path: Path, keys: dict[str, str]) -> dict[str, np.ndarray]:
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path}: not an .npz file, or one cut short; write it again with numpy.savez_compressed")
     arrays: dict[str, np.ndarray] = {}
+    theirs = "the file"
     try:
         with np.load(path, allow_pickle=False) as file:
             for ours, theirs in keys.items():
@@ -77,7 +76,7 @@ def _open(path: Path, keys: dict[str, str]) -> dict[str, np.ndarray]:
             others = [name for name in file.files if name not in names.values() and name not in NAMES]
             for ours, theirs in names.items():
                 if theirs in file.files:
-                    arrays[ours] = _array(path, theirs, file)
+                    arrays[ours] = file[theirs]
             for name in others:
                 # a misspelt x_test must not silently become a test part made from the training part
                 if near := difflib.get_close_matches(name, [name for name in NAMES if name not in arrays], n=1, cutoff=0.8):
@@ -85,18 +84,15 @@ def _open(path: Path, keys: dict[str, str]) -> dict[str, np.ndarray]:
             if not {"x", "x_train"} & set(arrays):
                 found = ", ".join(sorted(file.files)) or "nothing"
                 raise UserError(f"{path}: no array x_train or x; the file holds {found}; name it with keys: {{x: ...}}")
+    except ValueError as error:
+        if "allow_pickle" in str(error):
+            raise UserError(
+                f"{path}: {theirs} holds pickled Python objects, which are not read; save numbers or text"
+            ) from None
+        raise UserError(f"{path}: {theirs} cannot be read: {error}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise UserError(f"{path}: damaged, {error}; write it again with numpy.savez_compressed") from None
     return arrays
-
-
-def _array(path: Path, name: str, file: Any) -> np.ndarray:
-    try:
-        return file[name]
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            raise UserError(f"{path}: {name} holds pickled Python objects, which are not read; save numbers or text") from None
-        raise UserError(f"{path}: {name} cannot be read: {error}") from None
 
 
 def _images(path: Path, name: str, x: np.ndarray) -> np.ndarray:

@@ -3,8 +3,11 @@
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.adam import adam
+
+SETTINGS = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
+SETTINGS |= {"fused": True, "amsgrad": False, "maximize": False}
 
 
 class Adam:
@@ -12,19 +15,13 @@ class Adam:
 
     The steps are those of `torch.optim.Adam(fused=True)`, bit for bit. But making a `torch.optim.Adam` imports torch's
     compiler, which takes one of the three seconds that pass before the first step of a small training.
-
-    Arguments:
-        parameters: The parameters that it changes.
-        learning_rate: The step size.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> None:
         self.parameters, self.learning_rate = list(parameters), learning_rate
-        self.state = {
-            "step": [torch.zeros((), device=parameter.device) for parameter in self.parameters],
-            "exp_avg": [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters],
-            "exp_avg_sq": [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters],
-        }
+        self.state = {"step": [torch.zeros((), device=parameter.device) for parameter in self.parameters]}
+        for name in ("exp_avg", "exp_avg_sq"):
+            self.state[name] = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
 
     def zero_grad(self) -> None:
         """Remove the gradients of all parameters."""
@@ -34,24 +31,7 @@ class Adam:
     @torch.no_grad()
     def step(self) -> None:
         """Change the parameters that have a gradient."""
-        moved = [number for number, parameter in enumerate(self.parameters) if parameter.grad is not None]
-
-        def of(tensors: list[Tensor]) -> list[Tensor]:
-            return [tensors[number] for number in moved]
-
-        adam(
-            of(self.parameters),
-            [self.parameters[number].grad for number in moved],
-            of(self.state["exp_avg"]),
-            of(self.state["exp_avg_sq"]),
-            [],
-            of(self.state["step"]),
-            fused=True,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=self.learning_rate,
-            weight_decay=0.0,
-            eps=1e-8,
-            maximize=False,
-        )
+        rows = zip(self.parameters, *self.state.values(), strict=True)
+        moved = [(row[0], row[0].grad, *row[1:]) for row in rows if row[0].grad is not None]
+        parameters, gradients, steps, averages, squares = map(list, zip(*moved, strict=True))
+        adam(parameters, gradients, averages, squares, [], steps, lr=self.learning_rate, **SETTINGS)

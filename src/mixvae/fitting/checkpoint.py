@@ -38,7 +38,6 @@ class Checkpoint:
 
     Arguments:
         run: The run's folder.
-        identity: The digest of all that the result depends on.
         seconds: The time from one save to the next.
         stop: A signal that it remembers makes a save due at once.
         attempt: The host, device and job of this process; `attempts` lists those of all processes that took part.
@@ -46,9 +45,8 @@ class Checkpoint:
 
     def __init__(self, run: Path, identity: str, seconds: float, stop: StopRequest, attempt: Mapping[str, Any]) -> None:
         self.folder = run / FOLDER
-        self.current, self.previous, self.next = (
-            self.folder / f"{identity}{end}.safetensors" for end in ("", ".previous", ".next")
-        )
+        ends = ("", ".previous", ".next")
+        self.current, self.previous, self.next = (self.folder / f"{identity}{end}.safetensors" for end in ends)
         self.seconds, self.stop = seconds, stop
         self.again = time.monotonic() + seconds
         self.attempts = [dict(attempt)]
@@ -62,12 +60,12 @@ class Checkpoint:
 
         If the file cannot be written, as on a full disk, training goes on with a warning.
         """
-        saved = True
         try:
             self._write(state)
+            saved = True
         except OSError as error:
-            saved = False
             say(f"warning: {self.current}: no checkpoint could be written ({error.strerror})")
+            saved = False
         self.again = time.monotonic() + self.seconds
         if self.stop.signal is not None:
             raise Interrupted(where, self.stop.signal, saved)
@@ -96,11 +94,8 @@ class Checkpoint:
                 path.unlink(missing_ok=True)  # or the next save would keep it in place of the whole state before
                 damaged = True
                 continue
-            before = state.facts.pop("attempts")
-            self.attempts = [
-                *before,
-                self.attempts[-1] | {"from": {name: state.facts.get(name) for name in ("epoch", "batch")}},
-            ]
+            here = {name: state.facts.get(name) for name in ("epoch", "batch")}
+            self.attempts = [*state.facts.pop("attempts"), self.attempts[-1] | {"from": here}]
             return state
         others = sorted({*self.folder.glob("[!.]*.safetensors")} - {self.current, self.previous, self.next})
         if damaged:
@@ -150,9 +145,8 @@ def _may_go_on(lock: FileLock, folder: Path) -> bool:
             raise
         return False
     except OSError as error:
-        if (
-            error.filename is not None
-        ):  # the lock's file cannot be opened; an error without a file name means that the file system has no locks
+        # an error with a file name means that the lock's file cannot be opened, one without that the file system has no locks
+        if error.filename is not None:
             raise
     return True
 

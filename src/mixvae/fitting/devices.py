@@ -22,8 +22,8 @@ def torch_device(gpu: int, threads: int):
     if not rehearsal and not torch.cuda.is_available():
         given = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
         raise UserError(
-            f"gpu: torch {torch.__version__} sees no GPU here (CUDA_VISIBLE_DEVICES is {given}); set gpu: 0 in the config, or run "
-            "where there is one with a torch built for it"
+            f"gpu: torch {torch.__version__} sees no GPU here (CUDA_VISIBLE_DEVICES is {given}); set gpu: 0 in the config, or "
+            "run where there is one with a torch built for it"
         )
     names = gpus.visible()
     index = gpus.claim(names) if names else 0

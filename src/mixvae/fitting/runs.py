@@ -48,10 +48,9 @@ def build_for(spec: AnyRun, data: Prepared) -> Model:
 
 
 def load_run(folder: Path, spec: AnyRun, data: Prepared) -> Model:
-    """Return a run's trained model on the CPU; raises UserError when its weights cannot be read.
+    """Return a run's trained model on the CPU, built from the training points and then given the weights in `folder`.
 
-    Arguments:
-        data: The run's data set; a model is first built from its training points.
+    Raises UserError when these cannot be read.
     """
     model, path = build_for(spec, data), folder / "model.safetensors"
     try:

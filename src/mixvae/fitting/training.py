@@ -202,9 +202,8 @@ def validate(model: Model, x: Tensor, samples: int, seed: int) -> float:
     prior = model.prior_distribution(torch.float64)
     total = torch.zeros((), device=x.device, dtype=torch.float64)
     for chunk in x.split(max(1, VALIDATION_ELEMENTS[x.device.type] // (samples * model.sampled_components * model.width))):
-        noise = torch.randn(
-            samples, model.sampled_components, len(chunk), model.noise_size, generator=generator, device=x.device
-        )
+        shape = (samples, model.sampled_components, len(chunk), model.noise_size)
+        noise = torch.randn(shape, generator=generator, device=x.device)
         total += bound(model.log_terms(chunk, model.posterior(chunk), prior, noise)).value.sum()
     return (total / len(x)).item()
 
