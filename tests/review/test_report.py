@@ -553,13 +553,14 @@ def test_sixty_columns_are_told_in_a_few_sentences():
 def turning(tmp_path) -> Subject:
     """A study in which K = 2 is better than 1, and 4 worse than 2 though better than 1."""
     specs = [small_spec(K=K, seed=seed) for K in (1, 2, 4) for seed in (0, 1)]
-    study, metrics, missing = make(tmp_path / "results/runs", specs, [30, 31, 10, 11, 15, 16])
+    given = make(tmp_path / "results/runs", specs, [30, 31, 10, 11, 15, 16])
+    study = given.study
     subject = Subject(tmp_path / "results", study, [], {})
-    frame = table_of_comparisons.make(sources(study, metrics, tmp_path / "results/runs", missing))
+    frame = table_of_comparisons.make(given)
     table = subject.folder / "tables/comparisons_digits.csv"
     table.parent.mkdir(parents=True)
     frame.to_csv(table, index=False)
-    metrics.to_csv(subject.folder / "metrics.csv", index=False)
+    given.metrics.to_csv(subject.folder / "metrics.csv", index=False)
     specs_as_json = {run: spec.model_dump(mode="json") for run, spec in study.runs.items()}
     infos = {name: info.model_dump(mode="json") for name, info in study.datasets.items()}
     write_json(subject.folder / "study.json", {"study": study.name, "runs": specs_as_json, "datasets": infos, "skipped": []})

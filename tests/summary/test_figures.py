@@ -21,7 +21,7 @@ from mixvae.study.metrics import made_from
 from mixvae.study.outputs import figures as figure_names
 from mixvae.summary import differences, figures
 from mixvae.summary.cells import LIKELIHOODS, ORIGIN, Sources
-from mixvae.summary.figures import categories, histograms, images, scatter, style, umap
+from mixvae.summary.figures import categories, histograms, images, scatter, style
 from mixvae.summary.figures.view import View
 from mixvae.summary.results import COLUMNS, StudyRuns
 from mixvae.summary.tables import TABLES, ranking
@@ -188,7 +188,7 @@ def assert_nothing_overlaps(figure) -> None:
 @pytest.fixture
 def flat(monkeypatch):
     """UMAP takes its time: its place is taken by the first two codes."""
-    monkeypatch.setattr(umap, "embed", lambda features: features[:, :2])
+    monkeypatch.setattr(scatter, "embed", lambda features: features[:, :2])
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -197,7 +197,7 @@ def test_figure(tmp_path, flat, monkeypatch, case):
     specs, panels, words = CASES[case]
     view, kind = make(tmp_path, specs), case.split()[0]
     assert f"{kind}_{view.dataset}" in figure_names(specs, {view.dataset: view.info})
-    figure = figures.FIGURES[kind](view)
+    figure = figures.draw(kind, view)
     assert sum(ax.get_visible() for ax in figure.axes) == panels
     found = texts(figure)
     assert view.dataset in figure.get_suptitle()
@@ -212,7 +212,7 @@ def test_figure(tmp_path, flat, monkeypatch, case):
     for run in again.columns:
         again.model(run, "another figure")
     torch.manual_seed(123)
-    figures.save(figures.FIGURES[kind](again), tmp_path / "two")
+    figures.save(figures.draw(kind, again), tmp_path / "two")
     for suffix in (".png", ".pdf"):
         assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
 
@@ -227,7 +227,7 @@ def test_missing_runs_are_left_out(tmp_path, flat):
     specs = [*CELLS, spec_of("cells", "vae", K=1, prior="mog")]
     view = make(tmp_path, specs, missing={specs[2].id})
     for kind in ("nll", "training", "umap"):
-        found = texts(figures.FIGURES[kind](view))
+        found = texts(figures.draw(kind, view))
         assert any("standard" in text for text in found)
         assert not any("mog" in text for text in found)
     plt.close("all")
@@ -237,24 +237,24 @@ def test_missing_runs_are_left_out(tmp_path, flat):
 def test_without_a_run_there_is_no_figure(tmp_path, specs):
     view = make(tmp_path, specs, missing={spec.id for spec in specs})
     for name in figure_names(specs, {view.dataset: view.info}):
-        assert figures.FIGURES[name.split("_")[0]](view) is None
+        assert figures.draw(name.split("_")[0], view) is None
 
 
 def test_lines_are_means_over_seeds_and_colours_in_bits_per_dimension(tmp_path):
-    figure = figures.FIGURES["nll"](make(tmp_path / "greys", GREYS[:4]))
+    figure = figures.draw("nll", make(tmp_path / "greys", GREYS[:4]))
     line = figure.axes[0].lines[0]
     assert (list(line.get_xdata()), list(line.get_ydata())) == ([1, 2], [20.5, 20.5])
     assert not [line for line in figure.axes[0].lines if line.get_markersize() == 9]  # the ELBO needs no weights
     (ring,) = [line for line in figure.axes[1].lines if line.get_markersize() == 9]
     assert (list(ring.get_xdata()), list(ring.get_ydata())) == ([2], [19.0])
-    figure = figures.FIGURES["nll"](make(tmp_path / "colours", COLOURED[:2]))
+    figure = figures.draw("nll", make(tmp_path / "colours", COLOURED[:2]))
     assert figure.axes[0].lines[0].get_ydata() == pytest.approx([20 / (108 * np.log(2))] * 2)
     plt.close("all")
 
 
 def test_one_k_gives_a_list_of_columns(tmp_path):
     specs = [spec_of("cells", "vae", K=2, latent=latent) for latent in (2, 3, 10)]
-    figure = figures.FIGURES["nll"](make(tmp_path, specs))
+    figure = figures.draw("nll", make(tmp_path, specs))
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == [f"standard+none (latent={latent})" for latent in (2, 3, 10)]
     assert not figure.legends
@@ -273,7 +273,7 @@ def test_many_columns_and_long_names_fit(tmp_path, monkeypatch):
     study = view.study._replace(runs={spec.id: spec for spec in specs})
     rows = [frame[frame.metric.isin(["elbo", "nll_miselbo", "nll_matched"])].drop_duplicates("metric") for frame in rows]
     view = View(study, view.dataset, pd.concat(rows), set(), tmp_path)
-    figure = figures.FIGURES["nll"](view)
+    figure = figures.draw("nll", view)
     assert_nothing_overlaps(figure)
     assert len(figure.legends[0].get_texts()) == 12
     looks = {(str(line.get_color()), line.get_marker()) for line in figure.axes[0].lines if line.get_markersize() < 9}
@@ -308,7 +308,7 @@ def intervals_of(tmp_path, columns: int, Ks: tuple[int, ...]) -> View:
 @pytest.mark.parametrize(("columns", "Ks"), [(1, (2, 4)), (15, (2, 4, 8, 16)), (60, (2, 3, 4))])
 @pytest.mark.parametrize("kind", ["comparisons", "ranking"])
 def test_intervals_are_readable_with_few_and_with_many_rows(tmp_path, kind, columns, Ks):
-    figure = figures.FIGURES[kind](intervals_of(tmp_path, columns, Ks))
+    figure = figures.draw(kind, intervals_of(tmp_path, columns, Ks))
     assert_nothing_overlaps(figure)
     names = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
     assert len(names) == columns * (2 * len(Ks) - 1 if kind == "comparisons" else len(Ks))
@@ -326,7 +326,7 @@ def test_intervals_are_readable_with_few_and_with_many_rows(tmp_path, kind, colu
 
 
 def test_forest_has_both_intervals_and_fills_what_is_shown(tmp_path):
-    figure = figures.FIGURES["comparisons"](intervals_of(tmp_path, 2, (2, 4)))
+    figure = figures.draw("comparisons", intervals_of(tmp_path, 2, (2, 4)))
     ax = figure.axes[0]
     points = [line for line in ax.lines if line.get_marker() in ("o", "D")]
     assert [line.get_xdata()[0] for line in points] == pytest.approx([n / 10 for n in range(6)])
@@ -351,7 +351,7 @@ def test_without_k_1_every_k_is_drawn_against_the_next_smaller(tmp_path):
     specs = [spec_of("greys", "cpvae", K=K) for K in (3, 5)]
     view = make(tmp_path, specs)
     assert "comparisons_greys" in figure_names(specs, {"greys": view.info})
-    figure = figures.FIGURES["comparisons"](view)
+    figure = figures.draw("comparisons", view)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["cpvae, K=5 against 3"]
     assert "against K = 1" not in texts(figure)
     plt.close("all")
@@ -424,7 +424,7 @@ def test_tile_puts_images_where_they_belong():
 
 
 def test_points_without_labels_have_no_legend(tmp_path, flat):
-    figure = figures.FIGURES["umap"](make(tmp_path, CELLS, classes=1))
+    figure = figures.draw("umap", make(tmp_path, CELLS, classes=1))
     assert not figure.legends
     plt.close("all")
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -27,11 +28,10 @@ from mixvae.summary.tables.comparisons import probability
 ablation, comparisons, ranking, latent, reconstruction, components, density, _ = TABLES.values()
 
 
-def made(table, *arguments):
+def made(table, given):
     """Return the rows of a table, and its page as text: (table's rows, page)."""
-    found = sources(*arguments)
-    frame = table.make(found)
-    return frame, rendering.markdown("t", table.grids(frame), table.note(frame, found))
+    frame = table.make(given)
+    return frame, rendering.markdown("t", table.grids(frame), table.note(frame, given))
 
 
 def text(table, frame, bold="**{}**"):
@@ -49,16 +49,28 @@ def headline(table, frame):
     return rendering.headline(frame, table.headline[0])
 
 
-def table(tmp_path, study, metrics, missing):
-    return ablation.make(sources(study, metrics, tmp_path, missing)).set_index(["metric", "K", "column"])
+def table(given):
+    return ablation.make(given).set_index(["metric", "K", "column"])
 
 
 def specs_of(**axes):
     return [small_spec(K=K, seed=seed, **axes) for K in (1, 2) for seed in (0, 1)]
 
 
+def keep_points(given, spec, count):
+    """Leave the first test points alone in what a run was evaluated on."""
+    path = given.runs / spec.id / "pointwise.npz"
+    with np.load(path) as file:
+        short = {name: array[:count] for name, array in file.items()}
+    np.savez(path, **short)
+
+
+def with_a_hole(tmp_path, specs):
+    return make(tmp_path / "again", specs, [10, 12, 9, 10], missing=[specs[2].id])
+
+
 def test_cells_are_means_over_seeds_and_signs_are_right(tmp_path):
-    frame = table(tmp_path, *make(tmp_path, specs_of(), [10, 12, 9, 10]))
+    frame = table(make(tmp_path, specs_of(), [10, 12, 9, 10]))
     row = frame.loc["-elbo", 1, "standard+none"]
     assert (row["mean"], row["low"], row["high"], row["seeds"]) == pytest.approx((12, 11, 13, 2))
     assert frame.loc["nll", 2, "standard+none"]["mean"] == pytest.approx(9.5)
@@ -66,7 +78,7 @@ def test_cells_are_means_over_seeds_and_signs_are_right(tmp_path):
 
 
 def test_lower_is_bold_and_differences_are_against_one_component(tmp_path):
-    frame = table(tmp_path, *make(tmp_path, specs_of(), [10, 12, 9, 10]))
+    frame = table(make(tmp_path, specs_of(), [10, 12, 9, 10]))
     assert frame.loc["-elbo", 2, "standard+none"]["best"]
     assert not frame.loc["-elbo", 1, "standard+none"]["best"]
     for block in COMPARABLE:
@@ -81,7 +93,7 @@ def test_lower_is_bold_and_differences_are_against_one_component(tmp_path):
 
 def test_differences_pair_only_the_seeds_both_have(tmp_path):
     specs = specs_of()
-    frame = table(tmp_path, *make(tmp_path, specs, [10, 12, 9, 10], missing=[specs[2].id]))
+    frame = table(make(tmp_path, specs, [10, 12, 9, 10], missing=[specs[2].id]))
     row = frame.loc["nll_matched", 2, "standard+none"]
     assert row["delta"] == pytest.approx(10 - 12)
     assert (row["seeds"], row["expected"]) == (1, 2)
@@ -89,29 +101,22 @@ def test_differences_pair_only_the_seeds_both_have(tmp_path):
 
 def test_holes_are_marked(tmp_path):
     specs = specs_of()
-    study, metrics, missing = make(tmp_path, specs, [10, 12, 9, 10], missing=[specs[2].id, specs[3].id])
-    frame = ablation.make(sources(study, metrics, tmp_path, missing))
+    given = make(tmp_path, specs, [10, 12, 9, 10], missing=[specs[2].id, specs[3].id])
+    frame = ablation.make(given)
     shown = by_row(ablation, frame)["standard+none"]
     assert shown["nll", 2] == "missing (0 of 2)"
     assert shown["nll", 1].startswith("11.000")
     assert headline(ablation, frame).count("missing") == 2
-    partly = ablation.make(sources(*make_again(tmp_path, specs)))
+    partly = ablation.make(with_a_hole(tmp_path, specs))
     assert "(1 of 2)" in by_row(ablation, partly)["standard+none"]["nll", 2]
 
 
-def make_again(tmp_path, specs):
-    folder = tmp_path / "again"
-    folder.mkdir()
-    study, metrics, missing = make(folder, specs, [10, 12, 9, 10], missing=[specs[2].id])
-    return study, metrics, folder, missing
-
-
 def test_unreliable_and_unconverged_cells_are_marked_and_never_bold(tmp_path):
-    study, metrics, missing = make(tmp_path, specs_of(), [10, 12, 9, 10])
-    second = metrics.K == 2
-    metrics.loc[second & (metrics.metric == "pareto_k_matched_above_0.7"), "value"] = 0.3
-    metrics.loc[second & (metrics.seed == 1) & (metrics.metric == "stopped_by_budget"), "value"] = 1.0
-    frame = ablation.make(sources(study, metrics, tmp_path, missing))
+    given = make(tmp_path, specs_of(), [10, 12, 9, 10])
+    second = given.metrics.K == 2
+    given.metrics.loc[second & (given.metrics.metric == "pareto_k_matched_above_0.7"), "value"] = 0.3
+    given.metrics.loc[second & (given.metrics.seed == 1) & (given.metrics.metric == "stopped_by_budget"), "value"] = 1.0
+    frame = ablation.make(given)
     rows = frame.set_index(["metric", "K"])
     assert rows.loc["nll_matched", 2]["unreliable"]
     assert not rows.loc["nll_matched", 2]["best"]
@@ -125,7 +130,7 @@ def test_unreliable_and_unconverged_cells_are_marked_and_never_bold(tmp_path):
 
 def test_runs_that_differ_in_a_hyperparameter_never_share_a_cell(tmp_path):
     specs = [*specs_of(), *specs_of(latent=5)]
-    frame = table(tmp_path, *make(tmp_path, specs, [10, 12, 9, 10, 110, 112, 109, 110]))
+    frame = table(make(tmp_path, specs, [10, 12, 9, 10, 110, 112, 109, 110]))
     assert frame.loc["nll", 1, "standard+none (latent=3)"]["mean"] == pytest.approx(11)
     assert frame.loc["nll", 1, "standard+none (latent=5)"]["mean"] == pytest.approx(111)
     assert (frame["seeds"] == 2).all()
@@ -229,24 +234,24 @@ def test_every_column_has_the_control_of_its_likelihood(tmp_path):
         ("pbmc68k_reduced", specs, {"nb": 500.0}),
         ("digits", [gaussian, bernoulli], {"gaussian": -30.0, "bernoulli": 27.0}),
     ):
-        study, metrics, missing = make(tmp_path, members, [1] * len(members))
+        given = make(tmp_path, members, [1] * len(members))
         constants = [parse_run({"model": "constant", "dataset": dataset, "likelihood": name}) for name in controls]
         found = dict(zip(constants, ({"nll": value} for value in controls.values()), strict=True))
         study = study_of([*members, *constants])
-        frame = ablation.make(sources(study, pd.concat([metrics, metrics_of(found)]), tmp_path, missing))
+        frame = ablation.make(replace(given, study=study, metrics=pd.concat([given.metrics, metrics_of(found)])))
         [row] = text(ablation, frame).set_index("metric").loc[["control"]].to_dict("records")
         names = column_names(study, dataset)
         shown = [float(row[names[spec.id]]) for spec in members]
         assert shown == ([500, 500] if dataset == "pbmc68k_reduced" else [-30, 27])
         # a control that failed is a hole
-        frame = ablation.make(sources(study, metrics, tmp_path, missing))
+        frame = ablation.make(replace(given, study=study))
         assert set(text(ablation, frame).set_index("metric").loc["control"].drop("K")) == {"missing"}
 
 
 def test_colours_are_also_in_bits_per_dimension_when_levels_are_counted(tmp_path):
     logistics = [run("vae", "cifar10", K=K, likelihood="logistics") for K in (1, 2)]
-    study, metrics, missing = make(tmp_path, [*logistics, run("mvae", "cifar10")], [7000, 6900, 10])
-    frame = table(tmp_path, study, metrics, missing)
+    given = make(tmp_path, [*logistics, run("mvae", "cifar10")], [7000, 6900, 10])
+    frame = table(given)
     bits = 3072 * np.log(2)
     for block, nats in {"-elbo bpd": 6901, "nll_miselbo bpd": 6900.5, "nll_matched bpd": 6900.25}.items():
         row = frame.loc[block, 2, "vae standard+none (logistics)"]
@@ -257,8 +262,8 @@ def test_colours_are_also_in_bits_per_dimension_when_levels_are_counted(tmp_path
         # a Gaussian's density counts no levels
         assert (block, 1, "mvae (gaussian)") not in frame.index
     assert frame.loc["-elbo", 1, "mvae (gaussian)"]["mean"] == pytest.approx(11)
-    metrics.loc[(metrics.K == 2) & (metrics.metric == "pareto_k_above_0.7"), "value"] = 0.5
-    plain, page = made(ablation, study, metrics, tmp_path, missing)
+    given.metrics.loc[(given.metrics.K == 2) & (given.metrics.metric == "pareto_k_above_0.7"), "value"] = 0.5
+    plain, page = made(ablation, replace(given))
     assert set(plain.metric[plain.unreliable]) == {"nll", "nll_miselbo", "nll_miselbo bpd"}
     assert "nats / (D log 2)" in page
     assert "nll_miselbo bpd" in headline(ablation, plain)
@@ -266,24 +271,21 @@ def test_colours_are_also_in_bits_per_dimension_when_levels_are_counted(tmp_path
 
 def test_runs_evaluated_on_different_numbers_of_points_are_not_paired(tmp_path):
     specs = [small_spec(K=K) for K in (1, 2)]
-    study, metrics, missing = make(tmp_path, specs, [10, 9])
-    assert not table(tmp_path, study, metrics, missing)["delta"].isna().all()
-    path = tmp_path / specs[1].id / "pointwise.npz"
-    with np.load(path) as file:
-        short = {name: array[:30] for name, array in file.items()}
-    np.savez(path, **short)
-    assert table(tmp_path, study, metrics, missing)["delta"].isna().all()
+    given = make(tmp_path, specs, [10, 9])
+    assert not table(given)["delta"].isna().all()
+    keep_points(given, specs[1], 30)
+    assert table(replace(given))["delta"].isna().all()
 
 
 def test_points_of_other_data_are_not_paired(tmp_path):
     specs = [small_spec(K=K) for K in (1, 2)]
-    study, metrics, missing = make(tmp_path, specs, [10, 9])
+    given = make(tmp_path, specs, [10, 9])
     evaluated_on(tmp_path / specs[1].id, "another")
-    assert table(tmp_path, study, metrics, missing)["delta"].isna().all()
-    frame, page = made(comparisons, study, metrics, tmp_path, missing)
+    assert table(given)["delta"].isna().all()
+    frame, page = made(comparisons, given)
     assert frame.empty
     assert "have seen other test points: standard+none, K = 2 against 1." in page
-    ranked, page = made(ranking, study, metrics, tmp_path, missing)
+    ranked, page = made(ranking, given)
     assert len(ranked) == 3
     assert "\n- Not ranked, since evaluated on other test points than the rest: standard+none, K = 2.\n" in page
     assert page.count("Not ranked") == 1
@@ -302,10 +304,12 @@ RANKING = (
 
 def test_comparisons_are_paired_and_adjusted_as_one_family(tmp_path):
     specs = [small_spec(K=K, seed=seed, latent=latent) for latent in (3, 5) for K in (1, 2, 4) for seed in (0, 1)]
-    study, metrics, missing = make(tmp_path, specs, [10, 12, 9, 10, 10.001, 12, 20, 20, 20, 20.02, 25, 26])
-    metrics.loc[(metrics.run == specs[0].id) & (metrics.metric == "pareto_k_matched_above_0.7"), "value"] = 0.5
-    metrics.loc[(metrics.run == specs[-1].id) & (metrics.metric == "stopped_by_budget"), "value"] = 1.0
-    frame = comparisons.make(sources(study, metrics, tmp_path, missing))
+    given = make(tmp_path, specs, [10, 12, 9, 10, 10.001, 12, 20, 20, 20, 20.02, 25, 26])
+    given.metrics.loc[(given.metrics.run == specs[0].id) & (given.metrics.metric == "pareto_k_matched_above_0.7"), "value"] = (
+        0.5
+    )
+    given.metrics.loc[(given.metrics.run == specs[-1].id) & (given.metrics.metric == "stopped_by_budget"), "value"] = 1.0
+    frame = comparisons.make(given)
     assert frame.to_csv(index=False).splitlines()[0] == COMPARISONS
     assert list(frame.step) == [True, False, True] * 6
     columns = ["standard+none (latent=3)", "standard+none (latent=5)"]
@@ -341,7 +345,7 @@ def test_comparisons_are_paired_and_adjusted_as_one_family(tmp_path):
     assert set(rows.index[rows.stopped_by_budget]) == stopped
     # the table of likelihoods says the same of K = 1, and of no other
     rows = rows.xs(1, level="against")
-    likelihoods = ablation.make(sources(study, metrics, tmp_path, missing)).set_index(["metric", "column", "K"])
+    likelihoods = ablation.make(given).set_index(["metric", "column", "K"])
     for ours, theirs in (("delta", "delta"), ("low", "delta_low"), ("high", "delta_high")):
         np.testing.assert_array_equal(rows[ours], likelihoods.loc[rows.index, theirs])
     assert likelihoods.delta.notna().sum() == len(rows)
@@ -349,13 +353,13 @@ def test_comparisons_are_paired_and_adjusted_as_one_family(tmp_path):
 
 
 def test_comparisons_are_written_with_what_they_do_not_say(tmp_path):
-    study, metrics, missing = make(tmp_path, specs_of(), [10, 12, 9, 10])
-    frame, page = made(comparisons, study, metrics, tmp_path, missing)
+    given = make(tmp_path, specs_of(), [10, 12, 9, 10])
+    frame, page = made(comparisons, given)
     line = text(comparisons, frame).iloc[0]
     assert (line["K"], line["against"]) == ("2", "1")
     assert (line["Δ"], line["p"], line["over seeds"]) == ("-1.500", "p < 0.001", "[-2.000, -1.000]")
     assert line["95 % over points"] == f"[{frame.low[0]:+.3f}, {frame.high[0]:+.3f}]"
-    source = latex(comparisons, frame, study, metrics, tmp_path, missing)
+    source = latex(comparisons, frame, given)
     for words in (
         "Holm for the 3 comparisons",
         "what training again would give",
@@ -365,19 +369,12 @@ def test_comparisons_are_written_with_what_they_do_not_say(tmp_path):
         assert words in page
         assert words in source
     assert "p $<$ 0.001" in source
-    single = make_some(tmp_path / "single", [small_spec(K=K) for K in (1, 2)], [10, 9])
-    frame, page = made(comparisons, *single)
+    single = make(tmp_path / "single", [small_spec(K=K) for K in (1, 2)], [10, 9])
+    frame, page = made(comparisons, single)
     assert frame[["seed_low", "seed_high", "seed_kind"]].isna().all(axis=None)
     assert list(text(comparisons, frame)["over seeds"]) == [""] * 3
     assert "One seed tells next to nothing about that." in page
     assert [probability(p) for p in (0.00099, 0.0123, 1.0, np.nan)] == ["p < 0.001", "p = 0.012", "p = 1.000", ""]
-
-
-def make_some(folder, specs, values, missing=()):
-    """Return what the tables are made from, in the order of their arguments."""
-    folder.mkdir()
-    study, metrics, missing = make(folder, specs, values, missing)
-    return study, metrics, folder, missing
 
 
 @pytest.mark.parametrize(
@@ -390,20 +387,20 @@ def make_some(folder, specs, values, missing=()):
     ],
 )
 def test_without_a_comparison_the_table_has_its_header_and_the_reason(tmp_path, specs, gone, reason):
-    arguments = make_some(tmp_path / "runs", specs, [10] * len(specs), [specs[number].id for number in gone])
-    frame, page = made(comparisons, *arguments)
+    given = make(tmp_path / "runs", specs, [10] * len(specs), [specs[number].id for number in gone])
+    frame, page = made(comparisons, given)
     assert frame.to_csv(index=False) == COMPARISONS + "\n"
     assert reason in page
     assert page.splitlines()[2].startswith("| metric")
-    assert r"\bottomrule" in latex(comparisons, frame, *arguments)
+    assert r"\bottomrule" in latex(comparisons, frame, given)
 
 
 def test_every_column_is_compared_by_the_k_that_it_has(tmp_path):
     """K = 1, 2, 4; 1 and 4 alone; none of 1; and K = 2 planned between 1 and 4, but lost."""
     Ks = {"latent=3": (1, 2, 4), "latent=4": (1, 4), "latent=5": (4, 2, 8), "latent=6": (1, 2, 4), "latent=7": (8,)}
     specs = [small_spec(K=K, latent=int(name[-1])) for name, those in Ks.items() for K in those]
-    arguments = make_some(tmp_path / "runs", specs, [10.0 + spec.K for spec in specs], [specs[9].id])
-    frame, page = made(comparisons, *arguments)
+    given = make(tmp_path / "runs", specs, [10.0 + spec.K for spec in specs], [specs[9].id])
+    frame, page = made(comparisons, given)
     block = frame[frame.metric == "nll_matched"]
     found = {name: [] for name in Ks}
     for row in block.itertuples():
@@ -433,19 +430,19 @@ def test_figures_of_comparisons_and_ranks_are_known_from_the_runs_alone(tmp_path
         "mvae": [run("mvae", "digits", K=K) for K in (1, 4)],
     }
     for name, specs in cases.items():
-        arguments = make_some(tmp_path / name, specs, [10] * len(specs))
-        names = outputs.figures(specs, arguments[0].datasets)
-        assert ("comparisons_digits" in names) == (len(comparisons.make(sources(*arguments))) > 0), name
-        cells = ranking.make(sources(*arguments))[["K", "column"]].drop_duplicates()
+        given = make(tmp_path / name, specs, [10] * len(specs))
+        names = outputs.figures(specs, given.study.datasets)
+        assert ("comparisons_digits" in names) == (len(comparisons.make(given)) > 0), name
+        cells = ranking.make(given)[["K", "column"]].drop_duplicates()
         assert ("ranking_digits" in names) == (len(cells) > 1), name
-        assert {"comparisons_digits", "ranking_digits"} <= set(outputs.tables(specs, arguments[0].datasets))
+        assert {"comparisons_digits", "ranking_digits"} <= set(outputs.tables(specs, given.study.datasets))
 
 
 def test_ranking_says_who_is_best_and_how_sure_that_is(tmp_path):
     specs = [small_spec(K=K, seed=seed) for K in (1, 2, 4, 5) for seed in (0, 1)]
     # K = 2 and 4 change places from seed to seed, and are close together in the mean
-    arguments = make_some(tmp_path / "runs", specs, [30, 31, 10, 14, 14, 10.001, 20, 20])
-    frame, page = made(ranking, *arguments)
+    given = make(tmp_path / "runs", specs, [30, 31, 10, 14, 14, 10.001, 20, 20])
+    frame, page = made(ranking, given)
     assert frame.to_csv(index=False).splitlines()[0] == RANKING
     block = frame[frame.metric == "nll_matched"]
     assert list(block["rank"]) == [1, 2, 3, 4]
@@ -462,19 +459,16 @@ def test_ranking_says_who_is_best_and_how_sure_that_is(tmp_path):
     line = text(ranking, frame).iloc[0]
     assert (line["95 % over points"], line["over seeds"]) == ("1 to 2", "1 to 2")
     assert "if everything were trained again" in page
-    assert frame.equals(ranking.make(sources(*arguments)))
+    assert frame.equals(ranking.make(given))
 
 
 def test_ranking_leaves_out_what_does_not_compare_and_says_so(tmp_path):
     specs = [small_spec(K=K, seed=seed) for K in (1, 2, 4) for seed in (0, 1)]
     specs += [small_spec(K=K, latent=5) for K in (1, 2)] + [run("mvae", "digits", K=K) for K in (1, 2)]
     gone = [specs[1].id, specs[2].id, specs[3].id]
-    study, metrics, folder, missing = make_some(tmp_path / "runs", specs, [30, 31, 10, 14, 14, 10, 20, 15, -500, -400], gone)
-    path = folder / specs[7].id / "pointwise.npz"
-    with np.load(path) as file:
-        short = {name: array[:30] for name, array in file.items()}
-    np.savez(path, **short)
-    frame, page = made(ranking, study, metrics, folder, missing)
+    given = make(tmp_path / "runs", specs, [30, 31, 10, 14, 14, 10, 20, 15, -500, -400], gone)
+    keep_points(given, specs[7], 30)
+    frame, page = made(ranking, given)
     block = frame[frame.metric == "-elbo"]
     latent3, latent5, mvae = (
         "vae standard+none (bernoulli, latent=3)",
@@ -501,20 +495,17 @@ def test_ranking_leaves_out_what_does_not_compare_and_says_so(tmp_path):
 
 def test_one_test_point_has_a_difference_and_a_rank_without_intervals(tmp_path):
     specs = [small_spec(K=K) for K in (1, 2)]
-    study, metrics, folder, missing = make_some(tmp_path / "runs", specs, [10, 9])
+    given = make(tmp_path / "runs", specs, [10, 9])
     for spec in specs:
-        path = folder / spec.id / "pointwise.npz"
-        with np.load(path) as file:
-            one = {name: array[:1] for name, array in file.items()}
-        np.savez(path, **one)
-    frame, page = made(comparisons, study, metrics, folder, missing)
+        keep_points(given, spec, 1)
+    frame, page = made(comparisons, given)
     assert frame.delta.notna().all()
     assert frame[["low", "high", "p", "p_adjusted"]].isna().all(axis=None)
     assert "Holm for the 0 comparisons" in page
-    ranked, other = made(ranking, study, metrics, folder, missing)
+    ranked, other = made(ranking, given)
     assert set(ranked["rank"]) == {1, 2}
     assert ranked[["rank_low", "rank_high", "probability_best"]].isna().all(axis=None)
-    likelihoods, third = made(ablation, study, metrics, folder, missing)
+    likelihoods, third = made(ablation, given)
     for words in (page, other, third):
         assert "nan" not in words.lower()
     assert "Δ" in text(ablation, likelihoods)["standard+none"].iloc[1]
@@ -522,13 +513,13 @@ def test_one_test_point_has_a_difference_and_a_rank_without_intervals(tmp_path):
 
 def test_equal_cells_share_a_rank(tmp_path):
     specs = [small_spec(K=K) for K in (1, 2, 4)]
-    study, metrics, folder, missing = make_some(tmp_path / "runs", specs, [10, 10, 30])
-    (folder / specs[1].id / "pointwise.npz").write_bytes((folder / specs[0].id / "pointwise.npz").read_bytes())
-    block = ranking.make(sources(study, metrics, folder, missing)).iloc[:3]
+    given = make(tmp_path / "runs", specs, [10, 10, 30])
+    (given.runs / specs[1].id / "pointwise.npz").write_bytes((given.runs / specs[0].id / "pointwise.npz").read_bytes())
+    block = ranking.make(given).iloc[:3]
     assert list(block["rank"]) == list(block.rank_low) == [1, 1, 3]
     assert list(block.rank_high) == [2, 2, 3]
     assert list(block.probability_best) == [0.5, 0.5, 0]
-    found = comparisons.make(sources(study, metrics, folder, missing)).iloc[0]
+    found = comparisons.make(given).iloc[0]
     assert (found.delta, found.low, found.high, found.p, found.p_adjusted) == (0, 0, 0, 1, 1)
 
 
@@ -563,11 +554,11 @@ def reconstructions():
     null = metrics_of({mixture: {"dhsic_null_median": 0.01558, "dhsic_null_95": 0.0161}})
     scores = metrics_of({key: {"inception_score": np.nan} for key in (single, mixture)}, unit="not measured: no weights")
     other = run("vae", "cifar10", likelihood="logistics")
-    return study_of([single, mixture, other]), pd.concat([found, null, scores])
+    return sources(study_of([single, mixture, other]), pd.concat([found, null, scores]))
 
 
 def test_a_score_that_could_not_be_measured_says_so_and_why():
-    frame, page = made(reconstruction, *reconstructions())
+    frame, page = made(reconstruction, reconstructions())
     shown = by_row(reconstruction, frame)
     assert list(shown.columns) == ["mvae (gaussian)"]
     assert (
@@ -584,7 +575,7 @@ def test_a_score_that_could_not_be_measured_says_so_and_why():
 
 
 def test_dependence_stands_beside_its_null_with_enough_digits():
-    shown = text(reconstruction, reconstruction.make(sources(*reconstructions())))
+    shown = text(reconstruction, reconstruction.make(reconstructions()))
     rows = shown[shown.metric.str.startswith("dhsic")]
     assert rows.values.tolist() == [
         ["dhsic", "4", "0.01561"],
@@ -616,14 +607,9 @@ def test_components_stand_beside_the_mixture_and_the_single_vae():
     # of which run a cell is does not follow from the K of its row
     assert single.runs.str.contains("-mvae-K1-").all()
     assert set(single.K) == {3}
-    one = components.make(sources(*reordered(found)))
-    assert list(text(components, one).columns) == ["metric", "K", "mixture", "C1", "C2", "C3", "single VAE"]
-
-
-def reordered(found):
-    """Return a study and the metrics of the settings with two latent dimensions alone."""
     some = {spec: values for spec, values in found.items() if spec.latent == 2}
-    return study_of(some), metrics_of(some)
+    one = components.make(sources(study_of(some), metrics_of(some)))
+    assert list(text(components, one).columns) == ["metric", "K", "mixture", "C1", "C2", "C3", "single VAE"]
 
 
 def test_density_table_has_the_kl_on_the_grid_beside_its_estimate():
@@ -644,13 +630,13 @@ def test_density_table_has_the_kl_on_the_grid_beside_its_estimate():
 def test_every_table_can_be_written(kind, tmp_path):
     toy = parse_run({"model": "toy", "dataset": "ring", "K": 2})
     spec = {"density": toy, "ablation": run("vae", K=2)}.get(kind, run("mvae", K=2))
-    arguments = (study_of([spec]), metrics_of({}), tmp_path, {spec.id})
-    frame, page = made(TABLES[kind], *arguments)
+    given = sources(study_of([spec]), metrics_of({}), tmp_path, {spec.id})
+    frame, page = made(TABLES[kind], given)
     if kind not in ("comparisons", "ranking"):
         assert ("missing" if kind == "published" else "missing (0 of 1)") in page
         assert len(TABLES[kind].grids(frame)[0].rows) == len(frame.drop_duplicates(["metric", "K"]))
     assert "{" not in page
-    source = latex(TABLES[kind], frame, *arguments)
+    source = latex(TABLES[kind], frame, given)
     assert source.startswith("% ")
     assert r"\bottomrule" in source
 
@@ -660,16 +646,16 @@ def test_every_kind_that_a_study_may_have_can_be_made():
 
 
 def test_cells_say_of_which_runs_they_are_made_and_how(tmp_path):
-    arguments = make(tmp_path, specs_of(), [10, 12, 9, 10])
-    study, metrics, _ = arguments
-    values = metrics.set_index(["run", "metric"])["value"]
+    given = make(tmp_path, specs_of(), [10, 12, 9, 10])
+    study = given.study
+    values = given.metrics.set_index(["run", "metric"])["value"]
     for kind in (ablation, ranking):
-        for row in kind.make(sources(study, metrics, tmp_path)).to_dict("records"):
+        for row in kind.make(given).to_dict("records"):
             members = row["runs"].split()
             assert {study.runs[name].K for name in members} == {row["K"]}
             assert {study.runs[name].group for name in members} == {row["group"]}
             assert row["mean"] == pytest.approx(row["factor"] * np.mean([values[name, row["made_from"]] for name in members]))
-    for row in comparisons.make(sources(study, metrics, tmp_path)).to_dict("records"):
+    for row in comparisons.make(given).to_dict("records"):
         ours, theirs = (
             np.mean([values[name, row["made_from"]] for name in row[side].split()]) for side in ("runs", "compared")
         )
@@ -683,9 +669,9 @@ def test_a_page_is_the_same_from_the_rows_that_were_written(kind, tmp_path):
     specs = [run("mvae", "digits", K=K) for K in (1, 2)] if kind != "density" else []
     specs += [parse_run({"model": "toy", "dataset": "ring", "K": K}) for K in (1, 2)] if kind == "density" else []
     specs += [run("vae", "digits", K=2, likelihood="bernoulli")] if kind == "ablation" else []
-    study, metrics, _ = make(tmp_path, specs, [10, 9, 8][: len(specs)])
+    given = make(tmp_path, specs, [10, 9, 8][: len(specs)])
     more = {spec: {"mse": 3.0 - spec.K, "accuracy_mlp": 0.5, "accuracy_mlp_component_1": 0.25, "kl": 0.5} for spec in specs}
-    found = sources(study, pd.concat([metrics, metrics_of(more)]), tmp_path)
+    found = replace(given, metrics=pd.concat([given.metrics, metrics_of(more)]))
     frame = TABLES[kind].make(found)
     frame.to_csv(tmp_path / "t.csv", index=False)
     again = pd.read_csv(tmp_path / "t.csv", dtype={"published": str})
@@ -695,21 +681,21 @@ def test_a_page_is_the_same_from_the_rows_that_were_written(kind, tmp_path):
 
 
 def test_latent_table_prefers_high_scores(tmp_path):
-    study, metrics, _ = make(tmp_path, specs_of(), [10, 12, 9, 10])
-    frame = latent.make(sources(study, metrics)).set_index(["metric", "K"])
+    given = make(tmp_path, specs_of(), [10, 12, 9, 10])
+    frame = latent.make(given).set_index(["metric", "K"])
     assert frame.loc["ari", 1]["best"]
     assert not frame.loc["ari", 2]["best"]
 
 
-def latex(table, frame, *arguments):
+def latex(table, frame, given):
     """Return a table as LaTeX, of a study whose name needs care."""
-    return rendering.latex("digits: 100 % & more", table.grids(frame), table.note(frame, sources(*arguments)))
+    return rendering.latex("digits: 100 % & more", table.grids(frame), table.note(frame, given))
 
 
 def test_latex_escapes_what_it_must(tmp_path):
-    study, metrics, folder, missing = make_again(tmp_path, specs_of(latent=5))
-    frame = ablation.make(sources(study, metrics, folder, missing))
-    source = latex(ablation, frame, study, metrics, folder, missing)
+    given = with_a_hole(tmp_path, specs_of(latent=5))
+    frame = ablation.make(given)
+    source = latex(ablation, frame, given)
     assert r"nll\_matched" in source
     assert r"\$" not in source
     assert r"100 \% \& more" in source
@@ -720,14 +706,14 @@ EVERYTHING = "&%_#^~{}\\|$<>\"'†‡Δ±§Σ×–—`@*/[]é ü Ž 漢 \N{GRINN
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex on the PATH")
 def test_latex_compiles(tmp_path):
-    study, metrics, folder, missing = make_again(tmp_path, specs_of())
-    sources_, parts = sources(study, metrics, folder, missing), []
+    given = with_a_hole(tmp_path, specs_of())
+    parts = []
     for number, kind in enumerate(("ablation", "comparisons", "ranking", "latent", "published")):
-        frame = TABLES[kind].make(sources_)
+        frame = TABLES[kind].make(given)
         frame["column"] = f"{'[*'[number % 2]}{EVERYTHING}"
         if kind == "published":  # its first column
             frame.loc[1, "column"] = f"*{EVERYTHING}"
-        parts.append(rendering.latex(f"{EVERYTHING}: {kind}", TABLES[kind].grids(frame), TABLES[kind].note(frame, sources_)))
+        parts.append(rendering.latex(f"{EVERYTHING}: {kind}", TABLES[kind].grids(frame), TABLES[kind].note(frame, given)))
     head = "\\documentclass{article}\\usepackage{booktabs,textcomp}\\begin{document}\n"
     (tmp_path / "t.tex").write_text(f"{head}{''.join(parts)}\\end{{document}}\n", encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]

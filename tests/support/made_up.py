@@ -13,7 +13,7 @@ N = 40
 
 
 def make(tmp_path, specs, values, missing=()):
-    """Write pointwise values of runs and return (study, metrics, missing).
+    """Write pointwise values of runs and return what tables are made from.
 
     Arguments:
         values: One mean nll per spec; every other likelihood follows from it.
@@ -41,7 +41,7 @@ def make(tmp_path, specs, values, missing=()):
         }
         names = (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed)
         rows += [(*names, metric, number, None, "") for metric, number in metrics.items()]
-    return study_of(runs.values()), pd.DataFrame(rows, columns=COLUMNS), set(missing)
+    return sources(study_of(runs.values()), pd.DataFrame(rows, columns=COLUMNS), tmp_path, missing)
 
 
 def evaluated_on(folder, data):

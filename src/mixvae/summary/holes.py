@@ -25,16 +25,13 @@ def failures(study: StudyRuns, runs: Path) -> pd.DataFrame:
     """
     rows = []
     for run, spec in study.runs.items():
-        rules = rules_of(spec)
-        missing = [rule for rule in rules if not _all_there(runs / run, *RUN_FILES[rule], f"provenance/{rule}.json")]
+        missing = [rule for rule in rules_of(spec) if not _all_there(runs / run, *RUN_FILES[rule], f"provenance/{rule}.json")]
         if not missing:
             continue
         folder, rule, dataset = runs / run, missing[0], runs.parent / "datasets" / spec.dataset
-        if rule == "train":
-            for of_data, files in DATA_FILES.items():
-                if not _all_there(dataset, *files):
-                    folder, rule = dataset, of_data
-                    break
+        lost = [of_data for of_data, files in DATA_FILES.items() if not _all_there(dataset, *files)]
+        if rule == "train" and lost:
+            folder, rule = dataset, lost[0]
         rows.append({"run": run, "rule": rule, "log": last_lines(folder, rule)})
     return pd.DataFrame(rows, columns=["run", "rule", "log"])
 
@@ -70,7 +67,12 @@ def changed(study: StudyRuns, runs: Path, missing: set[str]) -> pd.DataFrame:
             path = runs / run / f"provenance/{rule}.json"
             try:
                 verify_outputs(path)
-                facts = _by_file_name(read_json(path))
+                # by file name alone, since a rule that is run by hand may name other folders
+                facts = {
+                    part: {Path(name).name: digest for name, digest in files.items()}
+                    for part, files in read_json(path).items()
+                    if part in ("inputs", "outputs")
+                }
                 if name := other_input(facts, known):
                     raise UserError(f"{runs / run}: {rule} was made from another {name}; delete the folder and run again")
                 known |= facts["inputs"] | facts["outputs"]
@@ -78,8 +80,3 @@ def changed(study: StudyRuns, runs: Path, missing: set[str]) -> pd.DataFrame:
                 rows.append({"run": run, "rule": rule, "log": str(error)})
                 break
     return pd.DataFrame(rows, columns=["run", "rule", "log"])
-
-
-def _by_file_name(facts: dict) -> dict[str, dict[str, str]]:
-    """Return the digests of a run's record by file name alone, since a rule that is run by hand may name other folders."""
-    return {part: {Path(name).name: digest for name, digest in facts[part].items()} for part in ("inputs", "outputs")}

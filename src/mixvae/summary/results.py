@@ -35,15 +35,11 @@ def read_study(path: Path) -> StudyRuns:
 def controls_of(study: StudyRuns) -> dict[str, str]:
     """Return {run: control} for runs with a control: a constant predictor with the run's data and likelihood (nb for zinb)."""
     controls = [(run, spec) for run, spec in study.runs.items() if spec.is_control]
-    found = {}
+    found: dict[str, str] = {}
     for run, spec in study.runs.items():
-        fitting = [
-            name
-            for name, control in controls
-            if control.dataset == spec.dataset and control.likelihood in (spec.likelihood, spec.likelihood.of_control)
-        ]
-        if fitting and not spec.is_control:
-            found[run] = fitting[0]
+        for name, control in controls if not spec.is_control else ():
+            if control.dataset == spec.dataset and control.likelihood in (spec.likelihood, spec.likelihood.of_control):
+                found.setdefault(run, name)
     return found
 
 
@@ -56,8 +52,7 @@ def tidy(study: StudyRuns, runs: Path, missing: set[str]) -> pd.DataFrame:
         names = (run, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed)
         for metric, entry in _metrics(runs / run, spec).items():
             rows.append((*names, metric, entry["value"], entry["stderr"], entry["unit"]))
-    frame = pd.DataFrame(rows, columns=COLUMNS)
-    return frame.astype({"value": float, "stderr": float})
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"value": float, "stderr": float})
 
 
 def _metrics(folder: Path, spec: AnyRun) -> dict[str, dict[str, Any]]:

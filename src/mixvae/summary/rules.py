@@ -1,5 +1,6 @@
 """Rules tabulate and figures: make the tables and figures of a study from the results of its runs."""
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -87,19 +88,17 @@ def draw_study(listed: Path, root: Path) -> None:
     inputs += [root / "runs" / run / "latents.h5ad" for run, spec in shown.items() if spec.has_codes]
     with record("figures", folder / "provenance/figures.json", inputs=inputs, outputs=made) as facts:
         facts["runs"] = sorted(set(study.runs) - missing)
-        view = None
         keep_only(folder / "figures", names)
-        for name in names:
-            kind, dataset = name.split("_", 1)
-            if view is None or view.dataset != dataset:
-                # one at a time: a view keeps its data set and models
-                view = figures.View(study, dataset, metrics, missing, root)
-            figure = figures.FIGURES[kind](view)
-            files = [folder / "figures" / f"{name}{suffix}" for suffix in (".png", ".pdf")]
-            if figure is None:
-                print(f"{name}: none of the runs it shows succeeded, so it was not drawn")
-                for file in files:  # a figure of earlier results must not pass for one of these
-                    file.unlink(missing_ok=True)
-                continue
-            figures.save(figure, folder / "figures" / name)
-            made.extend(files)
+        # one data set at a time: a view keeps its data and models
+        for dataset, members in itertools.groupby(names, key=lambda name: name.split("_", 1)[1]):
+            view = figures.View(study, dataset, metrics, missing, root)
+            for name in members:
+                figure = figures.draw(name.split("_", 1)[0], view)
+                files = [folder / "figures" / f"{name}{suffix}" for suffix in (".png", ".pdf")]
+                if figure is None:
+                    print(f"{name}: none of the runs it shows succeeded, so it was not drawn")
+                    for file in files:  # a figure of earlier results must not pass for one of these
+                        file.unlink(missing_ok=True)
+                else:
+                    figures.save(figure, folder / "figures" / name)
+                    made.extend(files)

@@ -1,31 +1,31 @@
-"""Figures of a study on one data set: every kind is a module whose `draw` makes a figure of a View, None without runs.
+"""Figures of a study on one data set, each drawn from a View; workflow/report/figures/<kind>.rst has their captions."""
 
-`mixvae.study.outputs` says which kinds a study has; workflow/report/figures/<kind>.rst has the caption of each kind.
-"""
+from matplotlib.figure import Figure
 
-from mixvae.summary.figures import (
-    accuracy,
-    categories,
-    comparisons,
-    components,
-    density,
-    histograms,
-    maps,
-    nll,
-    ranking,
-    reconstructions,
-    samples,
-    training,
-    umap,
-)
+from mixvae.summary.figures import categories, curves, density, forest, histograms, images, scatter, training
 from mixvae.summary.figures.style import save
 from mixvae.summary.figures.view import View
 
-__all__ = ["FIGURES", "View", "save"]
+__all__ = ["FIGURES", "View", "draw", "save"]
 
-KINDS = (
-    *(nll, comparisons, ranking, training, samples, reconstructions, umap),
-    *(components, accuracy, maps, categories, histograms, density),
-)
-FIGURES = {module.__name__.rpartition(".")[2]: module.draw for module in KINDS}
-"""By kind, the function that draws it."""
+FIGURES = {
+    "nll": curves.nll,
+    "comparisons": forest.comparisons,
+    "ranking": forest.ranking,
+    "density": density.draw,
+    "training": training.draw,
+    "samples": images.samples,
+    "reconstructions": images.reconstructions,
+    "umap": scatter.umap,
+    "components": images.components,
+    "accuracy": curves.accuracy,
+    "maps": scatter.maps,
+    "categories": categories.draw,
+    "histograms": histograms.draw,
+}
+"""By kind, the function that draws it from a View with a complete run or more, if any of these is one that it shows."""
+
+
+def draw(kind: str, view: View) -> Figure | None:
+    """Draw a figure; return None if none of the runs that it shows is complete."""
+    return FIGURES[kind](view) if view.columns else None

@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 
 from mixvae.summary.figures.images import as_images, show, tile
-from mixvae.summary.figures.style import bare, panels, title, wrapped
+from mixvae.summary.figures.style import bare, panels, wrapped
 from mixvae.summary.figures.view import View, usage
 
 CATEGORIES, DRAWS, BLOCKS = 16, 8, 12
@@ -56,8 +56,7 @@ def draw(view: View) -> Figure | None:
         ax.set_anchor("N")
         ax.set_frame_on(False)
     text = f"{DRAWS} draws from each category, beside it the category and its share q(c) of the training points"
-    title(figure, view.heading(text, f"{BLOCKS} of {len(shown)} runs" if len(shown) > BLOCKS else ""))
-    return figure
+    return view.titled(figure, text, f"{BLOCKS} of {len(shown)} runs" if len(shown) > BLOCKS else "")
 
 
 def _of_categories(view: View, run: str) -> Block:

@@ -1,6 +1,8 @@
-"""Panels of a number against K, with a line for every column of the tables."""
+"""Figures nll and accuracy: panels of a number against K, with a line for every column of the tables."""
 
-from collections.abc import Collection
+import itertools
+import math
+from collections.abc import Collection, Iterable
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,9 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from mixvae.summary.figures.style import CURVE, legend_below, natural, wrapped
-from mixvae.summary.statistics import BOOTSTRAP_FROM, Spread, over_seeds
+from mixvae.study.metrics import made_from, metric_of
+from mixvae.summary.cells import COMPARABLE, UNRELIABLE_SHARE
+from mixvae.summary.figures.style import legend_below, natural, wrapped
+from mixvae.summary.figures.view import View
+from mixvae.summary.statistics import BOOTSTRAP_FROM, over_seeds
 
+PROBES = {"accuracy_knn": "k nearest neighbours", "accuracy_svm": "linear SVM", "accuracy_mlp": "MLP"}
 COLOURS, MARKERS = sns.color_palette("tab10"), "osD^vP*X<>p"
 """Neighbouring columns differ in colour and marker, and no two of up to 110 columns have the same pair."""
 CROWDED = 12
@@ -21,19 +27,61 @@ DIGIT = 0.027
 """The width of a digit of a tick's label, as a share of the axis."""
 
 
+def nll(view: View) -> Figure | None:
+    """Draw the likelihoods of test points: a panel per likelihood, a row of panels per measure, since measures do not compare."""
+    colour = view.info.kind == "colour_image"
+    nats = math.prod(view.info.shape) * math.log(2) if colour else 1.0
+    metrics = _with_columns(view, view.columns)
+    metrics["row"] = metrics.run.map(lambda run: view.spec(run).likelihood.measure)
+    frames, circled = [], set()
+    for block in COMPARABLE:
+        rows, shares = (metrics[metrics.metric == name] for name in (made_from(block), metric_of(block).rests_on))
+        frames.append(rows.assign(panel=block, y=(-1.0 if block.startswith("-") else 1.0) * rows.value / nats))
+        means = shares.groupby(["K", "column"])["value"].mean()
+        circled |= {(block, *cell) for cell in means.index[means >= UNRELIABLE_SHARE]}
+    data = pd.concat(frames, ignore_index=True).dropna(subset="y")
+    if data.empty:
+        return None
+    unit = "bits per dimension" if colour else "nats per test point"
+    figure = against_k(data, COMPARABLE, f"{unit},\nlower is better", circled)
+    note = f"circled: Pareto k above 0.7 for {UNRELIABLE_SHARE:.0%} of the points or more" if circled else ""
+    return view.titled(figure, f"likelihood of test points against K, {seeds_averaged(data)}", note)
+
+
+def accuracy(view: View) -> Figure | None:
+    """Draw how well classifiers tell the codes of M-VAEs and single VAEs apart, in a panel per classifier (Ye & Bors, Fig. 4)."""
+    mixtures = [run for run in view.columns if view.spec(run).components_are_models]
+    single = [run for run in view.columns if view.spec(run).is_single_vae and view.spec(run).likelihood.squared_errors]
+    data = _with_columns(view, mixtures + single)
+    data = data.assign(panel=data.metric.map(PROBES), row="", y=data.value).dropna(subset=["panel", "y"])
+    if data.empty:
+        return None
+    figure = against_k(data, tuple(PROBES.values()), "share of test points\nclassified right")
+    return view.titled(figure, f"accuracy of classifiers of the codes against K (K=1: a single VAE), {seeds_averaged(data)}")
+
+
+def _with_columns(view: View, runs: Iterable[str]) -> pd.DataFrame:
+    """Return the metrics of runs, with the table columns of these."""
+    data = view.metrics[view.metrics.run.isin(list(runs))]
+    return data.assign(column=data.run.map(view.columns))
+
+
 def against_k(data: pd.DataFrame, panels: tuple[str, ...], unit: str, circled: Collection[tuple[str, int, str]] = ()) -> Figure:
     """Draw y against K with a line per column, or, if there is a single K, a list of the columns with a point each.
 
     Arguments:
-        data: The frame of panel, row, K, y and CURVE of every run; each value of `row` has a row of panels of its own.
+        data: The frame of panel, row, K, y and column of every run; each value of `row` has a row of panels of its own.
         panels: The names of the panels, in order.
         unit: What y is.
         circled: The (panel, K, column) that are marked with a circle.
     """
-    rows, Ks, order = sorted(data.row.unique()), sorted(data.K.unique()), sorted(data[CURVE].unique(), key=natural)
-    looks = {column: _look(number) for number, column in enumerate(order)}
+    rows, Ks, order = sorted(data.row.unique()), sorted(data.K.unique()), sorted(data.column.unique(), key=natural)
+    looks = {
+        column: {"color": colour, "marker": marker, "markersize": 4.5, "linewidth": 1.1}
+        for column, colour, marker in zip(order, itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
+    }
     single = len(Ks) == 1
-    counts = [data[data.row == row][CURVE].nunique() for row in rows]
+    counts = [data[data.row == row].column.nunique() for row in rows]
     heights = [max(1.2, 0.3 * count + 0.8) if single else (2.8 if count < CROWDED else 4.5) for count in counts]
     figure, axes = plt.subplots(
         len(rows), len(panels), squeeze=False, sharex="row" if single else True, sharey="row", layout="constrained",
@@ -43,11 +91,20 @@ def against_k(data: pd.DataFrame, panels: tuple[str, ...], unit: str, circled: C
         for panel, ax in zip(panels, line, strict=True):
             part = data[(data.panel == panel) & (data.row == row)]
             ax.set_title(f"{panel}, {row}" if row and len(rows) > 1 else panel, fontsize=9)
-            columns = [column for column in order if column in set(part[CURVE])]
+            columns = [column for column in order if column in set(part.column)]
             for place, column in enumerate(columns):
-                spreads = {K: over_seeds(values.to_numpy()) for K, values in part[part[CURVE] == column].groupby("K")["y"]}
+                spreads = {K: over_seeds(values.to_numpy()) for K, values in part[part.column == column].groupby("K")["y"]}
                 places = [place] if single else list(spreads)
-                _line(ax, places, list(spreads.values()), looks[column], along_x=single)
+                means, low, high = (
+                    np.array([getattr(spread, name) for spread in spreads.values()]) for name in ("mean", "low", "high")
+                )
+                if single:
+                    ax.plot(means, places, **looks[column])
+                    ax.hlines(places, low, high, color=looks[column]["color"], linewidth=0.9)
+                else:
+                    ax.plot(places, means, **looks[column])
+                    if (high > low).any():
+                        ax.vlines(places, low, high, color=looks[column]["color"], linewidth=0.9, alpha=0.7)
                 for at, (K, spread) in zip(places, spreads.items(), strict=True):
                     if (panel, K, column) in circled:
                         where = (spread.mean, at) if single else (at, spread.mean)
@@ -66,30 +123,13 @@ def against_k(data: pd.DataFrame, panels: tuple[str, ...], unit: str, circled: C
 
 def seeds_averaged(data: pd.DataFrame) -> str:
     """Return over how many seeds the points of `data` are averaged, and what their intervals are."""
-    seeds = data.groupby(["panel", CURVE, "K"]).size()
+    seeds = data.groupby(["panel", "column", "K"]).size()
     most, few = int(seeds.max()), ((seeds > 1) & (seeds < BOOTSTRAP_FROM)).any()
     if most == 1:
         return "one seed"
     if most < BOOTSTRAP_FROM:
         return f"mean and range over {most} seeds"
     return f"mean and 95 % bootstrap interval over {most} seeds" + ", the range where there are fewer" * bool(few)
-
-
-def _look(number: int) -> dict:
-    colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-    return {"color": colour, "marker": marker, "markersize": 4.5, "linewidth": 1.1}
-
-
-def _line(ax: Axes, places: list[int], spreads: list[Spread], look: dict, along_x: bool) -> None:
-    """Draw the means of one column at their places, and their intervals along the x axis or the y axis."""
-    means, low, high = (np.array([getattr(spread, name) for spread in spreads]) for name in ("mean", "low", "high"))
-    if along_x:
-        ax.plot(means, places, **look)
-        ax.hlines(places, low, high, color=look["color"], linewidth=0.9)
-    else:
-        ax.plot(places, means, **look)
-        if (high > low).any():
-            ax.vlines(places, low, high, color=look["color"], linewidth=0.9, alpha=0.7)
 
 
 def _ticks(ax: Axes, Ks: list[int]) -> None:

@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 
 from mixvae.data.targets import TARGETS
-from mixvae.summary.figures.style import axes_named, panels, title, wrapped
+from mixvae.summary.figures.style import axes_named, panels, wrapped
 from mixvae.summary.figures.view import View
 
 PANELS, SAMPLES, GRID = 24, 1500, 300
@@ -14,11 +14,9 @@ DEPTH = 12.0
 """The target's log-density is shown down to this many nats below its peak."""
 
 
-def draw(view: View) -> Figure | None:
+def draw(view: View) -> Figure:
     """Draw a panel per run: its samples, coloured by component, over the contours of the target's log-density."""
     runs, note = view.fitting(PANELS)
-    if not runs:
-        return None
     points = view.data.points("test", binary=False)
     centre, reach = (points.max(0) + points.min(0)) / 2, 0.65 * (points.max(0) - points.min(0)).max()
     x, y = (torch.linspace(float(c - reach), float(c + reach), GRID) for c in centre)
@@ -40,5 +38,4 @@ def draw(view: View) -> Figure | None:
         ax.grid(visible=False)
     axes_named(figure, "z1", "z2")
     text = f"samples coloured by component over the target's log-density, contours every {DEPTH / 6:.0f} nats from its peak"
-    title(figure, view.heading(text, note))
-    return figure
+    return view.titled(figure, text, note)

@@ -1,4 +1,4 @@
-"""Panels with a row for every column and K: a number with one interval over test points and one over seeds."""
+"""Figures comparisons and ranking: a row for every column and K, with an interval over test points and one over seeds."""
 
 from typing import NamedTuple
 
@@ -8,14 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mixvae.summary.figures.style import legend_below, wrapped
+from mixvae.summary.figures.view import View
 from mixvae.summary.rendering import marks
+from mixvae.summary.tables.comparisons import SIGNIFICANCE
 
 FIRST = {"color": "#1f4e79", "marker": "o", "markersize": 4.5, "linewidth": 1.6}
 NEXT = {"color": "#4f9d7a", "marker": "D", "markersize": 4, "linewidth": 1.6}
 """The looks of numbers: NEXT for differences to a K that is not 1, FIRST for all others."""
 SEEDS = {"color": "#d9822b", "marker": "|", "markersize": 4, "linewidth": 1.0}
 HOLLOW = {"markerfacecolor": "white"}
-MEANINGS = {"†": "the estimate is unreliable", "‡": "training ended with its epochs"}
+MEANINGS = {"unreliable": "†: the estimate is unreliable", "stopped_by_budget": "‡: training ended with its epochs"}
 LABEL, ROW, LINE, AROUND = 44, 0.2, 0.12, 0.75
 """Characters in a line of a row's name; inches of a row, of every further line of its name, and around all rows."""
 GAP = 0.5
@@ -24,6 +26,13 @@ CLOSE = 0.75
 """Rows between two differences of one K, of which the second has no name of its own."""
 APART = 0.3
 """How far below a number its interval over seeds lies, in rows."""
+GREY = {"color": "0.4"}
+"""The colour of legend entries that apply to all colours."""
+VERDICT = GREY | {"marker": "o", "markersize": 4.5, "linestyle": ""}
+OVER_SEEDS = {"min-max": "range", "95 % bootstrap": "95 % bootstrap interval"}
+TICKS = 6
+"""About how many ranks have a tick."""
+RENAMED = {"rank": "x", "rank_low": "low", "rank_high": "high", "seed_rank_low": "seed_low", "seed_rank_high": "seed_high"}
 
 
 class Row(NamedTuple):
@@ -34,29 +43,73 @@ class Row(NamedTuple):
     against: int
 
 
-def described(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with a column `beside`: the marks of every row, which are drawn beside its number."""
-    return table.assign(beside=[marks(row) for row in table[["unreliable", "stopped_by_budget"]].to_dict("records")])
+def comparisons(view: View) -> Figure | None:
+    """Draw every K less K = 1 and the next smaller K, a panel per likelihood; filled where the adjusted p is small."""
+    table = view.table("comparisons")
+    if table.empty:
+        return None
+    frame = table.assign(x=table.delta, filled=table.p_adjusted < SIGNIFICANCE, beside="")
+    figure = forest(frame, "difference (nats per test point)")
+    for ax in figure.axes:
+        ax.axvline(0, color="black", linewidth=0.8, zorder=1)
+    again, tests = table.dropna(subset="seed_kind"), f"adjusted by Holm for {int(table.p.notna().sum())} comparisons"
+    kinds = " or ".join(OVER_SEEDS[kind] for kind in again.seed_kind.unique())
+    entries = [
+        ((table.against == 1).any(), "against K = 1", FIRST | {"linestyle": ""}),
+        ((table.against > 1).any(), "against the next smaller K, where not 1", NEXT | {"linestyle": ""}),
+        (True, f"mean and 95 % interval over {as_text(table.points, 'test point')}", GREY | {"linewidth": 1.6}),
+        (len(again) > 0, f"{kinds} over {as_text(again.seeds, 'seed')}", SEEDS),
+        (frame.filled.any(), f"p < {SIGNIFICANCE}, {tests}", VERDICT),
+        (not frame.filled.all(), f"p not below {SIGNIFICANCE}, {tests}", VERDICT | HOLLOW),
+    ]
+    legend(figure, entries)
+    return view.titled(figure, "more components less fewer, below 0 is better", *meanings(table))
+
+
+def ranking(view: View) -> Figure | None:
+    """Draw the rank of every K and column, the best on average at the top, with the probability of being best beside it."""
+    table = view.table("ranking")
+    if table.empty:
+        return None
+    order = table.groupby(["column", "K"])["rank"].transform("mean").sort_values(kind="stable").index
+    frame = table.loc[order].rename(columns=RENAMED).assign(filled=True, against=0)
+    frame["beside"] = [f"{share:.2f} " if share >= 0.005 else "" for share in frame.probability_best]
+    figure = forest(frame, "rank, 1 is the lowest", grouped=False)
+    for ax in figure.axes:
+        most = int(ax.get_xlim()[1])
+        ax.set_xticks(range(1, most + 1, max(1, round(most / TICKS))))
+    entries = [
+        (True, f"rank of the mean and its 95 % interval over {as_text(table.points, 'test point')}", FIRST),
+        (frame.seed_low.notna().any(), "least and greatest rank in any one seed", SEEDS),
+    ]
+    legend(figure, entries)
+    text = "K and columns ranked by their mean likelihood; on the right, the probability of being best"
+    return view.titled(figure, text, *meanings(table))
 
 
 def as_text(numbers: pd.Series, noun: str) -> str:
     """Return the range of some counts with their noun: "2 to 3 seeds"."""
-    least, most = int(numbers.min()), int(numbers.max())
+    least, most = int(min(numbers, default=0)), int(max(numbers, default=0))
     return f"{least:,}{f' to {most:,}' if most > least else ''} {noun}{'s' * (most > 1)}"
 
 
-def legend(figure: Figure, entries: list[tuple[str, dict]], frame: pd.DataFrame) -> list[str]:
-    """Put a legend of (name, look) under a figure; return the meanings of the marks that the figure has."""
-    names, looks = zip(*entries, strict=True)
+def legend(figure: Figure, entries: list[tuple[bool, str, dict]]) -> None:
+    """Put a legend of (whether the figure has it, name, look) under a figure."""
+    names, looks = zip(*(entry for there, *entry in entries if there), strict=True)
     legend_below(figure, [plt.Line2D([], [], **look) for look in looks], names)
-    return [f"{sign}: {meaning}" for sign, meaning in MEANINGS.items() if frame.beside.str.contains(sign).any()]
+
+
+def meanings(table: pd.DataFrame) -> list[str]:
+    """Return the meanings of the marks that the rows of a table have."""
+    return [meaning for column, meaning in MEANINGS.items() if table[column].eq(True).any()]
 
 
 def forest(frame: pd.DataFrame, unit: str, grouped: bool = True) -> Figure:
     """Draw a panel per metric, and a row of panels per measure.
 
     Arguments:
-        frame: metric, measure, column, K, against (0 for none), x, low, high, seed_low, seed_high, filled, and a text `beside`.
+        frame: metric, measure, column, K, against (0 for none), x, low, high, seed_low, seed_high, filled, unreliable,
+            stopped_by_budget, and the text `beside` that stands before the marks.
         unit: What x is.
         grouped: Whether the rows of a column lie together.
     """
@@ -113,7 +166,7 @@ def _panel(ax: Axes, part: pd.DataFrame, rows: dict[Row, float]) -> None:
         ax.plot(row["x"], place, **look, **({} if row["filled"] else HOLLOW), zorder=3)
         ax.plot([row["seed_low"], row["seed_high"]], [place + APART] * 2, **SEEDS, zorder=2)
         ax.annotate(
-            row["beside"], (1, place), (2, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
+            row["beside"] + marks(row), (1, place), (2, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
             fontsize=7, va="center", annotation_clip=False,
         )  # fmt: skip
     ax.set_ylim(max(rows.values()) + 0.7, -0.6)

@@ -5,7 +5,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mixvae.summary.figures.style import axes_named, legend_below, panels, title, wrapped
+from mixvae.summary.figures.style import axes_named, legend_below, panels, wrapped
 from mixvae.summary.figures.view import View, usage
 
 PANELS, DRAWS, BINS = 24, 10_000, 60
@@ -15,11 +15,9 @@ MARGIN = 0.25
 """The share of the data's range that is shown on either side of it."""
 
 
-def draw(view: View) -> Figure | None:
+def draw(view: View) -> Figure:
     """Draw a panel per run: its histogram over that of the test data, for CP-VAEs both with c from q(c) and from p(c)."""
     runs, note = view.fitting(PANELS)
-    if not runs:
-        return None
     truth = view.data.points("test", binary=False)[:, 0]
     low, high = truth.min(), truth.max()
     edges = np.linspace(low - MARGIN * (high - low), high + MARGIN * (high - low), BINS + 1)
@@ -33,8 +31,7 @@ def draw(view: View) -> Figure | None:
     names = [name for name in COLOURS if any(name in parts for parts in drawn.values())]
     handles = [Line2D([], [], color="0.8", linewidth=6), *(Line2D([], [], color=COLOURS[name]) for name in names)]
     legend_below(figure, handles, ["test data", *names])
-    title(figure, view.heading(f"test data and {DRAWS} generations of each run, the likelihood's noise included", note))
-    return figure
+    return view.titled(figure, f"test data and {DRAWS} generations of each run, the likelihood's noise included", note)
 
 
 @torch.inference_mode()

@@ -1,4 +1,6 @@
-"""Panels of codes as points in the plane, coloured by label."""
+"""Figures umap and maps: panels of codes as points in the plane, coloured by label."""
+
+import itertools
 
 import numpy as np
 import seaborn as sns
@@ -6,12 +8,47 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mixvae.data.view import subset_indices
-from mixvae.summary.figures.style import bare, legend_below, natural, panels, title, wrapped
+from mixvae.summary.figures.style import bare, legend_below, natural, panels, wrapped
 from mixvae.summary.figures.view import View
 
 PANELS = 24
 POINTS = 5000
 """Points of a panel, at the most."""
+
+
+def umap(view: View) -> Figure | None:
+    """Draw the codes of every run, embedded in the plane by UMAP."""
+    runs, note = view.fitting(PANELS)
+    clouds = {}
+    for run in runs:
+        means, labels = codes(view, run)
+        clouds[view.label(run)] = embed(np.concatenate(means, axis=1)), labels
+    return scatter(view, clouds, "UMAP ", "UMAP of the components' means, training and test points", note)
+
+
+def maps(view: View) -> Figure | None:
+    """Draw the two-dimensional codes of every component of M-VAEs (Ye & Bors, Fig. 3)."""
+    runs = [run for run in view.columns if view.spec(run).components_are_models and view.spec(run).latent == 2]
+    clouds = {}
+    for run in view.first_seeds(runs):
+        means, labels = codes(view, run)
+        for k, mean in enumerate(means, start=1):
+            part = f"component {k}" if len(means) > 1 else "a single VAE"
+            clouds[f"{view.label(run)}, {part}"] = mean, labels
+    note = f"the first {PANELS} of {len(clouds)} maps" if len(clouds) > PANELS else ""
+    shown = dict(itertools.islice(clouds.items(), PANELS))
+    return scatter(view, shown, "z", "posterior means of two-dimensional codes, training and test points", note)
+
+
+def embed(features: np.ndarray) -> np.ndarray:
+    """Return the UMAP of (N, F), (N, 2)."""
+    import anndata
+    import scanpy
+
+    cells = anndata.AnnData(np.zeros((len(features), 1), dtype=np.float32), obsm={"X_codes": features})
+    scanpy.pp.neighbors(cells, use_rep="X_codes", random_state=0)
+    scanpy.tl.umap(cells, random_state=0)
+    return cells.obsm["X_umap"]
 
 
 def codes(view: View, run: str) -> tuple[list[np.ndarray], np.ndarray]:
@@ -25,15 +62,13 @@ def codes(view: View, run: str) -> tuple[list[np.ndarray], np.ndarray]:
     return means, cells.obs["label"].astype(str).to_numpy()[chosen]
 
 
-def scatter(
-    view: View, clouds: dict[str, tuple[np.ndarray, np.ndarray]], text: str, axes_names: tuple[str, str]
-) -> Figure | None:
+def scatter(view: View, clouds: dict[str, tuple[np.ndarray, np.ndarray]], axis: str, text: str, note: str) -> Figure | None:
     """Draw panels of points coloured by label, in one colour for data without labels; None where there is no panel.
 
     Arguments:
         clouds: The title, points (N, 2) and labels (N,) of every panel.
-        text: The figure's title.
-        axes_names: What the axes are.
+        axis: What both axes are.
+        text, note: The figure's title.
     """
     if not clouds:
         return None
@@ -45,10 +80,9 @@ def scatter(
         size = float(np.clip(6000 / len(points), 1.5, 12))
         ax.scatter(*points.T, s=size, c=[colours[label] for label in labels], linewidths=0, alpha=0.8, rasterized=True)
         bare(ax)
-        ax.set_xlabel(axes_names[0], fontsize=7)
-        ax.set_ylabel(axes_names[1], fontsize=7)
+        ax.set_xlabel(f"{axis}1", fontsize=7)
+        ax.set_ylabel(f"{axis}2", fontsize=7)
     if view.info.classes > 1:
         handles = [Line2D([], [], color=colours[name], marker="o", linestyle="", markersize=4) for name in names]
         legend_below(figure, handles, names)
-    title(figure, text)
-    return figure
+    return view.titled(figure, text, note)

@@ -17,9 +17,6 @@ from matplotlib.figure import Figure
 from mixvae.files import atomic
 
 DPI = 160
-CURVE = "column"
-"""The data frames' name for a column of the tables, which is a line or a panel here."""
-
 LEGEND_CHARACTERS, LEGEND_HANDLE = 14, 6
 """Characters of a legend's text per inch, and the room for the line or point beside it."""
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from mixvae.summary.figures.style import axes_named, legend_below, natural, panels, title, wrapped
+from mixvae.summary.figures.style import axes_named, legend_below, natural, panels, wrapped
 from mixvae.summary.figures.view import View
 
 EARLY = 0.1
@@ -17,8 +17,8 @@ SPREAD = 2.0
 
 def draw(view: View) -> Figure | None:
     """Draw a panel per column, with a line per run, coloured by K."""
-    histories = {run: pd.read_csv(view.folder(run) / "history.csv") for run in view.columns}
-    histories = {run: history for run, history in histories.items() if len(history)}
+    read = {run: pd.read_csv(view.folder(run) / "history.csv") for run in view.columns}
+    histories = {run: history for run, history in read.items() if len(history)}
     if not histories:
         return None
     columns = sorted({view.columns[run] for run in histories}, key=natural)
@@ -36,8 +36,7 @@ def draw(view: View) -> Figure | None:
     axes_named(figure, "epoch", "validation bound (nats)")
     handles = [Line2D([], [], color=colours[K]) for K in Ks]
     legend_below(figure, handles, [f"K={K}" for K in Ks])
-    title(figure, view.heading("training, a line per run, each panel with its own scale"))
-    return figure
+    return view.titled(figure, "training, a line per run, each panel with its own scale")
 
 
 def _limits(histories: list[pd.DataFrame]) -> tuple[float, float]:

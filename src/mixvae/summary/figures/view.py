@@ -1,5 +1,6 @@
 """The View that figures are drawn from: the runs of a study on one data set, with their metrics, files and models."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from mixvae.data import prepared
@@ -16,7 +18,7 @@ from mixvae.fitting.runs import load_run
 from mixvae.seeds import derive
 from mixvae.study import AnyRun, DatasetInfo
 from mixvae.summary.columns import column_names
-from mixvae.summary.figures.style import natural
+from mixvae.summary.figures.style import natural, title
 from mixvae.summary.results import StudyRuns
 
 MODELS_KEPT = 40
@@ -87,11 +89,8 @@ class View:
 
     def first_seeds(self, runs: Iterable[str] | None = None) -> list[str]:
         """Return the run with the lowest seed for every column and K of `runs`, by default all, in order of column and K."""
-        chosen: dict[tuple[str, int], str] = {}
-        for run in self.columns if runs is None else runs:
-            key = (self.columns[run], self.spec(run).K)
-            if key not in chosen or self.spec(run).seed < self.spec(chosen[key]).seed:
-                chosen[key] = run
+        given = sorted(self.columns if runs is None else runs, key=lambda run: self.spec(run).seed, reverse=True)
+        chosen = {(self.columns[run], self.spec(run).K): run for run in given}
         return [chosen[key] for key in sorted(chosen, key=lambda key: (natural(key[0]), key[1]))]
 
     def fitting(self, most: int, runs: Iterable[str] | None = None) -> tuple[list[str], str]:
@@ -100,23 +99,21 @@ class View:
         Without room for every K: the smallest and largest of every column, else the largest, else that of the first columns.
         """
         every = self.first_seeds(runs)
-        by_column: dict[str, list[str]] = {}
+        by_column: dict[str, list[str]] = defaultdict(list)
         for run in every:
-            by_column.setdefault(self.columns[run], []).append(run)
+            by_column[self.columns[run]].append(run)
         ends = [run for members in by_column.values() for run in dict.fromkeys((members[0], members[-1]))]
         last = [members[-1] for members in by_column.values()]
-        for chosen, note in (
-            (every, ""),
-            (ends, "the smallest and largest K of each column"),
-            (last, "the largest K of each column"),
-        ):
+        notes = ("", "the smallest and largest K of each column", "the largest K of each column")
+        for chosen, note in zip((every, ends, last), notes, strict=True):
             if len(chosen) <= most:
                 return chosen, note
         return last[:most], f"the largest K of the first {most} of {len(last)} columns"
 
-    def heading(self, text: str, *notes: str) -> str:
-        """Return a figure's title: the data set, what is shown, and the notes that are not empty."""
-        return "; ".join([f"{self.dataset}: {text}", *filter(None, notes)])
+    def titled(self, figure: Figure, text: str, *notes: str) -> Figure:
+        """Put a title above a figure: the data set, what is shown, and the notes that are not empty; return the figure."""
+        title(figure, "; ".join([f"{self.dataset}: {text}", *filter(None, notes)]))
+        return figure
 
 
 def usage(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
