@@ -31,9 +31,6 @@ COLUMNS = [
 ]  # fmt: skip
 """Columns of a table of means over seeds, with a row per cell."""
 
-Values = Mapping[str, Mapping[str, tuple[float, str]]]
-"""{run: {metric: (value, unit)}}."""
-
 
 @dataclass(frozen=True, eq=False)
 class Sources:
@@ -69,8 +66,8 @@ class Sources:
         return list(dict.fromkeys(spec.group for spec in specs if spec.dataset == self.dataset and not spec.is_control))
 
     @cached_property
-    def values(self) -> Values:
-        """The metrics of the complete runs."""
+    def values(self) -> Mapping[str, Mapping[str, tuple[float, str]]]:
+        """The metrics of the complete runs, {run: {metric: (value, unit)}}."""
         values: dict[str, dict[str, tuple[float, str]]] = {}
         for run, metric, value, unit in self.metrics[["run", "metric", "value", "unit"]].itertuples(index=False, name=None):
             values.setdefault(run, {})[metric] = (value, unit)

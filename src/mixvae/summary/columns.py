@@ -100,10 +100,8 @@ def _part(spec: Flat, key: str) -> Any:
 
 def _splits(key: str, runs: dict[str, Flat], shown: dict[str, dict[str, str]]) -> bool:
     """Return whether a key tells apart runs that the texts shown so far do not."""
-    values: dict[str, set[str]] = defaultdict(set)
-    for run, spec in runs.items():
-        values[repr(shown[run])].add(repr(spec.get(key)))
-    return any(len(found) > 1 for found in values.values())
+    values = {(repr(shown[run]), repr(spec.get(key))) for run, spec in runs.items()}
+    return len(values) > len({texts for texts, _ in values})
 
 
 def _join_widths(shown: Collection[dict[str, str]]) -> None:

@@ -23,19 +23,12 @@ def show(folder: Path, expansion: Expansion) -> None:
                 print(f"\n{dataset}: {what}\n\n{text}")
                 seen += text
                 if kind == "ablation":
-                    print_controls(folder, expansion, dataset)
+                    metrics = pd.read_csv(folder / "metrics.csv")
+                    values = metrics[metrics.metric == "nll"].set_index("run")["value"]
+                    for run, spec in expansion.runs.items():
+                        if spec.is_control and spec.dataset == dataset and run in values.index:
+                            print(f"a constant predictor ({spec.likelihood.name}): {values[run]:.3f}")
     print("".join(f"\n{mark}" for mark in MARKS if mark[0] in seen))
     if lost.is_file() and len(failed := pd.read_csv(lost)):
         print(f"\n{len(failed)} runs are missing, the first is {failed.run[0]} at rule {failed.rule[0]}: {lost}")
     print(f"\nresults: {folder}/ (tables/, figures/, metrics.csv, skipped.csv, failures.csv), runs: {folder.parent}/runs/")
-
-
-def print_controls(folder: Path, expansion: Expansion, dataset: str) -> None:
-    """Print what a constant predictor reaches on a data set, under each likelihood."""
-    import pandas as pd
-
-    metrics = pd.read_csv(folder / "metrics.csv")
-    values = metrics[metrics.metric == "nll"].set_index("run")["value"]
-    for run, spec in expansion.runs.items():
-        if spec.is_control and spec.dataset == dataset and run in values.index:
-            print(f"a constant predictor ({spec.likelihood.name}): {values[run]:.3f}")

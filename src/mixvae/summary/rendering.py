@@ -101,7 +101,7 @@ def entry_of(cell: Mapping[str, Any]) -> Entry:
     if pd.isna(cell["mean"]):
         absent = absence(cell["unmeasured"]) or (HOLE if pd.isna(cell["K"]) else f"{HOLE} (0 of {cell['expected']:.0f})")
         return Entry(absent, cell=cell)
-    shown = f"{{:.{digits(cell['metric'])}f}}"
+    shown = "{:.3f}" if cell["metric"].startswith("control") else f"{{:.{metric_of(cell['metric']).digits}f}}"
     rest = []
     if cell["seeds"] > 1:
         rest.append(f"[{shown.format(cell['low'])}, {shown.format(cell['high'])}]")
@@ -114,11 +114,6 @@ def entry_of(cell: Mapping[str, Any]) -> Entry:
     return Entry(shown.format(mean), marks(cell), tuple(rest), cell["best"] is True, mean, cell)
 
 
-def digits(name: str) -> int:
-    """Return how many decimals a quantity is shown with; a control has those of a likelihood."""
-    return 3 if name.startswith("control") else metric_of(name).digits
-
-
 def absence(unmeasured: Any) -> str:
     """Return the text of a cell whose runs are complete but have no value; "" if the runs are missing."""
     if not isinstance(unmeasured, str):
@@ -129,11 +124,6 @@ def absence(unmeasured: Any) -> str:
 def marks(cell: Mapping[str, Any]) -> str:
     """Return the signs that warn of a likelihood."""
     return "†" * (cell["unreliable"] is True) + "‡" * (cell["stopped_by_budget"] is True)
-
-
-def intervals(frame: pd.DataFrame) -> str:
-    """Return the names of the kinds of interval over seeds that a table has."""
-    return " or ".join(frame["interval"].dropna().unique() if "interval" in frame else ()) or "min-max"
 
 
 def headline(frame: pd.DataFrame, quantities: Iterable[str]) -> str:
@@ -178,16 +168,14 @@ def markdown(title: str, grids: list[Grid], note: str) -> str:
 
 def latex(title: str, grids: list[Grid], note: str) -> str:
     """Return tables as LaTeX table environments, which need booktabs, with the note above them as a comment."""
-    comment = "".join(f"% {line}".rstrip() + "\n" for line in note.splitlines())
+    page = "".join(f"% {line}".rstrip() + "\n" for line in note.splitlines())
     captions = [title, *(f"{title.partition(':')[0]}: {grid.heading.removesuffix(':')}" for grid in grids[1:])]
-    return comment + "".join(_latex_table(grid, caption) for grid, caption in zip(grids, captions, strict=True))
-
-
-def _latex_table(grid: Grid, caption: str) -> str:
-    table = written(grid, r"\textbf{{{}}}", escaped)
-    # at the start of a row, LaTeX would take [ and * for options of the row's end or the rule before it
-    table = table.replace({table.columns[0]: r"^([\[*])"}, r"{\1}", regex=True) if len(table.columns) else table
-    return table.to_latex(index=False, escape=False, caption=escaped(caption), column_format="l" * len(grid.headers))
+    for grid, caption in zip(grids, captions, strict=True):
+        table = written(grid, r"\textbf{{{}}}", escaped)
+        # at the start of a row, LaTeX would take [ and * for options of the row's end or the rule before it
+        table = table.replace({table.columns[0]: r"^([\[*])"}, r"{\1}", regex=True) if len(table.columns) else table
+        page += table.to_latex(index=False, escape=False, caption=escaped(caption), column_format="l" * len(grid.headers))
+    return page
 
 
 def escaped(text: str) -> str:

@@ -1,7 +1,5 @@
 """Figure categories: draws from every category of clustering models, beside other models' draws (Lavda et al., Fig. 7 to 9)."""
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -18,12 +16,8 @@ USAGE_POINTS = 5000
 """Training points over which the use of a category is averaged."""
 
 
-class Block(NamedTuple):
-    """One system's images, (rows, DRAWS, H, W, C), the names of the rows, and what the block is called."""
-
-    images: np.ndarray
-    names: list[str]
-    title: str
+Block = tuple[str, list[str], np.ndarray]
+"""What a run's block is called, the names of its rows, and its images, (rows, DRAWS, H, W, C)."""
 
 
 @torch.inference_mode()
@@ -44,14 +38,14 @@ def draw(view: View) -> Figure | None:
     shown = dict.fromkeys(clustering, _of_categories) | dict.fromkeys(vamps, _of_pseudo_inputs)
     shown |= dict.fromkeys(reversed(plain.values()), _of_prior)
     blocks = [make(view, run) for run, make in list(shown.items())[:BLOCKS]]
-    tallest = max(len(block.images) for block in blocks)
-    figure, axes = panels([wrapped(block.title, 40) for block in blocks], 3, (0.36 * DRAWS + 0.7, 0.36 * tallest + 0.6))
-    for block, ax in zip(blocks, axes, strict=True):
-        image = tile(block.images)
+    tallest = max(len(images) for *_, images in blocks)
+    figure, axes = panels([wrapped(name, 40) for name, *_ in blocks], 3, (0.36 * DRAWS + 0.7, 0.36 * tallest + 0.6))
+    for (_, names, images), ax in zip(blocks, axes, strict=True):
+        image = tile(images)
         show(ax, image)
-        height = image.shape[0] / len(block.images)
+        height = image.shape[0] / len(images)
         bare(ax)
-        ax.set_yticks([(row + 0.5) * height for row in range(len(block.names))], block.names, fontsize=6.5)
+        ax.set_yticks([(row + 0.5) * height for row in range(len(names))], names, fontsize=6.5)
         ax.tick_params(length=0)
         ax.set_anchor("N")
         ax.set_frame_on(False)
@@ -61,10 +55,10 @@ def draw(view: View) -> Figure | None:
 
 def _of_categories(view: View, run: str) -> Block:
     share = usage(view.model(run, "categories"), view.points(run, "train")[:USAGE_POINTS])
-    chosen = list(range(len(share)))
+    chosen, most = list(range(len(share))), ""
     if len(share) > CATEGORIES:
         chosen = share.argsort(descending=True, stable=True)[:CATEGORIES].tolist()
-    most = f", the {CATEGORIES} most used of {len(share)} categories" if len(share) > CATEGORIES else ""
+        most = f", the {CATEGORIES} most used of {len(share)} categories"
     return _rows(view, run, {f"{c}: {100 * share[c]:.0f} %": c for c in chosen}, most)
 
 
@@ -77,9 +71,9 @@ def _of_pseudo_inputs(view: View, run: str) -> Block:
 def _rows(view: View, run: str, numbers: dict[str, int], which: str) -> Block:
     model = view.model(run, "categories")
     images = np.stack([as_images(view, model.sample_component(number, DRAWS)) for number in numbers.values()])
-    return Block(images, list(numbers), f"{view.label(run)}{which}")
+    return f"{view.label(run)}{which}", list(numbers), images
 
 
 def _of_prior(view: View, run: str) -> Block:
     images = as_images(view, view.model(run, "categories").sample(PLAIN_ROWS * DRAWS))
-    return Block(images.reshape(PLAIN_ROWS, DRAWS, *images.shape[1:]), [], f"{view.label(run)}: samples from the prior")
+    return f"{view.label(run)}: samples from the prior", [], images.reshape(PLAIN_ROWS, DRAWS, *images.shape[1:])

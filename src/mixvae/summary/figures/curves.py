@@ -117,7 +117,7 @@ def against_k(data: pd.DataFrame, panels: tuple[str, ...], unit: str, circled: C
                 ax.set_ylabel(unit if ax is line[0] else "")
                 _ticks(ax, Ks)
     if not single:
-        legend_below(figure, [plt.Line2D([], [], **look) for look in looks.values()], order)
+        legend_below(figure, looks)
     return figure
 
 

@@ -1,7 +1,5 @@
 """Figures comparisons and ranking: a row for every column and K, with an interval over test points and one over seeds."""
 
-from typing import NamedTuple
-
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
@@ -35,12 +33,8 @@ TICKS = 6
 RENAMED = {"rank": "x", "rank_low": "low", "rank_high": "high", "seed_rank_low": "seed_low", "seed_rank_high": "seed_high"}
 
 
-class Row(NamedTuple):
-    """The key of a row; `against` is the smaller K that K is compared with, or 0."""
-
-    column: str
-    K: int
-    against: int
+Row = tuple[str, int, int]
+"""The key of a row: its column, its K, and the smaller K that this is compared with, or 0."""
 
 
 def comparisons(view: View) -> Figure | None:
@@ -62,7 +56,7 @@ def comparisons(view: View) -> Figure | None:
         (frame.filled.any(), f"p < {SIGNIFICANCE}, {tests}", VERDICT),
         (not frame.filled.all(), f"p not below {SIGNIFICANCE}, {tests}", VERDICT | HOLLOW),
     ]
-    legend(figure, entries)
+    legend_below(figure, {name: look for there, name, look in entries if there})
     return view.titled(figure, "more components less fewer, below 0 is better", *meanings(table))
 
 
@@ -78,11 +72,9 @@ def ranking(view: View) -> Figure | None:
     for ax in figure.axes:
         most = int(ax.get_xlim()[1])
         ax.set_xticks(range(1, most + 1, max(1, round(most / TICKS))))
-    entries = [
-        (True, f"rank of the mean and its 95 % interval over {as_text(table.points, 'test point')}", FIRST),
-        (frame.seed_low.notna().any(), "least and greatest rank in any one seed", SEEDS),
-    ]
-    legend(figure, entries)
+    looks = {f"rank of the mean and its 95 % interval over {as_text(table.points, 'test point')}": FIRST}
+    looks |= {"least and greatest rank in any one seed": SEEDS} if frame.seed_low.notna().any() else {}
+    legend_below(figure, looks)
     text = "K and columns ranked by their mean likelihood; on the right, the probability of being best"
     return view.titled(figure, text, *meanings(table))
 
@@ -91,12 +83,6 @@ def as_text(numbers: pd.Series, noun: str) -> str:
     """Return the range of some counts with their noun: "2 to 3 seeds"."""
     least, most = int(min(numbers, default=0)), int(max(numbers, default=0))
     return f"{least:,}{f' to {most:,}' if most > least else ''} {noun}{'s' * (most > 1)}"
-
-
-def legend(figure: Figure, entries: list[tuple[bool, str, dict]]) -> None:
-    """Put a legend of (whether the figure has it, name, look) under a figure."""
-    names, looks = zip(*(entry for there, *entry in entries if there), strict=True)
-    legend_below(figure, [plt.Line2D([], [], **look) for look in looks], names)
 
 
 def meanings(table: pd.DataFrame) -> list[str]:
@@ -133,15 +119,16 @@ def forest(frame: pd.DataFrame, unit: str, grouped: bool = True) -> Figure:
 def _names(part: pd.DataFrame, grouped: bool) -> dict[Row, str]:
     """Return the name of every row; if the rows of a column lie together, only what differs from the row above."""
     names: dict[Row, str] = {}
-    last = Row("", 0, 0)
-    for row in map(Row._make, part[["column", "K", "against"]].drop_duplicates().itertuples(index=False)):
-        against = f"against {row.against}" if row.against else ""
+    last: Row = ("", 0, 0)
+    for row in part[["column", "K", "against"]].drop_duplicates().itertuples(index=False, name=None):
+        column, K, smaller = row
+        against = f"against {smaller}" if smaller else ""
         if grouped and row[:2] == last[:2]:
             names[row] = against
-        elif grouped and row.column == last.column:
-            names[row] = f"K={row.K} {against}"
+        elif grouped and column == last[0]:
+            names[row] = f"K={K} {against}"
         else:
-            names[row] = f"{wrapped(row.column, LABEL, lines=2)}, K={row.K} {against}".rstrip()
+            names[row] = f"{wrapped(column, LABEL, lines=2)}, K={K} {against}".rstrip()
         last = row
     return names
 
@@ -153,7 +140,7 @@ def _places(names: dict[Row, str], grouped: bool) -> dict[Row, float]:
     for row, name in names.items():
         places[row] = 0.0
         if last:
-            apart = CLOSE if row[:2] == last[:2] else 1 + GAP * (grouped and row.column != last.column)
+            apart = CLOSE if row[:2] == last[:2] else 1 + GAP * (grouped and row[0] != last[0])
             places[row] = places[last] + apart + (name.count("\n") + names[last].count("\n")) / 2 * LINE / ROW
         last = row
     return places

@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from mixvae.summary.figures.style import axes_named, legend_below, panels, wrapped
 from mixvae.summary.figures.view import View, usage
@@ -29,8 +28,7 @@ def draw(view: View) -> Figure:
             ax.stairs(_density(values, edges), edges, color=COLOURS[name], linewidth=1.1)
     axes_named(figure, "x", "density")
     names = [name for name in COLOURS if any(name in parts for parts in drawn.values())]
-    handles = [Line2D([], [], color="0.8", linewidth=6), *(Line2D([], [], color=COLOURS[name]) for name in names)]
-    legend_below(figure, handles, ["test data", *names])
+    legend_below(figure, {"test data": {"color": "0.8", "linewidth": 6}} | {name: {"color": COLOURS[name]} for name in names})
     return view.titled(figure, f"test data and {DRAWS} generations of each run, the likelihood's noise included", note)
 
 

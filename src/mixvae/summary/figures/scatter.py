@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from mixvae.data.view import subset_indices
 from mixvae.summary.figures.style import bare, legend_below, natural, panels, wrapped
@@ -83,6 +82,6 @@ def scatter(view: View, clouds: dict[str, tuple[np.ndarray, np.ndarray]], axis: 
         ax.set_xlabel(f"{axis}1", fontsize=7)
         ax.set_ylabel(f"{axis}2", fontsize=7)
     if view.info.classes > 1:
-        handles = [Line2D([], [], color=colours[name], marker="o", linestyle="", markersize=4) for name in names]
-        legend_below(figure, handles, names)
+        point = {"marker": "o", "linestyle": "", "markersize": 4}
+        legend_below(figure, {name: point | {"color": colours[name]} for name in names})
     return view.titled(figure, text, note)

@@ -2,8 +2,9 @@
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -13,6 +14,7 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from mixvae.files import atomic
 
@@ -61,17 +63,17 @@ def title(figure: Figure, text: str) -> None:
     figure.suptitle(text, x=0.5, y=(above + 0.12) / height, va="bottom", fontsize=10)
 
 
-def legend_below(figure: Figure, handles: Sequence, names: Sequence[str]) -> None:
-    """Put a legend under everything else in the figure, in as many columns as its width holds."""
+def legend_below(figure: Figure, looks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put a legend of lines, {name: look}, under everything else in the figure, in as many columns as its width holds."""
     _settle(figure)
     width, height = figure.get_size_inches()
     across = int(LEGEND_CHARACTERS * width)
-    names = [wrapped(name, across // (2 if len(names) <= 12 else 3) - LEGEND_HANDLE) for name in names]
+    names = [wrapped(name, across // (2 if len(looks) <= 12 else 3) - LEGEND_HANDLE) for name in looks]
     longest = max(len(line) for name in names for line in name.splitlines())
     columns = max(1, min(len(names), across // (longest + LEGEND_HANDLE)))
     below = figure.get_tightbbox().y0
     figure.legend(
-        handles, names, ncol=columns, loc="upper center", frameon=False, fontsize=8,
+        [Line2D([], [], **look) for look in looks.values()], names, ncol=columns, loc="upper center", frameon=False, fontsize=8,
         bbox_to_anchor=(0.5, (below - 0.08) / height),
     )  # fmt: skip
 

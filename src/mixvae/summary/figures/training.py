@@ -3,7 +3,6 @@
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from mixvae.summary.figures.style import axes_named, legend_below, natural, panels, wrapped
@@ -34,8 +33,7 @@ def draw(view: View) -> Figure | None:
         ax.set_ylim(_limits(list(members.values())))
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes_named(figure, "epoch", "validation bound (nats)")
-    handles = [Line2D([], [], color=colours[K]) for K in Ks]
-    legend_below(figure, handles, [f"K={K}" for K in Ks])
+    legend_below(figure, {f"K={K}": {"color": colours[K]} for K in Ks})
     return view.titled(figure, "training, a line per run, each panel with its own scale")
 
 

@@ -90,8 +90,7 @@ def _rows(group: Group, counterparts: list[dict[str, str]], sources: Sources) ->
 def _theirs(row: Mapping[str, str] | None, ours: float) -> dict[str, Any]:
     if row is None:
         return {"status": NOT_AT_HAND}
-    kept = {name: row[name] for name in ("system", "metric", "unit", "binarisation", "grade", "source")}
-    return {"status": COMPARED, **kept, "published": row["value"], "difference": ours - float(row["value"])}
+    return {**row, "status": COMPARED, "published": row["value"], "difference": ours - float(row["value"])}
 
 
 def _budget(group: Group, sources: Sources) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mixvae.summary.cells import UNRELIABLE_SHARE, Sources
-from mixvae.summary.rendering import HOLE, Grid, intervals, spread
+from mixvae.summary.rendering import HOLE, Grid, spread
 
 MARKS = (
     f"†: the estimate is unreliable, because Pareto k is above 0.7 for {UNRELIABLE_SHARE:.0%} of the test points or more.",
@@ -46,7 +46,8 @@ class Table(NamedTuple):
 
     def note(self, frame: pd.DataFrame, sources: Sources) -> str:
         """Return the explanation that stands below the table."""
-        return self.template.format(**SHARED, spread=intervals(frame), **self.facts(frame, sources))
+        kinds = frame["interval"].dropna().unique() if "interval" in frame else ()
+        return self.template.format(**SHARED, spread=" or ".join(kinds) or "min-max", **self.facts(frame, sources))
 
 
 def reasons(lines: dict[str, list[str]]) -> str:
