@@ -24,10 +24,10 @@ from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable
 from mixvae.review.audit.subject import Subject, read
 from mixvae.review.lineage import trace
-from mixvae.review.report import html, notes
+from mixvae.review.report import html
 from mixvae.review.report.cost import costs
 from mixvae.review.report.figures import figures
-from mixvae.review.report.grids import frame_of, shown
+from mixvae.review.report.grids import frame_of, note_html, shown
 from mixvae.review.report.statements import CLAIM, comparisons, difference, published, ranking
 from mixvae.summary.groups import groups_of, next_smaller
 from mixvae.summary.rendering import Entry, entry_of
@@ -602,8 +602,8 @@ def test_links_and_traces_lead_to_the_k_that_is_compared_with(turning):
     K_of = {run: spec.K for run, spec in turning.study.runs.items()}
     for row in grid.rows:
         lineage, (K, against) = lineages[row[place][1]], (entry.text for entry, _ in row[2:4])
-        assert {K_of[member.run] for member in lineage.members} == {int(K)}
-        assert {K_of[member.run] for member in lineage.compared} == {int(against)}
+        assert {K_of[member.run] for member in lineage.cell.members} == {int(K)}
+        assert {K_of[member.run] for member in lineage.cell.compared} == {int(against)}
         assert f"K = {K}, against = {against}; delta" in lineage.where
     csv = turning.folder / "tables/comparisons_digits.csv"
     with pytest.raises(UserError, match="ROW: 2 rows match; add against: 1, 2"):
@@ -663,7 +663,7 @@ def test_what_was_published_is_told_with_the_budget_of_ours():
 def test_notes_have_no_markup_but_their_own():
     text = "some <b>words</b>, `code` [a](javascript:1) ![b](c)\n\n- one\n"
     words = "some &lt;b&gt;words&lt;/b&gt;, <code>code</code> [a](javascript:1) ![b](c)"
-    assert notes.html(text) == f"<p>{words}</p>\n<ul>\n<li>one</li>\n</ul>\n"
+    assert note_html(text) == f"<p>{words}</p>\n<ul>\n<li>one</li>\n</ul>\n"
 
 
 CELL = {"metric": "nll", "K": 2, "mean": 22.355, "low": 22.3, "high": 22.4, "seeds": 2, "expected": 2, "delta": -0.1}

@@ -14,24 +14,6 @@ Values = dict[str, dict[str, tuple[float, float]]]
 """By metric and run, the value and its standard error over test points."""
 
 
-class Cell(NamedTuple):
-    """A cell that was found.
-
-    value: Its value in the .csv.
-    metric: The metric in metrics.csv that it summarises.
-    scale: The factor that the metric is multiplied with.
-    runs: The runs that it summarises; compared: the runs that a difference compares these with.
-    what: The column of the .csv that has the value, such as "mean".
-    """
-
-    value: Any
-    metric: str
-    scale: float
-    runs: list[str]
-    compared: list[str]
-    what: str
-
-
 class Member(NamedTuple):
     """A run of a cell: its value there, scaled, or None where it has none, with the standard error over test points."""
 
@@ -41,26 +23,54 @@ class Member(NamedTuple):
     stderr: float
 
 
-def cell_of(row: Mapping[str, Any], what: str, study: StudyRuns) -> Cell:
+class Cell(NamedTuple):
+    """A cell that was found.
+
+    value: Its value in the .csv.
+    metric: The metric in metrics.csv that it summarises.
+    scale: The factor that the metric is multiplied with.
+    members: The runs that it summarises; compared: the runs that a difference compares these with.
+    what: The column of the .csv that has the value, such as "mean".
+    """
+
+    value: Any
+    metric: str
+    scale: float
+    members: list[Member]
+    compared: list[Member]
+    what: str
+
+    @property
+    def numbers(self) -> list[float]:
+        """The values of those of its runs that have one."""
+        return [member.value for member in self.members if member.value is not None and not math.isnan(member.value)]
+
+    @property
+    def mean(self) -> float | None:
+        """Their mean."""
+        return sum(self.numbers) / len(self.numbers) if self.numbers else None
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the value in the .csv is that mean; None if it is not a mean or no run has a value."""
+        if self.what not in ("mean", "ours") or self.mean is None:
+            return None
+        return isinstance(self.value, float) and math.isclose(self.mean, self.value, rel_tol=1e-9)
+
+
+def cell_of(row: Mapping[str, Any], what: str, study: StudyRuns, values: Values) -> Cell:
     """Return the cell in the column `what` of a table's row; runs that are not in the study are left out.
 
-    Raises LookupError, TypeError or ValueError for a row that rule tabulate does not write.
+    Raises LookupError, TypeError, ValueError or AttributeError for a row that rule tabulate does not write.
     """
-    runs, compared = (
-        [run for run in ("" if pd.isna(row[name]) else row[name]).split() if run in study.runs] for name in ("runs", "compared")
-    )
-    return Cell(row[what], row["made_from"], float(row["factor"]), runs, compared, what)
-
-
-def members(study: StudyRuns, cell: Cell, runs: Iterable[str], values: Values) -> list[Member]:
-    """Return the given runs of a cell with their values."""
-    found = values.get(cell.metric, {})
-    return [
-        Member(run, study.runs[run].seed, cell.scale * found[run][0], abs(cell.scale) * found[run][1])
-        if run in found
-        else Member(run, study.runs[run].seed, None, math.nan)
-        for run in runs
-    ]
+    metric, scale, known = row["made_from"], float(row["factor"]), values.get(row["made_from"], {})
+    members: list[list[Member]] = []
+    for runs in ("" if pd.isna(row[name]) else row[name] for name in ("runs", "compared")):
+        members.append([])
+        for run in (name for name in runs.split() if name in study.runs):
+            found = (scale * known[run][0], abs(scale) * known[run][1]) if run in known else (None, math.nan)
+            members[-1].append(Member(run, study.runs[run].seed, *found))
+    return Cell(row[what], metric, scale, *members, what)
 
 
 def read_values(subject: Subject) -> Values:
@@ -73,20 +83,6 @@ def read_values(subject: Subject) -> Values:
     for row in metrics[columns].assign(**numbers).itertuples(index=False):
         values.setdefault(row.metric, {})[row.run] = (row.value, row.stderr)
     return values
-
-
-def agrees(cell: Cell, found: Iterable[Member]) -> bool | None:
-    """Return whether a cell's mean is that of its runs; None if it is not a mean or no run has a value."""
-    _, mean = mean_of(found)
-    if cell.what not in ("mean", "ours") or mean is None:
-        return None
-    return isinstance(cell.value, float) and math.isclose(mean, cell.value, rel_tol=1e-9)
-
-
-def mean_of(found: Iterable[Member]) -> tuple[int, float | None]:
-    """Return how many of a cell's runs have a value, and their mean."""
-    there = [member.value for member in found if member.value is not None and not math.isnan(member.value)]
-    return len(there), sum(there) / len(there) if there else None
 
 
 def row_text(row: Mapping[str, Any], keys: Iterable[str], equals: str) -> str:

@@ -11,7 +11,7 @@ from mixvae.errors import UserError, did_you_mean, one_line
 from mixvae.review.audit.findings import FAILURE
 from mixvae.review.audit.reading import Unreadable, read_frame
 from mixvae.review.audit.subject import Subject, read
-from mixvae.review.lineage.cells import Cell, Member, agrees, cell_of, mean_of, members, read_values, row_text, value_text
+from mixvae.review.lineage.cells import Cell, Member, Values, cell_of, read_values, row_text, value_text
 from mixvae.review.lineage.records import broken, command_of, record_of
 from mixvae.study.jobs import Job
 from mixvae.study.outputs import tables
@@ -37,49 +37,40 @@ def trace(table: Path, row: str, column: str) -> list[str]:
 
     Raises UserError if the table has no such cell, and for files that are not as rules write them.
     """
-    subject, frame = _read(table)
+    subject, frame, values = _read(table)
     kind, _, dataset = table.stem.partition("_")
     keys = [key for key in TABLES[kind].keys if key in frame.columns]
     name, what = _column(table, frame, keys, column)
     rows = find_row(table, frame, keys, parse_row(row))
     if "column" not in keys:
         rows = rows[rows.column == name]
+    cell, where = None, ""
     try:
-        line = rows.iloc[0].to_dict()
-        if pd.isna(line["runs"]):
-            raise UserError(f"{dataset}: the row is of no run, but context: {line.get('source')}")
-        cell = cell_of(line, what, subject.study)
-        where = row_text(line, keys, "=")
-        values = read_values(subject)
-    except Unreadable as reason:
-        raise UserError(f"{subject.folder / 'metrics.csv'}: {reason}; {MORE}") from None
-    except IndexError:
-        cell = None
+        for line in rows.head(1).to_dict("records"):
+            if pd.isna(line["runs"]):
+                raise UserError(f"{dataset}: the row is of no run, but context: {line.get('source')}")
+            cell, where = cell_of(line, what, subject.study, values), row_text(line, keys, "=")
     except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise UserError(f"{table}: not as rule tabulate writes it ({type(error).__name__}: {error}); {MORE}") from None
-    if cell is None or not cell.runs:
+    if cell is None or not cell.members:
         raise UserError(f"{table}: no run of study {subject.study.name} is behind row {row}, column {column}")
-    ours = members(subject.study, cell, cell.runs, values)
-    # a mean that has its difference in another column comes from its own runs alone
-    compared = cell.compared if "column" in keys or what.startswith("delta") else []
-    theirs = members(subject.study, cell, compared, values)
-    lines = [f"{table}: row {where}, column {column}: {cell.value}", *_summary(cell, ours, subject)]
+    lines = [f"{table}: row {where}, column {column}: {cell.value}", *_summary(cell, subject)]
     jobs: dict[str, list[Job]] = {}
     for job in subject.jobs:
         jobs.setdefault(job.name, []).append(job)
-    for title, runs in (("", ours), (" compared with", theirs)):
-        for member in runs:
-            lines += ["", *_run(member, title)]
-            lines += [text for job in jobs[member.run] for text in _job(job, subject)]
-    lines += ["", f"data {dataset}"]
-    lines += [text for job in jobs[dataset] for text in (*_job(job, subject), *_outputs(job, subject))]
-    lines += ["", f"tables of {subject.study.name}"]
-    lines += [text for job in jobs[subject.study.name] if job.rule == "tabulate" for text in _job(job, subject)]
+    # a mean that has its difference in another column comes from its own runs alone
+    compared = cell.compared if "column" in keys or what.startswith("delta") else []
+    for title, found in (("", cell.members), (" compared with", compared)):
+        for member in found:
+            lines += ["", _run(member, title), *_jobs(jobs[member.run], subject)]
+    lines += ["", f"data {dataset}", *_jobs(jobs[dataset], subject, outputs=True)]
+    tabulate = [job for job in jobs[subject.study.name] if job.rule == "tabulate"]
+    lines += ["", f"tables of {subject.study.name}", *_jobs(tabulate, subject)]
     return [one_line(text) for text in lines]
 
 
-def _read(table: Path) -> tuple[Subject, pd.DataFrame]:
-    """Return the study of a table, and the table."""
+def _read(table: Path) -> tuple[Subject, pd.DataFrame, Values]:
+    """Return the study of a table, the table, and the values of the study's metrics.csv."""
     if len(table.parts) < 4 or table.parent.name != "tables":
         raise UserError(f"{table}: no such table; {USAGE}")
     folder = table.parents[1]
@@ -91,13 +82,15 @@ def _read(table: Path) -> tuple[Subject, pd.DataFrame]:
     names = [f"{name}.csv" for name in tables(subject.study.runs.values(), subject.study.datasets)]
     if table.name not in names:
         raise UserError(f"{table}: no such table{did_you_mean(table.name, names)}; {USAGE}")
+    path = table
     try:
         frame = read_frame(table, subject.results)
+        if missing := {"K", "metric", "column", *ORIGIN} - set(frame.columns):
+            raise Unreadable(f"not as rule tabulate writes it, no column {min(missing)}")
+        path = folder / "metrics.csv"
+        return subject, frame, read_values(subject)
     except Unreadable as reason:
-        raise UserError(f"{table}: {reason}; {MORE}") from None
-    if missing := {"K", "metric", "column", *ORIGIN} - set(frame.columns):
-        raise UserError(f"{table}: not as rule tabulate writes it, no column {min(missing)}; {MORE}")
-    return subject, frame
+        raise UserError(f"{path}: {reason}; {MORE}") from None
 
 
 def _column(table: Path, frame: pd.DataFrame, keys: list[str], column: str) -> tuple[str, str]:
@@ -158,35 +151,34 @@ def find_row(table: Path, frame: pd.DataFrame, keys: list[str], row: Mapping[str
     return there
 
 
-def _summary(cell: Cell, found: list[Member], subject: Subject) -> list[str]:
+def _summary(cell: Cell, subject: Subject) -> list[str]:
     scaled = f"{cell.scale:g} x {cell.metric}" if cell.scale != 1 else cell.metric
-    there, mean = mean_of(found)
-    lines = [f"{cell.what} of {scaled} over {there} of {len(cell.runs)} seeds, {subject.folder / 'metrics.csv'}"]
-    if (agree := agrees(cell, found)) is not None:
-        lines.append(f"mean of the seeds below: {mean}" + ("" if agree else ", which is NOT what the table says"))
+    seeds = f"{len(cell.numbers)} of {len(cell.members)} seeds"
+    lines = [f"{cell.what} of {scaled} over {seeds}, {subject.folder / 'metrics.csv'}"]
+    if cell.agrees is not None:
+        lines.append(f"mean of the seeds below: {cell.mean}" + ("" if cell.agrees else ", which is NOT what the table says"))
     return lines
 
 
-def _run(member: Member, title: str) -> list[str]:
+def _run(member: Member, title: str) -> str:
     value = "missing"
     if member.value is not None:
         value = f"{member.value}" + ("" if math.isnan(member.stderr) else f" ± {member.stderr:.2g}")
-    return [f"seed {member.seed}{title}: {value}   run {member.run}"]
+    return f"seed {member.seed}{title}: {value}   run {member.run}"
 
 
-def _outputs(job: Job, subject: Subject) -> list[str]:
-    found = record_of(subject, job)
-    return [f"    sha256 {digest}  {file}" for file, digest in found.outputs.items()] if found else []
-
-
-def _job(job: Job, subject: Subject) -> list[str]:
-    """Return lines about one job: how, where and when it was done, what differs from its record, and its command."""
-    found = record_of(subject, job)
-    if found is None:
-        return [f"  {job.rule}: no record, {job.provenance} is not there or cannot be read"]
-    commit = f"commit {found.commit}{' with changes' if found.dirty else ''}"
-    slurm = f"SLURM job {found.slurm_job}" if found.slurm_job else "no SLURM job"
-    made = f"{commit}, code {found.code}, on {found.host} ({found.device}), {slurm}, {found.start}, {found.hours:.4f} h"
-    begun = [f"    begun on {attempt.host}, SLURM job {attempt.slurm_job}, {attempt.start}" for attempt in found.begun]
-    doubt = [f"    WARNING: {reason}; {MORE}"] if (reason := broken(subject, job)) else []
-    return [f"  {job.rule}: {made}", *begun, *doubt, f"    {shlex.join(command_of(subject, job))}"]
+def _jobs(jobs: list[Job], subject: Subject, outputs: bool = False) -> list[str]:
+    """Return lines about jobs: how, where and when each was done, what differs from its record, its command, and its outputs."""
+    lines = []
+    for job in jobs:
+        if not (found := record_of(subject, job)):
+            lines.append(f"  {job.rule}: no record, {job.provenance} is not there or cannot be read")
+            continue
+        where = f"on {found.host} ({found.device}), {found.slurm}, {found.start}, {found.hours:.4f} h"
+        lines.append(f"  {job.rule}: commit {found.commit}, code {found.code}, {where}")
+        lines += [f"    begun on {attempt}" for attempt in found.begun]
+        if reason := broken(subject, job):
+            lines.append(f"    WARNING: {reason}; {MORE}")
+        lines.append(f"    {shlex.join(command_of(subject, job))}")
+        lines += [f"    sha256 {digest}  {file}" for file, digest in found.outputs.items() if outputs]
+    return lines

@@ -1,10 +1,9 @@
 """The figures of a study as data URLs, which the page can contain."""
 
 from base64 import b64encode
-from pathlib import Path
 from typing import NamedTuple
 
-from mixvae.review.audit.reading import Unreadable, locate
+from mixvae.review.audit.reading import Unreadable, read_bytes
 from mixvae.review.audit.subject import Subject
 from mixvae.study import outputs
 
@@ -19,8 +18,8 @@ class Figure(NamedTuple):
     name: str
     kind: str
     dataset: str
-    data: str = ""
-    problem: str = ""
+    data: str
+    problem: str
 
 
 def figures(subject: Subject) -> list[Figure]:
@@ -28,19 +27,13 @@ def figures(subject: Subject) -> list[Figure]:
     found = []
     for name in outputs.figures(subject.study.runs.values(), subject.study.datasets):
         kind, _, dataset = name.partition("_")
+        data = problem = ""
         try:
-            data = _png(subject.folder / f"figures/{name}.png", subject.results)
-            found.append(Figure(name, kind, dataset, data))
-        except (Unreadable, OSError) as reason:
-            found.append(Figure(name, kind, dataset, problem=str(reason)))
+            content = read_bytes(subject.folder / f"figures/{name}.png", subject.results, LARGEST)
+            if not content.startswith(SIGNATURE):
+                raise Unreadable("not a PNG")
+            data = f"data:image/png;base64,{b64encode(content).decode()}"
+        except Unreadable as reason:
+            problem = str(reason)
+        found.append(Figure(name, kind, dataset, data, problem))
     return found
-
-
-def _png(path: Path, results: Path) -> str:
-    real = locate(path, results)
-    if (size := real.stat().st_size) > LARGEST:
-        raise Unreadable(f"{size} bytes, more than a figure has")
-    content = real.read_bytes()
-    if not content.startswith(SIGNATURE):
-        raise Unreadable("not a PNG")
-    return f"data:image/png;base64,{b64encode(content).decode()}"

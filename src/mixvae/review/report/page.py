@@ -18,7 +18,7 @@ from mixvae.review.audit.reading import Unreadable, read_rows
 from mixvae.review.audit.subject import Subject
 from mixvae.review.audit.verdict import COUNTS, summary, verdict
 from mixvae.review.lineage.cells import Values, read_values
-from mixvae.review.lineage.records import HOUR, Record, command_of, record_of
+from mixvae.review.lineage.records import Record, command_of, record_of
 from mixvae.review.report.cost import costs
 from mixvae.review.report.figures import figures
 from mixvae.review.report.grids import shown
@@ -26,6 +26,7 @@ from mixvae.review.report.statements import statements
 from mixvae.summary.tables import TABLES
 
 CAPTIONS = ROOT / "workflow/report"
+SKIPPED = ("combination", "reason")
 SHOWN = 300
 """Findings of the audit, and rows of failures.csv and skipped.csv, that are shown; the files have all."""
 ALL = {
@@ -65,15 +66,24 @@ def html(subject: Subject, audited: Findings) -> str:
     )
     environment.filters |= {"number": number, "shell": shlex.join}
     script, style = _library()
-    values, problem = _values(subject)
-    jobs = jobs_of(subject)
-    tables = shown(subject, values)
-    told = statements(subject)
-    pictures = figures(subject)
+    values: Values = {}
+    problem = ""
+    try:
+        values = read_values(subject)
+    except Unreadable as reason:
+        problem = f"metrics.csv cannot be read: {reason}"
+    try:
+        skipped = read_rows(subject.folder / "skipped.csv", subject.results, SKIPPED)
+    except Unreadable as reason:
+        skipped = [dict(zip(SKIPPED, (f"skipped.csv cannot be read: {reason}", ""), strict=True))]
+    jobs: Jobs = {}
+    for job in subject.jobs:
+        jobs.setdefault(job.name, []).append((job.rule, record_of(subject, job), command_of(subject, job)))
+    tables, told, pictures = shown(subject, values), statements(subject), figures(subject)
     return environment.get_template("page.html").render(
         study=subject.study,
         script=Markup(script),
-        script_digest=_digest(script),
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(style),
         options=ALL,
         verdict=verdict(audited),
@@ -96,14 +106,13 @@ def html(subject: Subject, audited: Findings) -> str:
             for name, info in subject.study.datasets.items()
         ],
         titles={kind: table.title for kind, table in TABLES.items()},
-        captions={kind: caption for kind in ("tables", "figures") for caption in [captions(kind)]},
+        captions={kind: captions(kind) for kind in ("tables", "figures")},
         lineages=[(table, lineage) for table in tables for lineage in table.lineages],
         runs=runs(subject, jobs, values),
         study_jobs=jobs[subject.study.name],
         costs=costs(subject),
-        hour=HOUR,
         missing=list(subject.missing.values()),
-        skipped=_rows(subject, "skipped.csv", ("combination", "reason")),
+        skipped=skipped,
         problem=problem,
         citation=yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8")),
     )
@@ -127,7 +136,7 @@ def made(subject: Subject) -> dict[str, list[str]]:
     texts = {
         "begun": starts[:1],
         "last job": starts[-1:],
-        "commit": [f"{record.commit}{' with changes' if record.dirty else ''}" for record in found],
+        "commit": [record.commit for record in found],
         "code": [record.code for record in found],
         "python": [str(facts.get("python")) for facts in subject.facts.values()],
         "torch": [str(versions.get("torch")) for versions in packages if isinstance(versions, dict)],
@@ -136,14 +145,6 @@ def made(subject: Subject) -> dict[str, list[str]]:
         "device": [record.device for record in found],
     }
     return {name: list(dict.fromkeys(values)) for name, values in texts.items()}
-
-
-def jobs_of(subject: Subject) -> Jobs:
-    """Return the jobs of a study by the name of their run, data set or study."""
-    jobs: Jobs = {}
-    for job in subject.jobs:
-        jobs.setdefault(job.name, []).append((job.rule, record_of(subject, job), command_of(subject, job)))
-    return jobs
 
 
 def runs(subject: Subject, jobs: Jobs, values: Values) -> list[dict[str, Any]]:
@@ -167,21 +168,6 @@ def runs(subject: Subject, jobs: Jobs, values: Values) -> list[dict[str, Any]]:
     return rows
 
 
-def _values(subject: Subject) -> tuple[Values, str]:
-    """Return the values of metrics.csv, or none and why they cannot be read."""
-    try:
-        return read_values(subject), ""
-    except Unreadable as reason:
-        return {}, f"metrics.csv cannot be read: {reason}"
-
-
-def _rows(subject: Subject, name: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    try:
-        return read_rows(subject.folder / name, subject.results, columns)
-    except Unreadable as reason:
-        return [dict.fromkeys(columns, "") | {columns[0]: f"{name} cannot be read: {reason}"}]
-
-
 def _library() -> tuple[str, str]:
     """Return DataTables as one inline module, which is applied to every table of class "data", and its style.
 
@@ -197,7 +183,3 @@ def _library() -> tuple[str, str]:
     # within a script, "<!--" would make the browser look for a second end of it
     script = (bundle[: export.start()] + bundle[export.end() :]).replace("<!--", "\\x3c!--") + start
     return f"\n{script}", (folder / "dt_bundle.css").read_text(encoding="utf-8")
-
-
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
