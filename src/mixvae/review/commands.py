@@ -37,8 +37,6 @@ def trace_cell(table: str, row: str, column: str) -> None:
     for name, value, meaning in (("TABLE", table, path), ("ROW", row, "as in nll,K=4"), ("COLUMN", column, "as in vamp+iaf")):
         if not value:
             raise UserError(f"{name} is empty; give {meaning}")
-    if len(Path(table).parts) < 3:
-        raise UserError(f"{table}: no such table; TABLE is {path}")
     print("\n".join(trace(Path(table), row, column)))
 
 

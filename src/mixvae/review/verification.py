@@ -1,21 +1,19 @@
 """Compares a run that was trained again with the run on record: it has the same bytes, or is as near as another seed is."""
 
-import csv
-import io
+import contextlib
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import ValidationError
+import pandas as pd
 from scipy import stats
 
 from mixvae.errors import UserError, did_you_mean
 from mixvae.files import read_json, sha256
 from mixvae.review.audit.findings import printable
-from mixvae.review.audit.reading import Unreadable, digest, read_mapping, read_text
+from mixvae.review.audit.reading import Unreadable, digest, is_measured, read_mapping, read_text
 from mixvae.study import AnyRun, parse_run_json
 from mixvae.study.jobs import RUN_FILES, rules_of
 
@@ -73,12 +71,10 @@ def verified_spec(run: Path) -> AnyRun:
         needed = METRICS[:-1] if spec.is_control else METRICS
         if missing := set(needed) - _metrics(run).keys():
             raise UserError(f"{run / 'likelihood.json'}: {min(missing)} is not there or no number; make audit says more")
-    except ValidationError as error:
-        raise UserError(f"{run / 'spec.json'}: no run's spec: {error.errors()[0]['msg']}") from None
-    except Unreadable as reason:
-        raise UserError(f"{run}: a file cannot be read ({reason}); make audit says more") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{run}: a record cannot be read ({type(error).__name__}: {error})") from None
+    except (Unreadable, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{run}: a file cannot be read ({type(error).__name__}: {printable(error)}); make audit says more"
+        ) from None
     return spec
 
 
@@ -92,12 +88,10 @@ def _verify_rule(rule: str, run: Path, spec: AnyRun, results: Path) -> None:
         raise UserError(f"{path}: not laid out as rule {rule} writes it; make audit says more")
     if facts["spec"] != spec.model_dump(mode="json"):
         raise UserError(f"{path}: the record is of another spec than spec.json")
-    for kind, what, old in (("outputs", "made", run), ("inputs", "has read", path)):
-        for name, expected in facts[kind].items():
-            file = run / Path(name).name
-            if kind == "inputs" and not file.is_file():
-                continue  # data lie elsewhere
-            if (found := digest(file, results)) != expected:
+    inputs = {name: expected for name, expected in facts["inputs"].items() if (run / Path(name).name).is_file()}  # not the data
+    for files, what, old in ((facts["outputs"], "made", run), (inputs, "has read", path)):
+        for name, expected in files.items():
+            if (found := digest(file := run / Path(name).name, results)) != expected:
                 message = f"not what rule {rule} {what}, sha256 expected {expected} found {found}; delete {old} and run again"
                 raise UserError(f"{file}: {message}")
 
@@ -137,13 +131,10 @@ def same_files(run: Path, again: Path, spec: AnyRun) -> dict[str, bool]:
 
 
 def _content(path: Path) -> Any:
-    if path.name != "history.csv":
-        return sha256(path)
-    try:
-        rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
-        return [{name: value for name, value in row.items() if name != CLOCK} for row in rows]
-    except (csv.Error, ValueError):
-        return sha256(path)
+    if path.name == "history.csv":
+        with contextlib.suppress(ValueError):  # no table
+            return pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns=CLOCK, errors="ignore").to_dict()
+    return sha256(path)
 
 
 def prediction_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -182,12 +173,7 @@ def judge(run: Path, again: Path, seeds: Sequence[Path]) -> tuple[list[Judged], 
 def _metrics(run: Path) -> dict[str, dict[str, float]]:
     """Return the likelihoods of a run that are numbers. Raises Unreadable."""
     found = read_mapping(run / "likelihood.json", run.resolve().parent)["metrics"]
-    return {name: found[name] for name in METRICS if name in found and _are_numbers(found[name])}
-
-
-def _are_numbers(entry: Mapping[str, Any]) -> bool:
-    numbers = (entry["value"], 0.0 if entry["stderr"] is None else entry["stderr"])
-    return all(isinstance(number, int | float) and abs(number) <= sys.float_info.max for number in numbers)
+    return {name: found[name] for name in METRICS if name in found and is_measured(found[name])}
 
 
 def differences(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> list[str]:

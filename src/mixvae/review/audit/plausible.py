@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mixvae.review.audit.findings import Findings
-from mixvae.review.audit.reading import Unreadable, read_frame, read_mapping
+from mixvae.review.audit.reading import Unreadable, is_measured, read_frame, read_mapping
 from mixvae.review.audit.subject import Subject
 from mixvae.study import AnyRun
 from mixvae.study.metrics import FOUND_IN, METRICS, SHARE, counts_of, metric_of
@@ -76,16 +75,11 @@ def _metrics(rule: str, spec: AnyRun, path: Path, subject: Subject, findings: Fi
             findings.fail(path, f"{name}: found {entry}, expected value, stderr and unit")
         elif entry["value"] is None and (name in MAY_BE_UNDEFINED or entry["unit"].startswith("not measured")):
             continue
-        elif not _is_number(entry["value"]) or not (entry["stderr"] is None or _is_number(entry["stderr"])):
+        elif not is_measured(entry):
             findings.fail(path, f"{name}: {entry['value']!r} ± {entry['stderr']!r} are not finite numbers")
         else:
             good[name] = entry
     return good
-
-
-def _is_number(value: object) -> bool:
-    # a JSON integer may be larger than any real number
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _points(run: str, spec: AnyRun, path: Path, subject: Subject, findings: Findings) -> None:

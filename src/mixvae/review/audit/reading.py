@@ -6,8 +6,9 @@ import json
 import math
 import os
 import stat
+import sys
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -133,6 +134,13 @@ def _refuse(name: str) -> float:
 def _finite(text: str) -> float:
     value = float(text)
     return value if math.isfinite(value) else _refuse(text)
+
+
+def is_measured(entry: Mapping[str, Any]) -> bool:
+    """Return whether the value of a metric, and its standard error if there is one, are finite numbers."""
+    numbers = [entry["value"], *([] if entry["stderr"] is None else [entry["stderr"]])]
+    # a JSON integer may be larger than any real number
+    return all(type(number) in (int, float) and abs(number) <= sys.float_info.max for number in numbers)
 
 
 def read_rows(path: Path, results: Path, columns: Iterable[str]) -> list[dict[str, str]]:

@@ -1,6 +1,6 @@
 """Writes sentences about what a study has found: each tells numbers of a table with their intervals, and claims no more."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -42,15 +42,14 @@ def statements(subject: Subject) -> dict[str, list[Statement]]:
     found: dict[str, list[Statement]] = {}
     for table in outputs.tables(subject.study.runs.values(), subject.study.datasets):
         kind, _, dataset = table.partition("_")
-        sentences: Callable[[Subject, str, pd.DataFrame], list[str]] | None = SENTENCES.get(kind)
-        texts = []
-        if sentences:
-            try:
-                texts = sentences(subject, dataset, frame_of(subject, table))
-            except Unreadable as reason:
-                texts = [f"Nothing can be told of {table}: it cannot be read, {reason}."]
-            except Exception as error:  # strangers may have put anything there
-                texts = [f"Nothing can be told of {table}: it is not as tabulate writes it, {type(error).__name__}: {error}."]
+        if kind not in SENTENCES:
+            continue
+        try:
+            texts = SENTENCES[kind](subject, dataset, frame_of(subject, table))
+        except Unreadable as reason:
+            texts = [f"Nothing can be told of {table}: it cannot be read, {reason}."]
+        except Exception as error:  # strangers may have put anything there
+            texts = [f"Nothing can be told of {table}: it is not as tabulate writes it, {type(error).__name__}: {error}."]
         found.setdefault(dataset, []).extend(Statement(text, table, text.startswith(CLAIM)) for text in texts)
     return found
 
@@ -141,17 +140,21 @@ def difference(row: Mapping[str, Any]) -> str:
     }[which]
     facts = []
     if not pd.isna(row["low"]):
-        low, high = sorted((sign * row["low"], sign * row["high"]))
-        facts.append(f"95 % interval over {row['points']} test points {low:{shown}} to {high:{shown}}")
+        facts.append(f"95 % interval over {row['points']} test points {_range(row['low'], row['high'], shown, sign)}")
     if not pd.isna(row["p_adjusted"]):
         facts.append(f"Holm-adjusted {probability(row['p_adjusted'])}")
-    if pd.isna(row["seed_low"]):
-        facts.append("one seed")
-    else:
-        low, high = sorted((sign * row["seed_low"], sign * row["seed_high"]))
-        over = "seed by seed" if row["seed_kind"] == "min-max" else row["seed_kind"]
-        facts.append(f"{over} {low:{shown}} to {high:{shown}}, {row['seeds']} seeds")
+    over = "seed by seed" if row["seed_kind"] == "min-max" else row["seed_kind"]
+    facts.append(_over_seeds(over, row, "seed_low", "seed_high", shown, sign))
     return f"{row['column']}: {said} ({'; '.join(facts)})."
+
+
+def _range(low: float, high: float, shown: str, sign: int = 1) -> str:
+    low, high = sorted((sign * low, sign * high))
+    return f"{low:{shown}} to {high:{shown}}"
+
+
+def _over_seeds(what: str, row: Mapping[str, Any], low: str, high: str, shown: str, sign: int = 1) -> str:
+    return "one seed" if pd.isna(row[low]) else f"{what} {_range(row[low], row[high], shown, sign)}, {row['seeds']} seeds"
 
 
 def ranking(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
@@ -183,14 +186,12 @@ def best_ranked(metric: str, group: pd.DataFrame) -> str:
     ties = int((group["rank"] == 1).sum())
     facts = []
     if not pd.isna(row["rank_low"]):
-        low, high = row["rank_low"], row["rank_high"]
-        facts += [f"95 % interval of its rank over {row['points']} test points {low:.0f} to {high:.0f}"]
-        facts += [f"P(best) {row['probability_best']:.2f}"]
-    if pd.isna(row["seed_rank_low"]):
-        facts.append("one seed")
-    else:
-        low, high = row["seed_rank_low"], row["seed_rank_high"]
-        facts.append(f"rank seed by seed {low:.0f} to {high:.0f}, {row['seeds']} seeds")
+        ranks = _range(row["rank_low"], row["rank_high"], ".0f")
+        facts += [
+            f"95 % interval of its rank over {row['points']} test points {ranks}",
+            f"P(best) {row['probability_best']:.2f}",
+        ]
+    facts.append(_over_seeds("rank seed by seed", row, "seed_rank_low", "seed_rank_high", ".0f"))
     where = f"{row['column']} with K = {row['K']} ranks first of {len(group)}"
     tie = f", in a tie with {ties - 1} more" if ties > 1 else ""
     value = f"{row['mean']:.3f} nats{marks(row)}"
@@ -229,16 +230,15 @@ def published(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
 
 
 def _beside(row: Mapping[str, Any]) -> str:
-    spread = (
-        f"{row['low']:.3f} to {row['high']:.3f} over {row['seeds']:.0f} seeds"
-        if row["seeds"] > 1
-        else "one seed, so no interval"
-    )
-    where = f"{row['column']} with K = {row['K']:.0f}"
+    spread = _spread(row) if row["seeds"] > 1 else "one seed, so no interval"
     return (
-        f"{row['system']}: {row['metric']} published {row['published']}, ours ({where}) {row['ours']:.3f} ({spread}),"
-        f" {row['difference']:+.3f}, trained with {row['budget']}."
+        f"{row['system']}: {row['metric']} published {row['published']}, ours ({row['column']} with K = {row['K']:.0f})"
+        f" {row['ours']:.3f} ({spread}), {row['difference']:+.3f}, trained with {row['budget']}."
     )
+
+
+def _spread(row: Mapping[str, Any]) -> str:
+    return f"{_range(row['low'], row['high'], '.3f')} over {row['seeds']:.0f} seeds"
 
 
 def best(subject: Subject, dataset: str, frame: pd.DataFrame, metric: str) -> list[str]:
@@ -251,8 +251,7 @@ def best(subject: Subject, dataset: str, frame: pd.DataFrame, metric: str) -> li
     end = "highest" if highest else "lowest"
     if row.seeds < 2:
         return [f"{metric}: the {end} cell has one seed, so no interval; see the table."]
-    spread = f"{row.low:.3f} to {row.high:.3f} over {row.seeds:.0f} seeds"
-    return [f"{metric} is {end} for {row.column} with K = {row.K:.0f}: {row['mean']:.3f} ({spread})."]
+    return [f"{metric} is {end} for {row.column} with K = {row.K:.0f}: {row['mean']:.3f} ({_spread(row)})."]
 
 
 SENTENCES = {
