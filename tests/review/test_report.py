@@ -252,13 +252,6 @@ def test_commands_are_not_those_of_strangers(results):
     assert f"--run results/runs/{path.parents[1].name} --gpu 0</pre>" in page
 
 
-def test_no_report_is_one_line_and_an_error(small_study):
-    result = run_here("report", "results/smal", cwd=small_study)
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: ")
-    assert len(result.stderr.splitlines()) == 1
-
-
 def spoil(results: Path) -> Path:
     """Put strangers' words wherever a report may show text; return the study's folder, which has such a name, too."""
     words = " ".join(EVIL)

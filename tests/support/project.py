@@ -41,6 +41,15 @@ def run_here(name: str, *arguments: object, cwd: Path) -> subprocess.CompletedPr
     return subprocess.CompletedProcess(command, code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
 
 
+def refusal(name: str, *arguments: object, cwd: Path) -> str:
+    """Run scripts/<name>.py, which must fail with one line, and return what that says."""
+    result = run_here(name, *arguments, cwd=cwd)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.splitlines()) == 1
+    return result.stderr.removeprefix("error: ")
+
+
 def run_script(name: str, *arguments: object, cwd: Path, **options) -> subprocess.CompletedProcess:
     """Run scripts/<name>.py as a user would and return what it printed."""
     command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
