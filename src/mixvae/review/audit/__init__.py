@@ -4,6 +4,47 @@ The files are not trusted. Nothing in them is executed: JSON is parsed, arrays a
 within the results only, and a file that cannot be read is a finding like any other.
 """
 
-from mixvae.review.audit.checks import audit, examine
+from pathlib import Path
+
+import numpy as np
+
+from mixvae.review.audit import complete, consistent, intact, pages, plausible, recomputed, strays, times, trained
+from mixvae.review.audit.findings import Findings
+from mixvae.review.audit.subject import Subject, read
+from mixvae.study import Expansion
 
 __all__ = ["audit", "examine"]
+
+CHECKS = {
+    "complete": complete.check,
+    "intact": intact.check,
+    "strays": strays.check,
+    "pages": pages.check,
+    "consistent": consistent.check,
+    "recomputed": recomputed.check,
+    "plausible": plausible.check,
+    "training": trained.check,
+    "times": times.check,
+}
+"""In an order in which later checks may build on earlier ones."""
+
+
+def audit(folder: Path, expansion: Expansion | None = None) -> Findings:
+    """Audit results/<study> and return the findings; see `examine`."""
+    return examine(folder, expansion)[1]
+
+
+def examine(folder: Path, expansion: Expansion | None = None) -> tuple[Subject, Findings]:
+    """Audit results/<study> and return the study as it was read, and the findings.
+
+    Arguments:
+        folder: The study's folder; runs/ and datasets/ lie beside it.
+        expansion: The study's config, if it is at hand, to compare the runs with.
+    """
+    subject, findings = read(folder, expansion)
+    for name, check in CHECKS.items():
+        findings.check = name
+        # numbers that are not finite are findings, not warnings of numpy
+        with findings.guarded(folder), np.errstate(all="ignore"):
+            check(subject, findings)
+    return subject, findings

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partialmethod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,31 +56,22 @@ class Findings:
         self.all: list[Finding] = []
         self.check = "complete"
 
-    def fail(self, file: Path, message: object, about: JobKey | None = None) -> None:
-        """Add a failure."""
-        self._add(FAILURE, file, message, about)
-
-    def warn(self, file: Path, message: object, about: JobKey | None = None) -> None:
-        """Add a warning."""
-        self._add(WARNING, file, message, about)
-
-    def note(self, file: Path, message: object, about: JobKey | None = None) -> None:
-        """Add a note: something that is only worth knowing."""
-        self._add(NOTE, file, message, about)
-
-    def _add(self, level: str, file: Path, message: object, about: JobKey | None) -> None:
+    def add(self, level: str, file: Path, message: object, about: JobKey | None = None) -> None:
+        """Add a finding of a level; `fail`, `warn` and `note` are short for it."""
         key = about or self.owners.get(file, self.study)
         self.all.append(Finding(level, self.check, *map(printable, (*key, file, message))))
+
+    fail, warn = partialmethod(add, FAILURE), partialmethod(add, WARNING)
+    note = partialmethod(add, NOTE)  # of what is only worth knowing
 
     @contextmanager
     def guarded(self, file: Path, about: JobKey | None = None) -> Iterator[None]:
         """Turn any exception in the body into a failure: the files come from strangers and may hold anything."""
         try:
             yield
-        except Unreadable as reason:
-            self.fail(file, reason, about)
         except Exception as error:
-            self.fail(file, f"cannot be checked: {type(error).__name__}: {error}", about)
+            unexpected = "" if isinstance(error, Unreadable) else f"cannot be checked: {type(error).__name__}: "
+            self.fail(file, f"{unexpected}{error}", about)
 
     def of(self, level: str) -> list[Finding]:
         """Return the findings of a level."""

@@ -40,10 +40,8 @@ def add_actions(graph: Graph) -> None:
     workflow = graph.crate.mainEntity
     workflow["hasPart"] = list(tools.values())
     workflow["step"] = [graph.crate.get(f"#step/{rule}") for rule in tools]
-    whole = _study(graph)
-    snakemake = next((package for package in graph.packages if package["name"] == "snakemake"), None)
-    if snakemake is None:
-        snakemake = graph.entity("pkg:pypi/snakemake", "SoftwareApplication", name="snakemake")
+    whole, packages = _study(graph), {package["name"]: package for package in graph.packages}
+    snakemake = packages.get("snakemake") or graph.entity("pkg:pypi/snakemake", "SoftwareApplication", name="snakemake")
     name = f"orchestrate study {graph.subject.study.name}"
     graph.entity("#organised", "OrganizeAction", name=name, instrument=snakemake, object=controls, result=whole)
     graph.crate.root_dataset["mentions"] = [whole, *actions]
@@ -52,7 +50,7 @@ def add_actions(graph: Graph) -> None:
 def _study(graph: Graph) -> Entity:
     """Return the action of all jobs together, which made the study's results from the raw data and the parameters."""
     subject, study, times = graph.subject, graph.subject.study, graph.times.values()
-    values = {value: None for values in graph.parameters.values() for value in values}
+    values = dict.fromkeys(value for values in graph.parameters.values() for value in values)
     return graph.entity(
         "#study",
         "CreateAction",
@@ -122,11 +120,9 @@ def _usage(graph: Graph, job: Job, name: str, value: float) -> Entity:
 
 def _failed(graph: Graph) -> dict[JobKey, str]:
     """Return the jobs at which the runs of failures.csv failed, with the ends of their logs."""
-    failed, runs = {}, graph.subject.study.runs
-    for run, row in graph.subject.missing.items():
-        if run in runs:
-            failed[row["rule"], runs[run].dataset if row["rule"] in DATA_FILES else run] = row["log"]
-    return failed
+    runs = graph.subject.study.runs
+    rows = [(run, row["rule"], row["log"]) for run, row in graph.subject.missing.items() if run in runs]
+    return {(rule, runs[run].dataset if rule in DATA_FILES else run): log for run, rule, log in rows}
 
 
 def _tool(graph: Graph, rule: str) -> Entity:

@@ -79,9 +79,8 @@ def _configs(study: StudyRuns) -> set[Path]:
 def results(subject: Subject) -> dict[Path, Item]:
     """Return the files that the study's jobs have made, by path; a link that leads out of the results is left out."""
     files = [file for job in subject.jobs for file in job.files if file.name not in NOT_COPIED]
-    known = {file: subject.digests[file] for file in files} | digests(
-        [subject.folder / page for page in PAGES], subject.results
-    )
+    known = {file: subject.digests[file] for file in files}
+    known |= digests([subject.folder / page for page in PAGES], subject.results)
     return {
         file: Item(f"results/{file.relative_to(subject.results).as_posix()}", locate(file, subject.results), digest)
         for file, digest in known.items()

@@ -62,7 +62,8 @@ class Graph:
         )
         self._root()
         self.entities: dict[Path, Entity] = {Path(item.name): self._workflow_file(item) for item in workflow}
-        self.entities |= {file: self._file(item) for file, item in results.items()}
+        for file, item in results.items():
+            self.entities[file] = self.crate.add_file(item.source, item.name, properties=item.properties)
         for dataset in subject.study.datasets:
             self._data(dataset)
         self.parameters = self._parameters()
@@ -120,12 +121,9 @@ class Graph:
             entities.append(self.entity(uri, "SoftwareApplication", name=name, version=version, url=uri))
         return entities
 
-    def _file(self, item: Item) -> Entity:
-        return self.crate.add_file(item.source, item.name, properties=item.properties)
-
     def _workflow_file(self, item: Item) -> Entity:
         if item.name != "Snakefile":
-            file = self._file(item)
+            file = self.crate.add_file(item.source, item.name, properties=item.properties)
             if item.name == "README.md":
                 file["about"] = self.crate.root_dataset
             return file
@@ -161,7 +159,10 @@ class Graph:
 
     def _parameters(self) -> dict[str, list[Entity]]:
         """Return by run the values of all parameters of its spec, each value once, an example of its formal parameter."""
-        values = {run: _set(spec.model_dump(mode="json")) for run, spec in self.subject.study.runs.items()}
+        values: dict[str, dict[str, Any]] = {}  # by run, every option that is set, as {training.epochs: 400}, lists as JSON
+        for run, spec in self.subject.study.runs.items():
+            options = {name: value for name, value in flat(spec.model_dump(mode="json")).items() if value is not None}
+            values[run] = {name: json.dumps(it) if isinstance(it, list) else it for name, it in options.items()}
         formal, profile = {}, {"@id": f"{BIOSCHEMAS}/FormalParameter/1.0-RELEASE"}
         for name in sorted({name for of_run in values.values() for name in of_run}):
             kinds = {TYPES[type(of_run[name])] for of_run in values.values() if name in of_run}
@@ -175,10 +176,3 @@ class Graph:
             ]
             for run, of_run in values.items()
         }
-
-
-def _set(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every option of a spec that is set, as {training.epochs: 400}, lists as JSON."""
-    return {
-        name: json.dumps(value) if isinstance(value, list) else value for name, value in flat(spec).items() if value is not None
-    }
