@@ -448,44 +448,33 @@ def test_fewer_test_points_are_noticed_even_when_means_and_all_records_follow(re
 
 
 @pytest.mark.parametrize(
-    ("file", "change", "text"),
+    ("file", "metric", "change", "text"),
     [
-        ("likelihood.json", {"K": 3}, "K: found 3, expected 2"),
-        ("likelihood.json", {"samples_per_component": 5000}, "samples_per_component: found 5000, expected 50"),
-        ("latent_metrics.json", {"points": 10}, "points: found 10, expected 300"),
-        ("latent_metrics.json", {"probe_points": 1297}, "probe_points: found 1297, expected 200"),
-        ("training.json", {"parameters": 10}, "parameters 10, but "),
-        ("training.json", {"stopped_by": "patience"}, "stopped_by 'patience', but 'budget' by history.csv"),
-        ("training.json", {"epochs": 100}, "epochs 100, but 3 by history.csv"),
-        ("training.json", {"best_epoch": 700}, "best_epoch 700, but 2 by history.csv"),
-        ("training.json", {"epochs": None}, "epochs None, but 3"),
+        ("likelihood.json", None, {"K": 3}, "K: found 3, expected 2"),
+        ("likelihood.json", None, {"samples_per_component": 5000}, "samples_per_component: found 5000, expected 50"),
+        ("latent_metrics.json", None, {"points": 10}, "points: found 10, expected 300"),
+        ("latent_metrics.json", None, {"probe_points": 1297}, "probe_points: found 1297, expected 200"),
+        ("training.json", None, {"parameters": 10}, "parameters 10, but "),
+        ("training.json", None, {"stopped_by": "patience"}, "stopped_by 'patience', but 'budget' by history.csv"),
+        ("training.json", None, {"epochs": 100}, "epochs 100, but 3 by history.csv"),
+        ("training.json", None, {"best_epoch": 700}, "best_epoch 700, but 2 by history.csv"),
+        ("training.json", None, {"epochs": None}, "epochs None, but 3"),
+        ("latent_metrics.json", "ari", {"value": 3}, "ari 3 is outside of [-1, 1]"),
+        ("latent_metrics.json", "nmi", {"value": -0.2}, "nmi -0.2 is outside of [0, 1]"),
+        ("latent_metrics.json", "asw_true", {"value": 1.5}, "asw_true 1.5 is outside of [-1, 1]"),
+        ("latent_metrics.json", "active_units", {"value": -7}, "active_units -7 is no number of 3 units"),
+        ("latent_metrics.json", "active_units", {"value": 4}, "active_units 4 is no number of 3 units"),
+        ("latent_metrics.json", "active_units", {"value": 1.5}, "active_units 1.5 is no number of 3 units"),
+        ("latent_metrics.json", "accuracy_knn", {"value": 301 / 300}, "is no share of 300 test points"),
+        ("latent_metrics.json", "accuracy_svm", {"value": 0.999}, "accuracy_svm 0.999 is no share of 300 test points"),
+        ("latent_metrics.json", "accuracy_mlp", {"stderr": -0.1}, "accuracy_mlp: the standard error -0.1 is negative"),
     ],
 )
-def test_counts_that_contradict_the_spec_or_other_files_are_noticed(results, file, change, text):
+def test_what_contradicts_the_spec_or_other_files_or_is_out_of_range_is_noticed(results, file, metric, change, text):
     run = runs_of(results, "*-K2-*")[0]
     rule = {"likelihood.json": "evaluate", "latent_metrics.json": "latents", "training.json": "train"}[file]
-    edit_json(run / file, lambda content: content.update(change))
+    edit_json(run / file, lambda content: (content["metrics"][metric] if metric else content).update(change))
     assert_noticed(forged(results, run, rule, file), rule, run.name, file, text)
-
-
-@pytest.mark.parametrize(
-    ("metric", "change", "text"),
-    [
-        ("ari", {"value": 3}, "ari 3 is outside of [-1, 1]"),
-        ("nmi", {"value": -0.2}, "nmi -0.2 is outside of [0, 1]"),
-        ("asw_true", {"value": 1.5}, "asw_true 1.5 is outside of [-1, 1]"),
-        ("active_units", {"value": -7}, "active_units -7 is no number of 3 units"),
-        ("active_units", {"value": 4}, "active_units 4 is no number of 3 units"),
-        ("active_units", {"value": 1.5}, "active_units 1.5 is no number of 3 units"),
-        ("accuracy_knn", {"value": 301 / 300}, "is no share of 300 test points"),
-        ("accuracy_svm", {"value": 0.999}, "accuracy_svm 0.999 is no share of 300 test points"),
-        ("accuracy_mlp", {"stderr": -0.1}, "accuracy_mlp: the standard error -0.1 is negative"),
-    ],
-)
-def test_metrics_of_codes_out_of_their_range_are_noticed(results, metric, change, text):
-    run = runs_of(results, "*-K2-*")[0]
-    edit_json(run / "latent_metrics.json", lambda content: content["metrics"][metric].update(change))
-    assert_noticed(forged(results, run, "latents", "latent_metrics.json"), "latents", run.name, "latent_metrics.json", text)
 
 
 def edit_history(change):

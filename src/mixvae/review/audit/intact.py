@@ -84,12 +84,9 @@ def _inputs(job: Job, recorded: Mapping[Path, str], subject: Subject, findings: 
 
 def _ages(subject: Subject, findings: Findings) -> None:
     """Warn once if files look older than what they were made from: times are easily lost in copying, so they prove nothing."""
-    younger = [job for job in subject.jobs if _looks_old(job, subject)]
-    if younger:
-        message = (
-            f"the files of {len(younger)} jobs, the first {' '.join(younger[0].key)}, look older than what they were made from"
-        )
-        findings.warn(subject.folder, f"{message}; copied?")
+    if old := [job for job in subject.jobs if _looks_old(job, subject)]:
+        jobs = f"{len(old)} jobs, the first {' '.join(old[0].key)},"
+        findings.warn(subject.folder, f"the files of {jobs} look older than what they were made from; copied?")
 
 
 def _looks_old(job: Job, subject: Subject) -> bool:
@@ -112,9 +109,8 @@ def _raw_files(dataset: str, subject: Subject, findings: Findings) -> None:
     elif dataset in catalogue():
         known = catalogue()[dataset].files
     else:
-        findings.fail(
-            listing, f"{dataset}: neither in config/datasets.yaml nor a user's own: nothing vouches for its files", about
-        )
+        message = f"{dataset}: neither in config/datasets.yaml nor a user's own: nothing vouches for its files"
+        findings.fail(listing, message, about)
         return
     for file in sorted(known.keys() ^ files.keys()):
         findings.fail(listing, f"{file} is a raw file in one of study.json and catalogue", about)
@@ -132,18 +128,15 @@ def _raw_files(dataset: str, subject: Subject, findings: Findings) -> None:
 
 def _named_digests(dataset: str, subject: Subject, findings: Findings) -> None:
     """Check that raw.json and dataset.json name the digests of the raw and of the prepared data."""
-    raw, prepared = (subject.results / "datasets" / dataset / name for name in ("raw.json", "dataset.json"))
-    if subject.there(raw):
-        with findings.guarded(raw):
-            facts = read_mapping(raw, subject.results)
-            for path in subject.raw(dataset):
-                if facts["files"][path.name]["sha256"] != subject.digests[path]:
-                    findings.fail(path, "not the file that raw.json names")
-    if subject.there(prepared):
-        with findings.guarded(prepared):
-            data = prepared.with_name("data.npz")
-            if read_mapping(prepared, subject.results)["sha256"] != subject.digests[data]:
-                findings.fail(data, "not the data that dataset.json names")
+    folder = subject.results / "datasets" / dataset
+    for listing, files in ((folder / "raw.json", subject.raw(dataset)), (folder / "dataset.json", [folder / "data.npz"])):
+        if subject.there(listing):
+            with findings.guarded(listing):
+                facts = read_mapping(listing, subject.results)
+                for path in files:
+                    named = facts["files"][path.name] if listing.name == "raw.json" else facts
+                    if named["sha256"] != subject.digests[path]:
+                        findings.fail(path, f"not the file that {listing.name} names")
 
 
 def _manifest(path: Path, subject: Subject, findings: Findings) -> None:

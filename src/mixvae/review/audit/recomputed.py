@@ -11,7 +11,6 @@ from mixvae.provenance import ROOT
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, read_frame, read_mapping, read_parquet, read_text
 from mixvae.review.audit.subject import Subject
-from mixvae.study.jobs import rules_of
 from mixvae.summary import tabulation
 from mixvae.summary.published import PATH as PUBLISHED
 from mixvae.summary.published import read as read_published
@@ -28,12 +27,7 @@ def check(subject: Subject, findings: Findings) -> None:
         if subject.there(path) and subject.there(path.with_name("pointwise.npz")):
             with findings.guarded(path):
                 readable &= _likelihoods(run, path, subject, findings)
-    needed = [
-        file
-        for job in subject.jobs
-        if job.name in subject.present and job.rule in rules_of(subject.study.runs[job.name])
-        for file in job.files
-    ]
+    needed = [file for job in subject.jobs if job.name in subject.present for file in job.files]
     if not readable or not all(map(subject.there, needed)):
         message = "the tables cannot be computed again, since files are missing or cannot be read"
         findings.note(subject.folder, message, about=("tabulate", subject.study.name))

@@ -18,34 +18,34 @@ ROUNDING = 1e-9
 def check(subject: Subject, findings: Findings) -> None:
     """Compare every run's training.json and record with its history and weights."""
     for run, spec in subject.present.items():
-        said, expected = _said(run, subject, findings), {}
-        for name in ("history.csv", "model.safetensors"):
-            path = subject.run_file(run, name)
+        said = _said(run, subject, findings)
+        for name, read in (("history.csv", _of_history), ("model.safetensors", _of_weights)):
+            facts, path = {}, subject.run_file(run, name)
             if subject.there(path):
                 with findings.guarded(path):
-                    if name == "history.csv":
-                        expected[name] = _of_history(path, spec, subject)
-                    else:
-                        expected[name] = {"parameters": parameters_in(path, subject.results)}
-        for name, facts in expected.items():
+                    facts = read(path, spec, subject)
             for fact, value in facts.items():
-                path = subject.run_file(run, "provenance/train.json" if fact == "train_seconds" else "training.json")
-                if path in said and said[path].get(fact) != value:
-                    findings.fail(path, f"{fact} {said[path].get(fact)!r}, but {value!r} by {name}")
+                file = "provenance/train.json" if fact == "train_seconds" else "training.json"
+                if file in said and said[file].get(fact) != value:
+                    findings.fail(subject.run_file(run, file), f"{fact} {said[file].get(fact)!r}, but {value!r} by {name}")
 
 
-def _said(run: str, subject: Subject, findings: Findings) -> dict[Path, dict[str, Any]]:
+def _said(run: str, subject: Subject, findings: Findings) -> dict[str, dict[str, Any]]:
     """Return the content of a run's training.json and of its training's record, as far as they can be read."""
     said, path = {}, subject.run_file(run, "training.json")
     if ("train", run) in subject.facts:
-        said[subject.run_file(run, "provenance/train.json")] = subject.facts["train", run]
+        said["provenance/train.json"] = subject.facts["train", run]
     if subject.there(path):
         with findings.guarded(path):
-            said[path] = read_mapping(path, subject.results)
-            if said[path].get("stopped_by") == "budget":
+            said[path.name] = read_mapping(path, subject.results)
+            if said[path.name].get("stopped_by") == "budget":
                 epochs = subject.study.runs[run].training.epochs
                 findings.warn(path, f"stopped by its {epochs} epochs, while it still improved")
     return said
+
+
+def _of_weights(path: Path, spec: AnyRun, subject: Subject) -> dict[str, Any]:
+    return {"parameters": parameters_in(path, subject.results)}
 
 
 def _of_history(path: Path, spec: AnyRun, subject: Subject) -> dict[str, Any]:
