@@ -61,29 +61,27 @@ def find_run(name: str, runs: Path) -> Path:
 
 def verified_spec(run: Path) -> AnyRun:
     """Return a run's spec, once its folder has the spec's id and its files are those on record. Raises UserError."""
-    results = run.resolve().parents[1]
+    results, path = run.resolve().parents[1], run / "spec.json"
     try:
-        spec = parse_run_json(read_text(run / "spec.json", results))
+        spec = parse_run_json(read_text(path, results))
         if spec.id != run.resolve().name:
-            raise UserError(f"{run / 'spec.json'}: the spec of run {spec.id}; the folder must have its name")
-        for rule in rules_of(spec):
-            _verify_rule(rule, run, spec, results)
+            raise UserError(f"{path}: the spec of run {spec.id}; the folder must have its name")
+        for path in (run / f"provenance/{rule}.json" for rule in rules_of(spec)):
+            _verify_record(path, run, spec, results)
+        path = run / "likelihood.json"
         needed = METRICS[:-1] if spec.is_control else METRICS
         if missing := set(needed) - _metrics(run).keys():
-            raise UserError(f"{run / 'likelihood.json'}: {min(missing)} is not there or no number; make audit says more")
+            raise UserError(f"{path}: {min(missing)} is not there or no number; make audit says more")
     except (Unreadable, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{run}: a file cannot be read ({type(error).__name__}: {printable(error)}); make audit says more"
-        ) from None
+        raise UserError(f"{path}: cannot be read ({type(error).__name__}: {printable(error)}); make audit says more") from None
     return spec
 
 
-def _verify_rule(rule: str, run: Path, spec: AnyRun, results: Path) -> None:
-    """Check the record of one rule, the files that it made, and the run's files that it read. Raises UserError and others."""
-    path = run / f"provenance/{rule}.json"
+def _verify_record(path: Path, run: Path, spec: AnyRun, results: Path) -> None:
+    """Check one record of a run, the files that its job made, and the run's files that it read. Raises UserError and others."""
     if not path.is_file():
         raise UserError(f"{path}: no such record, so the run is not finished; make ablation goes on with it")
-    facts = read_mapping(path, results)
+    facts, rule = read_mapping(path, results), path.stem
     if not isinstance(facts["packages"], dict) or not isinstance(facts["device"], str):
         raise UserError(f"{path}: not laid out as rule {rule} writes it; make audit says more")
     if facts["spec"] != spec.model_dump(mode="json"):
@@ -91,7 +89,8 @@ def _verify_rule(rule: str, run: Path, spec: AnyRun, results: Path) -> None:
     inputs = {name: expected for name, expected in facts["inputs"].items() if (run / Path(name).name).is_file()}  # not the data
     for files, what, old in ((facts["outputs"], "made", run), (inputs, "has read", path)):
         for name, expected in files.items():
-            if (found := digest(file := run / Path(name).name, results)) != expected:
+            file = run / Path(name).name
+            if (found := digest(file, results)) != expected:
                 message = f"not what rule {rule} {what}, sha256 expected {expected} found {found}; delete {old} and run again"
                 raise UserError(f"{file}: {message}")
 
