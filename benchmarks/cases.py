@@ -11,7 +11,7 @@ from torch import nn
 
 from mixvae.data.prepared import Prepared
 from mixvae.models import build
-from mixvae.study import AnyRun, parse_run
+from mixvae.study import Run, parse_run
 
 POINTS = 5000
 """Training points: a VampPrior of 500 pseudo-inputs needs ten times as many."""
@@ -66,7 +66,7 @@ class Case:
     naive: bool = True
 
     @cached_property
-    def spec(self) -> AnyRun:
+    def spec(self) -> Run:
         """The run."""
         return parse_run({"dataset": "drawn", "model": "vae", "likelihood": "bernoulli", **self.changes})
 

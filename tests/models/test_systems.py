@@ -21,13 +21,13 @@ from mixvae.fitting.adam import Adam
 from mixvae.fitting.runs import build_for, load_run, save_run
 from mixvae.fitting.training import Trained, train, validate
 from mixvae.measuring.evaluation import evaluate
-from mixvae.study import AnyRun, parse_run_json
+from mixvae.study import Run, parse_run_json
 
 
 class System(NamedTuple):
     """One row: its run, its data, the model with the best weights of a short training, and the bound it started from."""
 
-    spec: AnyRun
+    spec: Run
     data: Prepared
     model: torch.nn.Module
     trained: Trained
@@ -42,7 +42,7 @@ class System(NamedTuple):
         return points(self.data, part, n) if binary else torch.from_numpy(self.data.points(part, False)[:n])
 
 
-def fit(spec: AnyRun, data: Prepared) -> tuple[torch.nn.Module, Trained]:
+def fit(spec: Run, data: Prepared) -> tuple[torch.nn.Module, Trained]:
     model = build_for(spec, data)
     return model, train(model, data, spec, torch.device("cpu"))
 
@@ -85,7 +85,7 @@ def test_a_short_training_raises_the_bound_and_stays_finite(system):
     assert all(torch.isfinite(part).all() for part in objective)
 
 
-def shapes_of(spec: AnyRun) -> tuple[int, int, int, int]:
+def shapes_of(spec: Run) -> tuple[int, int, int, int]:
     """Rows and width of the codes, width of the expectation, and rows of a reconstruction."""
     match spec.model:
         case "vae":

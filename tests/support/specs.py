@@ -5,7 +5,7 @@ import torch
 
 from mixvae.data.arrays import Arrays
 from mixvae.data.prepared import Prepared
-from mixvae.study import AnyRun, DatasetInfo, parse_run
+from mixvae.study import DatasetInfo, Run, parse_run
 
 DENSE = {"latent": 3, "encoder": {"hidden": [12]}, "decoder": {"hidden": [12]}}
 SMALL = {
@@ -43,7 +43,7 @@ def colours() -> Arrays:
     return Arrays(x.astype(np.uint8), y, ["red", "blue"])
 
 
-def small_spec(dataset: str = "digits", **changes) -> AnyRun:
+def small_spec(dataset: str = "digits", **changes) -> Run:
     """A run that trains in a second."""
     base = {"dataset": dataset, "model": "vae", "K": 2, "training": {"epochs": 3, "warmup": 2, "batch_size": 200}}
     return parse_run({**base, "evaluation": {"samples": 50}, **SMALL[dataset], **changes})

@@ -2,7 +2,7 @@
 
 import itertools
 
-from mixvae.study import AnyRun, parse_run
+from mixvae.study import Run, parse_run
 from support.specs import DENSE
 
 DIGITS = {"dataset": "digits", "likelihood": "bernoulli", **DENSE}
@@ -74,5 +74,5 @@ SYSTEMS = {
 }  # fmt: skip
 
 
-def spec_of(row: dict, **changes) -> AnyRun:
+def spec_of(row: dict, **changes) -> Run:
     return parse_run({"model": "vae", "training": TRAINING, "evaluation": {"samples": 50}, **row, **changes})

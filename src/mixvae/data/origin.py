@@ -11,11 +11,11 @@ from mixvae.data.prepared import load, prepare
 from mixvae.errors import UserError
 from mixvae.files import canonical_json, read_json
 from mixvae.progress import say
-from mixvae.study import AnyRun, DatasetInfo, catalogue
+from mixvae.study import DatasetInfo, Run, catalogue
 from mixvae.study.catalogue import RawFile
 
 
-def verify_origin(folder: Path, spec: AnyRun) -> None:
+def verify_origin(folder: Path, spec: Run) -> None:
     """Check that the raw files in `folder` have the digests published or in the spec, and that preparing them gives its data.
 
     Raises UserError that names the wrong file or array.
@@ -42,7 +42,7 @@ def verify_origin(folder: Path, spec: AnyRun) -> None:
         raise UserError(f"{folder / 'dataset.json'}: it is {wrong}")
 
 
-def _described(folder: Path, spec: AnyRun) -> DatasetInfo:
+def _described(folder: Path, spec: Run) -> DatasetInfo:
     if spec.data is None:
         if spec.dataset not in catalogue():
             raise UserError(f"{spec.dataset}: not in config/datasets.yaml, so nothing says what its data should be")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mixvae.data.prepared import Prepared
-from mixvae.study import AnyRun
+from mixvae.study import Run
 
 SUBSET_SEED = 777
 """The seed that chooses the points of a run that does not use all points."""
@@ -26,12 +26,12 @@ class Points(NamedTuple):
     indices: np.ndarray
 
 
-def to_train_on(data: Prepared, spec: AnyRun) -> Tensor:
+def to_train_on(data: Prepared, spec: Run) -> Tensor:
     """Return the run's training points, (N, D), not binarised: training binarises grey values anew for every batch."""
     return _chosen(data, "train", spec.training_points, binary=False).x
 
 
-def to_measure_on(data: Prepared, spec: AnyRun, part: str, most: int | None = None) -> Points:
+def to_measure_on(data: Prepared, spec: Run, part: str, most: int | None = None) -> Points:
     """Return at most `most` points of a part for measuring, with the fixed binarised values if the likelihood is binary."""
     return _chosen(data, part, most, spec.likelihood.binary)
 

@@ -15,11 +15,11 @@ from mixvae.fitting.training import Trained, train
 from mixvae.interruption import StopRequest
 from mixvae.progress import say
 from mixvae.provenance import code_digest, record, verify_outputs
-from mixvae.study import AnyRun
+from mixvae.study import Run
 from mixvae.study.jobs import RUN_FILES
 
 
-def train_run(spec: AnyRun, dataset: Path, run: Path, gpu: int, checkpoint_minutes: float, stop: StopRequest) -> None:
+def train_run(spec: Run, dataset: Path, run: Path, gpu: int, checkpoint_minutes: float, stop: StopRequest) -> None:
     """Train a run from its last saved state, or from the start, and keep the weights of its best epoch.
 
     Arguments:
@@ -57,7 +57,7 @@ def train_run(spec: AnyRun, dataset: Path, run: Path, gpu: int, checkpoint_minut
         discard(run)
 
 
-def _identity(spec: AnyRun, inputs: list[Path], device: str) -> str:
+def _identity(spec: Run, inputs: list[Path], device: str) -> str:
     """Return a digest of everything that determines the bits of a training on one kind of machine."""
     versions = [platform.python_version(), version("torch"), version("numpy")]
     text = [spec.canonical(), *map(sha256, inputs), code_digest("train"), *versions, device]

@@ -12,10 +12,10 @@ from mixvae.errors import UserError
 from mixvae.files import atomic, write_json
 from mixvae.fitting.training import HISTORY_COLUMNS, Trained
 from mixvae.models import Model, build
-from mixvae.study import AnyRun
+from mixvae.study import Run
 
 
-def save_run(folder: Path, spec: AnyRun, model: Model, trained: Trained) -> None:
+def save_run(folder: Path, spec: Run, model: Model, trained: Trained) -> None:
     """Write spec.json, model.safetensors, history.csv and training.json into a run's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.cpu().contiguous() for name, tensor in trained.weights.items()}
@@ -35,7 +35,7 @@ def save_run(folder: Path, spec: AnyRun, model: Model, trained: Trained) -> None
     write_json(folder / "spec.json", spec.model_dump(mode="json"))
 
 
-def build_for(spec: AnyRun, data: Prepared) -> Model:
+def build_for(spec: Run, data: Prepared) -> Model:
     """Return the model of `spec` with its initial weights, which depend on no points but those it is trained on.
 
     Raises UserError when the data are of another data set.
@@ -47,7 +47,7 @@ def build_for(spec: AnyRun, data: Prepared) -> Model:
     return build(spec, to_train_on(data, spec), tuple(data.meta["shape"]))
 
 
-def load_run(folder: Path, spec: AnyRun, data: Prepared) -> Model:
+def load_run(folder: Path, spec: Run, data: Prepared) -> Model:
     """Return a run's trained model on the CPU, built from the training points and then given the weights in `folder`.
 
     Raises UserError when these cannot be read.

@@ -18,7 +18,7 @@ from mixvae.models import Model
 from mixvae.models.objectives import bound
 from mixvae.progress import Progress, say
 from mixvae.seeds import derive
-from mixvae.study import AnyRun
+from mixvae.study import Run
 from mixvae.study.parts import Training
 
 VALIDATION_ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 25}
@@ -116,7 +116,7 @@ def kl_weight_at(epoch: int, warmup: int) -> float:
     return 1.0 if warmup <= 1 else min(1.0, epoch / (warmup - 1))
 
 
-def train(model: Model, data: Prepared, spec: AnyRun, device: torch.device, checkpoint: Checkpoint | None = None) -> Trained:
+def train(model: Model, data: Prepared, spec: Run, device: torch.device, checkpoint: Checkpoint | None = None) -> Trained:
     """Fit `model` to the training part and choose the best epoch by the validation part.
 
     Under a Bernoulli likelihood, grey images are binarised anew for every batch. With a `checkpoint`, training goes on from the

@@ -10,14 +10,14 @@ from mixvae.measuring import inception
 from mixvae.measuring.entries import entries, entry
 from mixvae.models import Model
 from mixvae.seeds import derive
-from mixvae.study import AnyRun
+from mixvae.study import Run
 from mixvae.study.metrics import METRICS
 
 CHUNK, INCEPTION_IMAGES = 500, 10_000
 """The number of points that are reconstructed at once, and of images in an Inception Score."""
 
 
-def extra_metrics(model: Model, spec: AnyRun, x: Tensor, kind: str) -> dict[str, dict[str, Any]]:
+def extra_metrics(model: Model, spec: Run, x: Tensor, kind: str) -> dict[str, dict[str, Any]]:
     """Return a run's metrics beside its likelihood, {name: {value, stderr, unit}}.
 
     They are the squared errors, if the likelihood is judged by them; the metrics that the model measures itself; and the

@@ -17,7 +17,7 @@ from torch import Tensor
 from mixvae.measuring.entries import entries
 from mixvae.models import Model
 from mixvae.seeds import derive
-from mixvae.study import AnyRun
+from mixvae.study import Run
 from mixvae.study.metrics import POINTS_PER_CLASS
 
 CHUNK = 1024
@@ -97,7 +97,7 @@ def cluster_purity(labels: np.ndarray, assignment: np.ndarray) -> float:
 
 def label_metrics(
     model: Model,
-    spec: AnyRun,
+    spec: Run,
     codes: dict[str, Codes],
     y_train: np.ndarray,
     test: Tensor,

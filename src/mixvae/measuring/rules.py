@@ -17,11 +17,11 @@ from mixvae.measuring.entries import entries
 from mixvae.measuring.evaluation import evaluate, metrics
 from mixvae.measuring.extras import extra_metrics
 from mixvae.provenance import record, verify_outputs
-from mixvae.study import AnyRun
+from mixvae.study import Run
 from mixvae.study.jobs import RUN_FILES
 
 
-def _recorded(rule: str, spec: AnyRun, run: Path, dataset: Path) -> AbstractContextManager[dict[str, Any]]:
+def _recorded(rule: str, spec: Run, run: Path, dataset: Path) -> AbstractContextManager[dict[str, Any]]:
     """Return the context that records a rule; entering it gives the record's facts."""
     inputs = [run / "spec.json", run / "model.safetensors", dataset / "data.npz", dataset / "dataset.json"]
     outputs = [run / name for name in RUN_FILES[rule]]
@@ -29,7 +29,7 @@ def _recorded(rule: str, spec: AnyRun, run: Path, dataset: Path) -> AbstractCont
     return record(rule, run / f"provenance/{rule}.json", inputs=inputs, outputs=outputs, spec=described)
 
 
-def evaluate_run(spec: AnyRun, run: Path, dataset: Path, gpu: int) -> None:
+def evaluate_run(spec: Run, run: Path, dataset: Path, gpu: int) -> None:
     """Write the importance-weighted likelihoods of a run's test points: likelihood.json and pointwise.npz.
 
     Arguments:
@@ -56,7 +56,7 @@ def evaluate_run(spec: AnyRun, run: Path, dataset: Path, gpu: int) -> None:
         facts |= {"device": device_name(device) or facts["device"], "gpu": device.type == "cuda"}
 
 
-def encode_run(spec: AnyRun, run: Path, dataset: Path) -> None:
+def encode_run(spec: Run, run: Path, dataset: Path) -> None:
     """Write the codes of a run's points, and the metrics of the codes: latents.h5ad and latent_metrics.json.
 
     Arguments and errors are those of `evaluate_run`.

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from mixvae.models.contract import Model
 from mixvae.seeds import derive
-from mixvae.study import AnyRun
+from mixvae.study import Run
 
 
-def build(spec: AnyRun, x: Tensor, shape: tuple[int, ...]) -> Model:
+def build(spec: Run, x: Tensor, shape: tuple[int, ...]) -> Model:
     """Return the model that `spec` describes, initialised from the run's seed.
 
     Arguments:

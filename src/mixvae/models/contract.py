@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mixvae.models.objectives import LogTerms, Objective
-from mixvae.study import AnyRun
+from mixvae.study import Run
 
 
 class Model(Protocol):
@@ -34,7 +34,7 @@ class Model(Protocol):
     noise_size: int
     width: int
 
-    def __init__(self, spec: AnyRun, x: Tensor, shape: tuple[int, ...]) -> None:
+    def __init__(self, spec: Run, x: Tensor, shape: tuple[int, ...]) -> None:
         """Initialise a model from torch's generator.
 
         Arguments:

@@ -10,7 +10,7 @@ from torch.nn.functional import log_softmax
 from mixvae.distributions.likelihoods import likelihood
 from mixvae.models.objectives import Objective, bound
 from mixvae.nets import decoder, features, generate
-from mixvae.study import AnyRun
+from mixvae.study import Run
 
 
 class DecodingModel(nn.Module):
@@ -24,7 +24,7 @@ class DecodingModel(nn.Module):
     encode = None
     """Maps the encoder's input space to the posterior of the codes that `prior` is over; only a VampPrior calls it."""
 
-    def __init__(self, spec: AnyRun, shape: tuple[int, ...], latents: Sequence[int]) -> None:
+    def __init__(self, spec: Run, shape: tuple[int, ...], latents: Sequence[int]) -> None:
         super().__init__()
         self.likelihood = likelihood(spec.likelihood, shape)
         # the decoder is built before all that depends on K, so that its initial weights do not
@@ -64,7 +64,7 @@ class ClusteringModel(DecodingModel):
 
     sampled_components = 1
 
-    def __init__(self, spec: AnyRun, shape: tuple[int, ...], latents: Sequence[int]) -> None:
+    def __init__(self, spec: Run, shape: tuple[int, ...], latents: Sequence[int]) -> None:
         super().__init__(spec, shape, latents)
         self.C, self.latent = spec.K, spec.latent
 
@@ -88,7 +88,7 @@ class CategoryEncoder(ClusteringModel):
     (B, C).
     """
 
-    def __init__(self, spec: AnyRun, shape: tuple[int, ...], latents: Sequence[int]) -> None:
+    def __init__(self, spec: Run, shape: tuple[int, ...], latents: Sequence[int]) -> None:
         super().__init__(spec, shape, latents)
         self.noise_size = spec.latent + 1
         self.encoder, self.features = features(spec.encoder, 1, shape)

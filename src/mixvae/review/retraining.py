@@ -15,7 +15,7 @@ from mixvae.files import read_json
 from mixvae.progress import say
 from mixvae.provenance import ROOT
 from mixvae.review import verification
-from mixvae.study import AnyRun
+from mixvae.study import Run
 from mixvae.study.jobs import rules_of
 
 RUNS = Path("results/runs")
@@ -62,7 +62,7 @@ def verify_run(name: str) -> None:
     print(f"{run}: not byte-identical, but within the {spread}")
 
 
-def _train_again(spec: AnyRun, data: Path, again: Path, recorded: Mapping[str, Mapping[str, Any]]) -> None:
+def _train_again(spec: Run, data: Path, again: Path, recorded: Mapping[str, Mapping[str, Any]]) -> None:
     """Do the run's jobs again in the folder `again`, each on a GPU if it was done on one and this machine has one."""
     for rule in rules_of(spec):
         command = [sys.executable, ROOT / f"scripts/{rule}.py", "--data", data, "--run", again]

@@ -14,7 +14,7 @@ from mixvae.errors import UserError, did_you_mean
 from mixvae.files import read_json, sha256
 from mixvae.review.audit.findings import printable
 from mixvae.review.audit.reading import Unreadable, digest, is_measured, read_mapping, read_text
-from mixvae.study import AnyRun, parse_run_json
+from mixvae.study import Run, parse_run_json
 from mixvae.study.jobs import RUN_FILES, rules_of
 
 METRICS = ("elbo", "nll", "nll_miselbo", "nll_matched")
@@ -59,7 +59,7 @@ def find_run(name: str, runs: Path) -> Path:
     raise UserError(f"{runs}: no run {name!r}{did_you_mean(name, ids)}")
 
 
-def verified_spec(run: Path) -> AnyRun:
+def verified_spec(run: Path) -> Run:
     """Return a run's spec, once its folder has the spec's id and its files are those on record. Raises UserError."""
     results, path = run.resolve().parents[1], run / "spec.json"
     try:
@@ -77,7 +77,7 @@ def verified_spec(run: Path) -> AnyRun:
     return spec
 
 
-def _verify_record(path: Path, run: Path, spec: AnyRun, results: Path) -> None:
+def _verify_record(path: Path, run: Path, spec: Run, results: Path) -> None:
     """Check one record of a run, the files that its job made, and the run's files that it read. Raises UserError and others."""
     if not path.is_file():
         raise UserError(f"{path}: no such record, so the run is not finished; make ablation goes on with it")
@@ -123,7 +123,7 @@ def siblings(run: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def same_files(run: Path, again: Path, spec: AnyRun) -> dict[str, bool]:
+def same_files(run: Path, again: Path, spec: Run) -> dict[str, bool]:
     """Return by file whether it has the same bytes in both folders; in history.csv the clock column is not compared."""
     files = [name for rule in rules_of(spec) for name in RUN_FILES[rule]]
     return {name: _content(run / name) == _content(again / name) for name in files}

@@ -4,15 +4,15 @@ from mixvae.errors import UserError
 from mixvae.study.catalogue import DatasetInfo, catalogue
 from mixvae.study.config import Expansion, Study, expand, load
 from mixvae.study.config_file import find_config
-from mixvae.study.run import AnyRun, parse_run, parse_run_json
+from mixvae.study.run import Run, parse_run, parse_run_json
 from mixvae.study.systems import Constant, MixtureVAE
 
 __all__ = [
-    "AnyRun",
     "Constant",
     "DatasetInfo",
     "Expansion",
     "MixtureVAE",
+    "Run",
     "Study",
     "UserError",
     "catalogue",

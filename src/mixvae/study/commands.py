@@ -4,10 +4,10 @@ from mixvae.study.catalogue import DatasetInfo
 from mixvae.study.jobs import Job
 from mixvae.study.own_data import without_source
 from mixvae.study.place import RESULTS
-from mixvae.study.run import AnyRun
+from mixvae.study.run import Run
 
 
-def command(job: Job, spec: AnyRun | None, info: DatasetInfo | None, gpu: bool, holes: bool) -> list[str]:
+def command(job: Job, spec: Run | None, info: DatasetInfo | None, gpu: bool, holes: bool) -> list[str]:
     """Return the command that repeats a job from the repository's root; [] for rule study, which Snakemake runs itself.
 
     Arguments:

@@ -16,7 +16,7 @@ from mixvae.study.catalogue import PATH, DatasetInfo, catalogue
 from mixvae.study.config_file import find_config, read_yaml
 from mixvae.study.explain import explain, key_path
 from mixvae.study.own_data import names_a_file, resolve
-from mixvae.study.run import MODELS, AnyRun, parse_run
+from mixvae.study.run import MODELS, Run, parse_run
 from mixvae.study.systems import Constant
 
 OWN_DATA_CACHE = Path("results/datasets/.own.json")
@@ -57,7 +57,7 @@ class Expansion(NamedTuple):
     """
 
     study: Study
-    runs: dict[str, AnyRun]
+    runs: dict[str, Run]
     skipped: list[tuple[dict[str, Any], str]]
     datasets: dict[str, DatasetInfo]
     own: frozenset[str]
@@ -75,7 +75,7 @@ def expand(config: Any, source: str) -> Expansion:
     study = _study(config, source)
     if study.study in RESERVED:
         raise UserError(f"{source}: study: {study.study!r} is a folder of results/ already; choose another name")
-    runs: dict[str, AnyRun] = {}
+    runs: dict[str, Run] = {}
     skipped: list[tuple[dict[str, Any], str]] = []
     datasets: dict[str, DatasetInfo] = {}
     for file, number, block in _blocks(study, source):
@@ -151,7 +151,7 @@ def load(path: Path) -> Expansion:
     return expansion
 
 
-def _add(runs: dict[str, AnyRun], spec: AnyRun) -> None:
+def _add(runs: dict[str, Run], spec: Run) -> None:
     if runs.setdefault(spec.id, spec) != spec:
         raise UserError(f"two different runs share the id {spec.id}; change any hyperparameter of one of them")
 
@@ -171,7 +171,7 @@ def _where(number: int, key: str, axes: dict[str, int]) -> str:
     return key_path(("runs", number, key, axes[key]) if key in axes else ("runs", number, key))
 
 
-def _parse(combination: dict[str, Any], axes: dict[str, int], source: str, number: int) -> AnyRun:
+def _parse(combination: dict[str, Any], axes: dict[str, int], source: str, number: int) -> Run:
     model = combination.get("model", "vae")
     if not isinstance(model, str) or model not in MODELS:
         raise UserError(f"{source}: {_where(number, 'model', axes)}: unknown model {model!r}{did_you_mean(model, MODELS)}")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mixvae.study import outputs
 from mixvae.study.catalogue import DatasetInfo
-from mixvae.study.run import AnyRun
+from mixvae.study.run import Run
 
 DATA_FILES = {"download": ("raw.json",), "prepare": ("data.npz", "dataset.json")}
 RUN_FILES = {
@@ -50,12 +50,12 @@ class Job(NamedTuple):
         return self.files[-1]
 
 
-def rules_of(spec: AnyRun) -> list[str]:
+def rules_of(spec: Run) -> list[str]:
     """Return the rules that a run goes through; the control, and a posterior fitted to a density, encode no points."""
     return ["train", "evaluate"] + (["latents"] if spec.has_codes else [])
 
 
-def all_jobs(study: str, runs: Mapping[str, AnyRun], datasets: Mapping[str, DatasetInfo], results: Path) -> Iterator[Job]:
+def all_jobs(study: str, runs: Mapping[str, Run], datasets: Mapping[str, DatasetInfo], results: Path) -> Iterator[Job]:
     """Yield every job of a study, each after all jobs whose files it reads."""
     data: dict[str, list[Path]] = {}
     for dataset in datasets:

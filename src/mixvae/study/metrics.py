@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from mixvae.study.catalogue import DatasetInfo
 from mixvae.study.resources import points
-from mixvae.study.run import AnyRun
+from mixvae.study.run import Run
 
 FOUND_IN = {"evaluate": "likelihood.json", "latents": "latent_metrics.json"}
 """For each rule, the file in a run's folder that holds the rule's metrics."""
@@ -19,7 +19,7 @@ BITS = " bpd"
 POINTS_PER_CLASS = 5
 """Metrics of labels need this many training points per class, or they are left out, as for Omniglot's 1,623 characters."""
 
-Condition = Callable[[AnyRun, DatasetInfo], bool]
+Condition = Callable[[Run, DatasetInfo], bool]
 
 
 class Metric(NamedTuple):
@@ -49,7 +49,7 @@ class Metric(NamedTuple):
     rests_on: str = ""
     undefined: Literal["", "absent", "null"] = ""
 
-    def names(self, spec: AnyRun) -> list[str]:
+    def names(self, spec: Run) -> list[str]:
         """Return the names of a family's members for a run; for any other metric, its own name."""
         stem, family, _ = self.name.partition("_component_")
         if not family:
@@ -57,11 +57,11 @@ class Metric(NamedTuple):
         return [f"{stem}{family}{k}" for k in range(1, (spec.sampled_components if stem == "elbo" else spec.K) + 1)]
 
 
-def _any(spec: AnyRun, info: DatasetInfo) -> bool:
+def _any(spec: Run, info: DatasetInfo) -> bool:
     return True
 
 
-def _labels(spec: AnyRun, info: DatasetInfo) -> bool:
+def _labels(spec: Run, info: DatasetInfo) -> bool:
     return spec.has_codes and info.classes > 1 and points_probed(spec, info) >= POINTS_PER_CLASS * info.classes
 
 
@@ -200,12 +200,12 @@ def better_end(name: str) -> str | None:
     return {"min": "max", "max": "min"}[direction] if direction and name.startswith("-") else direction
 
 
-def points_probed(spec: AnyRun, info: DatasetInfo) -> int:
+def points_probed(spec: Run, info: DatasetInfo) -> int:
     """Return how many training points the probes of a run with codes are fitted on."""
     return min(info.splits.train, spec.evaluation.probe_points)
 
 
-def metrics_of(spec: AnyRun, info: DatasetInfo) -> dict[str, set[str]]:
+def metrics_of(spec: Run, info: DatasetInfo) -> dict[str, set[str]]:
     """Return, for each rule in `FOUND_IN`, the metrics that a run must have; those that may be absent are left out."""
     must = [metric for metric in METRICS.values() if metric.undefined != "absent" and metric.who(spec, info)]
     return {
@@ -215,7 +215,7 @@ def metrics_of(spec: AnyRun, info: DatasetInfo) -> dict[str, set[str]]:
     }
 
 
-def counts_of(spec: AnyRun, info: DatasetInfo) -> dict[str, dict[str, int]]:
+def counts_of(spec: Run, info: DatasetInfo) -> dict[str, dict[str, int]]:
     """Return the counts of points and samples that must stand beside the metrics in the files of rules evaluate and latents."""
     tested = points(spec, info, "test")
     found = {"evaluate": {"points": tested, "samples_per_component": spec.importance_samples, "K": spec.K}}

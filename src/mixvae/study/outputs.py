@@ -3,25 +3,25 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from mixvae.study.catalogue import DatasetInfo
-from mixvae.study.run import AnyRun
+from mixvae.study.run import Run
 
-Condition = Callable[[list[AnyRun], DatasetInfo], bool]
+Condition = Callable[[list[Run], DatasetInfo], bool]
 """Says whether a table or figure is made for the runs on a data set; the controls are not among these runs."""
 
 
-def _data(specs: list[AnyRun], info: DatasetInfo) -> bool:
+def _data(specs: list[Run], info: DatasetInfo) -> bool:
     return info.kind != "density"
 
 
-def _images(specs: list[AnyRun], info: DatasetInfo) -> bool:
+def _images(specs: list[Run], info: DatasetInfo) -> bool:
     return info.is_image
 
 
-def _component_accuracies(specs: list[AnyRun], info: DatasetInfo) -> bool:
+def _component_accuracies(specs: list[Run], info: DatasetInfo) -> bool:
     return info.classes > 1 and any(spec.components_are_models for spec in specs)
 
 
-def _cells(specs: list[AnyRun]) -> set[tuple[str, int]]:
+def _cells(specs: list[Run]) -> set[tuple[str, int]]:
     return {(spec.group, spec.K) for spec in specs}
 
 
@@ -52,12 +52,12 @@ FROM_TABLES = ("comparisons", "ranking")
 """Figures that are drawn from the table of the same name."""
 
 
-def tables(runs: Iterable[AnyRun], datasets: Mapping[str, DatasetInfo]) -> list[str]:
+def tables(runs: Iterable[Run], datasets: Mapping[str, DatasetInfo]) -> list[str]:
     """Return the names of a study's tables, without their endings."""
     return _names(TABLES, runs, datasets)
 
 
-def figures(runs: Iterable[AnyRun], datasets: Mapping[str, DatasetInfo]) -> list[str]:
+def figures(runs: Iterable[Run], datasets: Mapping[str, DatasetInfo]) -> list[str]:
     """Return the names of a study's figures, without their endings."""
     return _names(FIGURES, runs, datasets)
 
@@ -67,8 +67,8 @@ def drawn(figures: Iterable[str]) -> list[str]:
     return [f"tables/{name}.csv" for name in figures if name.split("_", 1)[0] in FROM_TABLES]
 
 
-def _names(kinds: Mapping[str, Condition], runs: Iterable[AnyRun], datasets: Mapping[str, DatasetInfo]) -> list[str]:
-    by_dataset: dict[str, list[AnyRun]] = {}
+def _names(kinds: Mapping[str, Condition], runs: Iterable[Run], datasets: Mapping[str, DatasetInfo]) -> list[str]:
+    by_dataset: dict[str, list[Run]] = {}
     for spec in runs:
         if not spec.is_control:
             by_dataset.setdefault(spec.dataset, []).append(spec)

@@ -6,7 +6,7 @@ A scheduler is asked for these generous estimates; `make plan` makes better ones
 import math
 
 from mixvae.study.catalogue import DatasetInfo
-from mixvae.study.run import AnyRun
+from mixvae.study.run import Run
 
 PROCESS_MB = 3000
 """Memory in MB of a process with its libraries and the activations of an MLP."""
@@ -18,7 +18,7 @@ TRAINING_PASS, SAMPLING_PASS = 5e-6, 5e-7
 generous: two cores take 0.14 and 0.01 ms with the paper's MLPs."""
 
 
-def points(spec: AnyRun, info: DatasetInfo, part: str) -> int:
+def points(spec: Run, info: DatasetInfo, part: str) -> int:
     """Return how many points of the part "train", "valid" or "test" a run uses."""
     most = spec.test_points if part == "test" else spec.training_points
     return min(getattr(info.splits, part), most or math.inf)
@@ -29,27 +29,27 @@ def data_mb(info: DatasetInfo) -> float:
     return 4 * sum(info.splits.model_dump().values()) * math.prod(info.shape) / 1e6
 
 
-def training_steps(spec: AnyRun, info: DatasetInfo) -> int:
+def training_steps(spec: Run, info: DatasetInfo) -> int:
     """Return how many steps a training takes if it uses all its epochs."""
     return spec.training.epochs * math.ceil(points(spec, info, "train") / spec.training.batch_size)
 
 
-def importance_samples(spec: AnyRun, info: DatasetInfo) -> int:
+def importance_samples(spec: Run, info: DatasetInfo) -> int:
     """Return how many importance samples an evaluation takes, over all points and components."""
     return points(spec, info, "test") * spec.importance_samples * spec.K
 
 
-def relative_cost(spec: AnyRun) -> int:
+def relative_cost(spec: Run) -> int:
     """Return roughly how many times longer a pass through a run's networks takes than through an MLP of the paper's size."""
     return sum(network.cost for network in spec.networks) or 1
 
 
-def memory_mb(spec: AnyRun, info: DatasetInfo) -> float:
+def memory_mb(spec: Run, info: DatasetInfo) -> float:
     """Return the memory to ask for, in MB: process, data and activations; more than `make plan` expects of any study here."""
     return PROCESS_MB + COPIES * data_mb(info) + spec.K * sum(network.component_mb for network in spec.networks)
 
 
-def train_minutes(spec: AnyRun, info: DatasetInfo) -> float:
+def train_minutes(spec: Run, info: DatasetInfo) -> float:
     """Return the minutes to ask for to train a run."""
     if spec.is_control:
         return START_MINUTES
@@ -57,6 +57,6 @@ def train_minutes(spec: AnyRun, info: DatasetInfo) -> float:
     return START_MINUTES + TRAINING_PASS * passes * relative_cost(spec)
 
 
-def evaluate_minutes(spec: AnyRun, info: DatasetInfo) -> float:
+def evaluate_minutes(spec: Run, info: DatasetInfo) -> float:
     """Return the minutes to ask for to evaluate a run."""
     return START_MINUTES + SAMPLING_PASS * importance_samples(spec, info) * relative_cost(spec)

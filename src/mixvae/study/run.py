@@ -145,25 +145,22 @@ class Run(Frozen):
         return None
 
 
-AnyRun = Run
-
-
 @cache
 def _adapter(systems: tuple[type[Run], ...]) -> TypeAdapter:
     return TypeAdapter(Annotated[Union[systems], Field(discriminator="model")])  # noqa: UP007, of a tuple
 
 
-def parse_run(value: dict[str, Any]) -> AnyRun:
+def parse_run(value: dict[str, Any]) -> Run:
     """Validate one run's mapping; raises pydantic.ValidationError."""
     return _adapter(tuple(MODELS.values())).validate_python(value)
 
 
-def parse_run_json(text: str) -> AnyRun:
+def parse_run_json(text: str) -> Run:
     """Validate one run's canonical JSON, as written by `canonical`; raises pydantic.ValidationError."""
     return _adapter(tuple(MODELS.values())).validate_json(text)
 
 
-def read_spec(text: str, source: str) -> AnyRun:
+def read_spec(text: str, source: str) -> Run:
     """Parse a run's JSON; raises UserError naming `source` and what is wrong."""
     try:
         return parse_run_json(text)
@@ -171,7 +168,7 @@ def read_spec(text: str, source: str) -> AnyRun:
         raise UserError(f"{source}: {explain(error, list(MODELS.values()))}") from None
 
 
-def run_spec(folder: Path) -> AnyRun:
+def run_spec(folder: Path) -> Run:
     """Read `spec.json` of a run's folder; raises UserError."""
     path = folder / "spec.json"
     if not path.is_file():

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mixvae.files import read_json
-from mixvae.study import AnyRun, DatasetInfo
+from mixvae.study import DatasetInfo, Run
 from mixvae.study.metrics import BITS, better_end, factor, made_from, metric_of
 from mixvae.summary.groups import Group, Groups, groups_of
 from mixvae.summary.results import StudyRuns
@@ -104,7 +104,7 @@ def likelihoods(info: DatasetInfo) -> tuple[str, ...]:
     return LIKELIHOODS + tuple(f"{name}{BITS}" for name in COMPARABLE if info.kind == "colour_image")
 
 
-def applies(spec: AnyRun, quantity: str, info: DatasetInfo) -> bool:
+def applies(spec: Run, quantity: str, info: DatasetInfo) -> bool:
     """Return whether a quantity is shown for a run on a data set."""
     if quantity.endswith(BITS):  # a density on [0, 1] is no probability of levels, so its bits are not those that are published
         return spec.likelihood.discrete

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from mixvae.study import AnyRun
+from mixvae.study import Run
 from mixvae.summary.columns import column_names
 from mixvae.summary.results import StudyRuns
 
@@ -19,7 +19,7 @@ class Group(NamedTuple):
     K: int
     column: str
     runs: list[str]
-    spec: AnyRun
+    spec: Run
 
     @property
     def text(self) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from mixvae.errors import UserError
 from mixvae.files import read_json
-from mixvae.study import AnyRun, DatasetInfo, parse_run
+from mixvae.study import DatasetInfo, Run, parse_run
 from mixvae.study.jobs import rules_of
 from mixvae.study.metrics import METRICS
 
@@ -18,7 +18,7 @@ class StudyRuns(NamedTuple):
     """A study as written to study.json: its name, runs by id, skipped combinations with reasons, and data sets by name."""
 
     name: str
-    runs: dict[str, AnyRun]
+    runs: dict[str, Run]
     skipped: list[dict[str, Any]]
     datasets: dict[str, DatasetInfo]
 
@@ -55,7 +55,7 @@ def tidy(study: StudyRuns, runs: Path, missing: set[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS).astype({"value": float, "stderr": float})
 
 
-def _metrics(folder: Path, spec: AnyRun) -> dict[str, dict[str, Any]]:
+def _metrics(folder: Path, spec: Run) -> dict[str, dict[str, Any]]:
     try:
         result = dict(read_json(folder / "likelihood.json")["metrics"])
         if "latents" in rules_of(spec):

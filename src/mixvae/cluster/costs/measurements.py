@@ -9,7 +9,7 @@ from mixvae.cluster.costs.work import KIND, Work, kind_of, work_of
 from mixvae.errors import UserError
 from mixvae.files import atomic, canonical_json, read_json
 from mixvae.progress import Progress
-from mixvae.study import AnyRun, DatasetInfo, catalogue, parse_run_json
+from mixvae.study import DatasetInfo, Run, catalogue, parse_run_json
 
 REFERENCE = Path("results/reference/costs.csv")
 NUMBERS = ["units", "work", "array_mb", "seconds", "start_up", "peak_memory_mb", "epochs"]
@@ -38,14 +38,14 @@ def measure(results: Path) -> tuple[pd.DataFrame, int]:
     return pd.DataFrame(found, columns=COLUMNS).assign(source="here"), unread
 
 
-def _info(results: Path, spec: AnyRun) -> DatasetInfo:
+def _info(results: Path, spec: Run) -> DatasetInfo:
     if spec.data is None:
         return catalogue()[spec.dataset]
     raw = read_json(results / "datasets" / spec.dataset / "raw.json")
     return DatasetInfo.model_validate_json(canonical_json(raw["info"]))
 
 
-def _measured(folder: Path, rule: str, spec: AnyRun, info: DatasetInfo, work: Work) -> dict[str, Any]:
+def _measured(folder: Path, rule: str, spec: Run, info: DatasetInfo, work: Work) -> dict[str, Any]:
     facts = read_json(folder / f"provenance/{rule}.json")
     # of the whole process as measured by Snakemake, or after the imports for a script run by hand; if a training was cut off,
     # both are only those of the last process, but train_seconds are those of all processes

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mixvae.study import AnyRun, DatasetInfo
+from mixvae.study import DatasetInfo, Run
 from mixvae.study.resources import points
 
 SMALL = 2
@@ -34,7 +34,7 @@ class Counts(NamedTuple):
     codes: int
 
 
-def count(spec: AnyRun, info: DatasetInfo) -> Counts:
+def count(spec: Run, info: DatasetInfo) -> Counts:
     """Build a run's model from zeros and count its operations, on tensors without data where the model allows it."""
     import torch
 
@@ -65,7 +65,7 @@ def count(spec: AnyRun, info: DatasetInfo) -> Counts:
     return Counts(step, encode, sample, kept, model.width, parameters, codes)
 
 
-def operations(model: Any, batch: int, spec: AnyRun, dimensions: int) -> tuple[float, float, float, float]:
+def operations(model: Any, batch: int, spec: Run, dimensions: int) -> tuple[float, float, float, float]:
     """Return the operations of a training step, of encoding one point and of one sample, and the bytes that the step keeps."""
     import torch
 

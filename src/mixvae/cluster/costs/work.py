@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from mixvae.cluster.costs.operations import Counts, count
 from mixvae.files import canonical_json
-from mixvae.study import AnyRun, DatasetInfo
+from mixvae.study import DatasetInfo, Run
 from mixvae.study.jobs import rules_of
 from mixvae.study.resources import data_mb, importance_samples, points, training_steps
 
@@ -33,7 +33,7 @@ class Work(NamedTuple):
     disk_mb: float
 
 
-def _train_work(spec: AnyRun, info: DatasetInfo, counts: Counts) -> Work:
+def _train_work(spec: Run, info: DatasetInfo, counts: Counts) -> Work:
     train, valid = (points(spec, info, part) for part in ("train", "valid"))
     full = train / min(spec.training.batch_size, train)
     epoch = full * counts.step + valid * (counts.encode + spec.training.samples * counts.sample)
@@ -43,7 +43,7 @@ def _train_work(spec: AnyRun, info: DatasetInfo, counts: Counts) -> Work:
     return Work(training_steps(spec, info), epochs * epoch, memory, (4 * counts.parameters + 110 * epochs) / 1e6)
 
 
-def _evaluate_work(spec: AnyRun, info: DatasetInfo, counts: Counts) -> Work:
+def _evaluate_work(spec: Run, info: DatasetInfo, counts: Counts) -> Work:
     from mixvae.measuring.evaluation import ELEMENTS, SAMPLE_BLOCK
 
     number, samples = points(spec, info, "test"), spec.importance_samples
@@ -53,7 +53,7 @@ def _evaluate_work(spec: AnyRun, info: DatasetInfo, counts: Counts) -> Work:
     return Work(importance_samples(spec, info), number * (counts.encode + samples * counts.sample), memory, disk)
 
 
-def _latents_work(spec: AnyRun, info: DatasetInfo, counts: Counts) -> Work:
+def _latents_work(spec: Run, info: DatasetInfo, counts: Counts) -> Work:
     train, test = min(info.splits.train, spec.evaluation.probe_points), points(spec, info, "test")
     disk = (train + test) * (4 * 1.5 * counts.codes + 20) / 1e6
     # components that are models are probed together and alone
@@ -62,7 +62,7 @@ def _latents_work(spec: AnyRun, info: DatasetInfo, counts: Counts) -> Work:
     return Work(units, work, data_mb(info), disk)
 
 
-def work_of(spec: AnyRun, info: DatasetInfo) -> dict[str, Work]:
+def work_of(spec: Run, info: DatasetInfo) -> dict[str, Work]:
     """Return the work of every rule that a run goes through; a control has no work, only start-up."""
     if spec.is_control:
         return {rule: Work(0, 0, data_mb(info), 0.01) for rule in rules_of(spec)}
@@ -73,7 +73,7 @@ def work_of(spec: AnyRun, info: DatasetInfo) -> dict[str, Work]:
     return {rule: of_rule[rule](spec, info, _counted[key]) for rule in rules_of(spec)}
 
 
-def _signature(spec: AnyRun, info: DatasetInfo, *more: Any) -> str:
+def _signature(spec: Run, info: DatasetInfo, *more: Any) -> str:
     """Return a digest of everything that the work per unit depends on."""
     described = spec.model_dump(mode="json", exclude={"seed", "dataset", "data", "training", "evaluation"})
     if not spec.is_control:
@@ -84,7 +84,7 @@ def _signature(spec: AnyRun, info: DatasetInfo, *more: Any) -> str:
     return hashlib.sha256(canonical_json([described, list(info.shape), *more]).encode()).hexdigest()[:12]
 
 
-def kind_of(rule: str, spec: AnyRun, info: DatasetInfo, gpu: int) -> dict[str, Any]:
+def kind_of(rule: str, spec: Run, info: DatasetInfo, gpu: int) -> dict[str, Any]:
     """Return the kind of a job, by which it is compared with others: the values of KIND."""
     on_gpu = gpu if rule != "latents" and not spec.is_control else 0
     networks = [network.name for network in spec.networks] or [NO_NETWORK, NO_NETWORK]

@@ -11,7 +11,7 @@ import pandas as pd
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, is_measured, read_frame, read_mapping
 from mixvae.review.audit.subject import Subject
-from mixvae.study import AnyRun
+from mixvae.study import Run
 from mixvae.study.metrics import FOUND_IN, METRICS, SHARE, counts_of, metric_of
 from mixvae.study.resources import points
 from mixvae.summary.cells import UNRELIABLE_SHARE
@@ -63,7 +63,7 @@ def check(subject: Subject, findings: Findings) -> None:
                 _comparisons(path, subject, findings)
 
 
-def _metrics(rule: str, spec: AnyRun, path: Path, subject: Subject, findings: Findings) -> Metrics:
+def _metrics(rule: str, spec: Run, path: Path, subject: Subject, findings: Findings) -> Metrics:
     """Return the metrics of one file that are numbers; fail any other for which the file gives no reason. Raises Unreadable."""
     content = read_mapping(path, subject.results)
     for name, count in counts_of(spec, subject.study.datasets[spec.dataset])[rule].items():
@@ -82,7 +82,7 @@ def _metrics(rule: str, spec: AnyRun, path: Path, subject: Subject, findings: Fi
     return good
 
 
-def _points(run: str, spec: AnyRun, path: Path, subject: Subject, findings: Findings) -> None:
+def _points(run: str, spec: Run, path: Path, subject: Subject, findings: Findings) -> None:
     """Check nll <= nll_miselbo <= -elbo = reconstruction + kl at every test point, but for rounding, and check the ranges."""
     value = subject.pointwise(run)
     n, K = points(spec, subject.study.datasets[spec.dataset], "test"), spec.sampled_components
@@ -116,7 +116,7 @@ def _first(where: np.ndarray) -> int:
     return int(np.argwhere(where)[0][0])
 
 
-def _alone(spec: AnyRun, metrics: Metrics, path: Path, subject: Subject, findings: Findings) -> None:
+def _alone(spec: Run, metrics: Metrics, path: Path, subject: Subject, findings: Findings) -> None:
     """Check that metrics lie in their ranges, that shares are those of whole test points, and that active units are whole."""
     n = points(spec, subject.study.datasets[spec.dataset], "test")
     for name, entry in metrics.items():
@@ -138,7 +138,7 @@ def _alone(spec: AnyRun, metrics: Metrics, path: Path, subject: Subject, finding
             findings.fail(path, f"{name} {value} is outside of [{low}, {high}]")
 
 
-def _together(spec: AnyRun, metrics: Metrics, path: Path, findings: Findings) -> None:
+def _together(spec: Run, metrics: Metrics, path: Path, findings: Findings) -> None:
     """Check that a run's averages satisfy the relations that its test points must satisfy."""
     value = {name: entry["value"] for name, entry in metrics.items()}
     if "elbo" in value:
@@ -158,7 +158,7 @@ def _together(spec: AnyRun, metrics: Metrics, path: Path, findings: Findings) ->
 
 
 def _control(
-    run: str, spec: AnyRun, control: str | None, values: dict[str, Metrics], subject: Subject, findings: Findings
+    run: str, spec: Run, control: str | None, values: dict[str, Metrics], subject: Subject, findings: Findings
 ) -> None:
     """Check that a model that was trained to the end is better than the constant predictor."""
     if control is None or "nll" not in values[run] or "nll" not in values.get(control, {}):

@@ -11,7 +11,7 @@ import numpy as np
 
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, digests, parse_mapping, read_arrays, read_mapping, read_rows, read_text
-from mixvae.study import AnyRun, DatasetInfo, Expansion, parse_run
+from mixvae.study import DatasetInfo, Expansion, Run, parse_run
 from mixvae.study.jobs import Job, JobKey, all_jobs
 from mixvae.summary import manifest
 from mixvae.summary.results import StudyRuns
@@ -99,7 +99,7 @@ class Subject:
         return read_arrays(self.run_file(run, "pointwise.npz"), self.results, largest)
 
     @cached_property
-    def present(self) -> dict[str, AnyRun]:
+    def present(self) -> dict[str, Run]:
         """The runs that failures.csv does not list."""
         return {run: spec for run, spec in self.study.runs.items() if run not in self.missing}
 
@@ -147,7 +147,7 @@ def _study(folder: Path, expansion: Expansion | None, findings: Findings) -> Stu
             if not NAME.fullmatch(dataset):
                 raise ValueError(f"{dataset!r} is no name of a data set")
             datasets[dataset] = DatasetInfo.model_validate(info)
-    specs: dict[str, AnyRun] = {}
+    specs: dict[str, Run] = {}
     for run, value in runs:
         with findings.guarded(path):
             spec = parse_run(value)

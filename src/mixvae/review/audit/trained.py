@@ -9,7 +9,7 @@ from mixvae.fitting.training import HISTORY_COLUMNS, kl_weight_at
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, parameters_in, read_mapping, read_text
 from mixvae.review.audit.subject import Subject
-from mixvae.study import AnyRun
+from mixvae.study import Run
 from mixvae.study.parts import Training
 
 ROUNDING = 1e-9
@@ -44,11 +44,11 @@ def _said(run: str, subject: Subject, findings: Findings) -> dict[str, dict[str,
     return said
 
 
-def _of_weights(path: Path, spec: AnyRun, subject: Subject) -> dict[str, Any]:
+def _of_weights(path: Path, spec: Run, subject: Subject) -> dict[str, Any]:
     return {"parameters": parameters_in(path, subject.results)}
 
 
-def _of_history(path: Path, spec: AnyRun, subject: Subject) -> dict[str, Any]:
+def _of_history(path: Path, spec: Run, subject: Subject) -> dict[str, Any]:
     """Return what training.json and the record must say. Raises Unreadable for a history that the spec cannot lead to."""
     column = _history(path, subject)
     epochs = len(column["epoch"])

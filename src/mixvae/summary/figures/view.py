@@ -16,7 +16,7 @@ from mixvae.data.prepared import Prepared
 from mixvae.data.view import to_measure_on
 from mixvae.fitting.runs import load_run
 from mixvae.seeds import derive
-from mixvae.study import AnyRun, DatasetInfo
+from mixvae.study import DatasetInfo, Run
 from mixvae.summary.columns import column_names
 from mixvae.summary.figures.style import natural, title
 from mixvae.summary.results import StudyRuns
@@ -57,7 +57,7 @@ class View:
         """The data set."""
         return prepared.load(self.root / "datasets" / self.dataset)
 
-    def spec(self, run: str) -> AnyRun:
+    def spec(self, run: str) -> Run:
         """Return a run's spec."""
         return self.study.runs[run]
 
