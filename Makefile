@@ -7,6 +7,8 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 PROCESSES ?= $(shell nproc 2>/dev/null || echo 2)
 # further arguments for Snakemake or pytest
 ARGS ?=
+# the rooms of mathematics, specs and tables
+FAST := $(addprefix tests/,study nets distributions models measuring summary)
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -67,7 +69,7 @@ test: $(INSTALLED)
 	@$(ACTIVE) python -m pytest -m alone $(ARGS) || [ $$? -eq 5 ]
 
 test-fast: $(INSTALLED)
-	@$(ACTIVE) python -m pytest -m "not slow and not alone" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(ACTIVE) python -m pytest -m "not slow and not alone" -n $(PROCESSES) --dist worksteal $(FAST) $(ARGS)
 
 $(INSTALLED): envs/requirements.lock pyproject.toml
 	@command -v "$(PYTHON)" >/dev/null || { echo "error: no $(PYTHON) here; install python >= 3.11 or set PYTHON=" >&2; exit 1; }

@@ -52,6 +52,7 @@ def test_no_array_of_samples_by_points_is_ever_held(prepared, monkeypatch):
     assert sum(shape[0] * shape[2] for shape in seen) == 1000 * len(x)
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded_with_a_wide_prior_and_many_samples(tmp_path):
     """In a process of its own, whose peak is known: 5,000 samples, K = 4, a VampPrior of 500 pseudo-inputs."""
     code = """

@@ -26,6 +26,8 @@ from mixvae.summary.figures.view import View
 from mixvae.summary.results import COLUMNS, StudyRuns
 from mixvae.summary.tables import TABLES, ranking
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"train": 40, "valid": 10, "test": 14}
 DATA = {
     "greys": ("grey_image", (1, 6, 6), 255, "bernoulli"),
