@@ -17,10 +17,10 @@ def say(text: str) -> None:
 
 
 class Progress:
-    """This counts `total` steps; a log gets a line at doubling intervals, from 5 seconds up to 5 minutes, and at the end.
+    """This counts what is done; a log gets a line at doubling intervals, from 5 seconds up to 5 minutes, and at the end.
 
     Arguments:
-        total: How many steps there will be.
+        total: How many things there are to do.
         label: What is counted.
         done: How many were done before this process.
     """
@@ -33,7 +33,7 @@ class Progress:
         self.next_line = self.start + FIRST_LINE
 
     def step(self, text: str = "") -> None:
-        """Count one step; `text` is shown beside the count."""
+        """Count one thing as done; `text` is shown beside the count."""
         self.done += 1
         if self.bar is not None:
             self.bar.set_postfix_str(text, refresh=False)

@@ -1,4 +1,4 @@
-"""Every rule leaves a record of provenance: what it read, what it made, and by which code, where and when."""
+"""Every job leaves a provenance record, which says what it read and made, and by which code, where and when."""
 
 import hashlib
 import os

@@ -62,7 +62,7 @@ def run_study(name: str, cores: str, profile: str, silence: float, further: Sequ
         code = None
         while code is None:
             _clear_up(snakemake, expansion)
-            code = _run(command, lock, prefix, 60 * silence)
+            code = _run_snakemake(command, lock, prefix, 60 * silence)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return cli.INTERRUPTED
@@ -73,7 +73,7 @@ def run_study(name: str, cores: str, profile: str, silence: float, further: Sequ
     return code
 
 
-def _run(command: Sequence[str], lock: int | None, prefix: str | None, silence: float) -> int | None:
+def _run_snakemake(command: Sequence[str], lock: int | None, prefix: str | None, silence: float) -> int | None:
     """Run Snakemake and return its exit code, or None if SLURM has forgotten its jobs, so that it has to be started again.
 
     An interrupt also ends everything that Snakemake has started on this machine.
@@ -124,9 +124,9 @@ def _cancel_leftovers(prefix: str) -> None:
 
 
 def _clear_up(snakemake: Sequence[str], expansion: Expansion) -> None:
-    """Release the lock of a killed Snakemake, and bring its idea of what is finished in line with the provenance."""
+    """Release the lock of a killed Snakemake, and bring its idea of what is finished in line with the records."""
     if LOCKS.is_dir() and any(LOCKS.iterdir()):
-        print("the last run was cut off: releasing its lock", flush=True)
+        print("the last Snakemake was cut off: releasing its lock", flush=True)
         subprocess.run([*snakemake, "--unlock", "--quiet", "all"], check=True)
     found = adopt(all_jobs(expansion.study.study, expansion.runs, expansion.datasets, RESULTS), listing(expansion))
     if found.jobs:

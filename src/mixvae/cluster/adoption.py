@@ -1,4 +1,4 @@
-"""Corrects what Snakemake takes for finished, by the provenance records.
+"""Finds jobs that Snakemake wrongly takes for unfinished or finished, by their records, and sets the times of files right.
 
 A head process that was killed leaves its jobs marked as incomplete, though they may have ended well since. Results that were
 copied, or a clock that jumped, leave files that look older than what they were made from. Snakemake would do all these jobs
@@ -50,7 +50,7 @@ def adopt(jobs: Iterable[Job], listing: str) -> Adopted:
             known[str(job.files[0])] = hashlib.sha256(listing.encode()).hexdigest()
             continue
         # a copy may be cut off, so that the record, written last, is not enough
-        facts = _facts(job) if all(file.is_file() for file in job.files) else None
+        facts = _record(job) if all(file.is_file() for file in job.files) else None
         if facts is None:
             continue
         if other_input(facts, known):
@@ -76,8 +76,8 @@ def adopt(jobs: Iterable[Job], listing: str) -> Adopted:
 
 
 def is_as_recorded(job: Job) -> bool:
-    """Return whether a job's files, and the files it was made from, are those of its provenance."""
-    if (facts := _facts(job)) is None:
+    """Return whether a job's files, and the files it was made from, are those of its record."""
+    if (facts := _record(job)) is None:
         return False
     recorded = {Path(name): digest for name, digest in (facts["inputs"] | facts["outputs"]).items()}
     needed = {*job.files[:-1], *job.inputs}
@@ -85,7 +85,7 @@ def is_as_recorded(job: Job) -> bool:
     return needed <= recorded.keys() and all(file.is_file() and sha256(file) == digest for file, digest in recorded.items())
 
 
-def _facts(job: Job) -> dict[str, Any] | None:
+def _record(job: Job) -> dict[str, Any] | None:
     """Return a job's record, or None where there is none that can be read."""
     try:
         facts = read_json(job.provenance)

@@ -1,4 +1,4 @@
-"""The head process of a study: the Snakemake that hands out the jobs. There is one at a time in a folder."""
+"""Lets one head at a time work in a folder; the head is the Snakemake process that hands out a study's jobs."""
 
 import fcntl
 import json
@@ -20,7 +20,7 @@ _held: list[IO[str]] = []
 def take() -> int | None:
     """Become the head, until this process and whoever inherits the lock have ended; return the lock's file descriptor.
 
-    The kernel gives the lock back when the head is killed, and the record, emptied at a clean end, then says who was killed.
+    The kernel gives the lock back when the head is killed, and head.json, emptied at a clean end, then says who was killed.
     Raises UserError if there is another head, or if an earlier one may still work, which cannot be seen from here.
     """
     if INHERITED in os.environ:
@@ -47,7 +47,7 @@ def take() -> int | None:
 
 
 def name(pid: int) -> None:
-    """Write the host, the process id and the time into the head's record."""
+    """Write the host, the process id and the time into head.json."""
     record = {"host": platform.node(), "pid": pid, "start": datetime.now(UTC).isoformat(timespec="seconds")}
     for file in _held:
         file.truncate(0)
@@ -56,7 +56,7 @@ def name(pid: int) -> None:
 
 
 def leave() -> None:
-    """Empty the head's record, which says that the head has ended by itself."""
+    """Empty head.json, which says that the head has ended by itself."""
     for file in _held:
         file.truncate(0)
 

@@ -1,4 +1,4 @@
-"""Looks at this machine: what it has of what a study needs, and what its user should change."""
+"""Looks for what a study needs on this machine, and makes remarks on what its user should change."""
 
 import os
 import platform

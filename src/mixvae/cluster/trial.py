@@ -1,4 +1,4 @@
-"""Trial jobs: for every different request of a profile, one small SLURM job writes down what its node has."""
+"""Runs trial jobs: for every different request of a profile, one small SLURM job writes down what its node has."""
 
 import json
 import os
@@ -67,10 +67,10 @@ def _follow(
         time.sleep(1)
     found = None
     if not job or job.state == "COMPLETED":
-        found = _once_there(place / ANSWER, latency)
+        found = _read_once_there(place / ANSWER, latency)
     if found is None:
         ended = f"on {job.node} it ended as {job.state}" if job else "it ended"
-        if said := (_once_there(place / OUTPUT, 2) or "").strip().splitlines():
+        if said := (_read_once_there(place / OUTPUT, 2) or "").strip().splitlines():
             raise UserError(f"{ended}: {said[-1]}; see that the environment {sys.prefix} works there")
         raise UserError(f"{ended} without a word; move {Path.cwd()} to a file system that every node sees and may write to")
     facts = json.loads(found)
@@ -79,7 +79,7 @@ def _follow(
     yield from node.remarks(facts, path, instead, job=True)
 
 
-def _once_there(file: Path, latency: float) -> str | None:
+def _read_once_there(file: Path, latency: float) -> str | None:
     """Return what is in a trial job's file as soon as it is there, or None if it is not within `latency` seconds."""
     end = time.monotonic() + latency
     while True:
@@ -95,11 +95,11 @@ def _once_there(file: Path, latency: float) -> str | None:
 
 def answer(place: Path, gpu: bool) -> None:
     """Write down what this compute node has, in a trial job whose folder is `place`."""
-    facts = node.observe(gpu) | {"token": _once_there(place / TOKEN, 60)}
+    facts = node.observe(gpu) | {"token": _read_once_there(place / TOKEN, 60)}
     try:
         slurm.call("scontrol", "show", "job", os.environ["SLURM_JOB_ID"])
     except UserError as error:
         facts["scontrol"] = str(error)
-    # written in two steps, so that nobody reads half of the answer
+    # renamed when it is whole, so that nobody reads half of the answer
     (place / "partial").write_text(json.dumps(facts))
     (place / "partial").rename(place / ANSWER)

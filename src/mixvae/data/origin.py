@@ -20,7 +20,7 @@ def verify_origin(folder: Path, spec: Run) -> None:
 
     Raises UserError that names the wrong file or array.
     """
-    info = _described(folder, spec)
+    info = _info(folder, spec)
     for name, published in info.files.items():
         path, expected = folder / "raw" / name, RawFile(sha256=spec.data.sha256) if spec.data else published
         if not path.is_file():
@@ -42,7 +42,7 @@ def verify_origin(folder: Path, spec: Run) -> None:
         raise UserError(f"{folder / 'dataset.json'}: it is {wrong}")
 
 
-def _described(folder: Path, spec: Run) -> DatasetInfo:
+def _info(folder: Path, spec: Run) -> DatasetInfo:
     if spec.data is None:
         if spec.dataset not in catalogue():
             raise UserError(f"{spec.dataset}: not in config/datasets.yaml, so nothing says what its data should be")

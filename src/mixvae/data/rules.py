@@ -26,7 +26,7 @@ def download_dataset(name: str, folder: Path, described: str) -> None:
 
     Raises UserError for an unknown data set, an entry that is not valid, or a file that no source has.
     """
-    info = _info(name, described)
+    info = _described_info(name, described)
     outputs = [*(folder / "raw" / file for file in info.files), folder / "raw.json"]
     with record("download", folder / "provenance/download.json", inputs=[], outputs=outputs) as facts:
         found = facts["sources"] = fetch(name, info, folder / "raw", os.environ.get("MIXVAE_DATA"))
@@ -38,14 +38,14 @@ def prepare_dataset(name: str, folder: Path) -> None:
 
     Raises UserError when the raw files have changed since the download, or do not hold what the catalogue says.
     """
-    info = _verified(name, folder)
+    info = _verified_info(name, folder)
     inputs = [folder / "raw.json", *(folder / "raw" / file for file in info.files)]
     outputs = [folder / file for file in DATA_FILES["prepare"]]
     with record("prepare", folder / "provenance/prepare.json", inputs=inputs, outputs=outputs):
         save(prepare(name, info, load_raw(name, folder / "raw", info)), folder)
 
 
-def _info(name: str, described: str) -> DatasetInfo:
+def _described_info(name: str, described: str) -> DatasetInfo:
     if not described:
         if name not in catalogue():
             raise UserError(f"--dataset: unknown data set {name!r}{did_you_mean(name, catalogue())}")
@@ -58,7 +58,7 @@ def _info(name: str, described: str) -> DatasetInfo:
     return with_source(info, json.loads(os.environ.get(SOURCES_VARIABLE, "{}")).get(name))
 
 
-def _verified(dataset: str, folder: Path) -> DatasetInfo:
+def _verified_info(dataset: str, folder: Path) -> DatasetInfo:
     """Return the entry of the data set in raw.json. Raises UserError when a raw file is not the one that was downloaded."""
     path, again = folder / "raw.json", f"download it again: python scripts/download.py --dataset {dataset} --folder {folder}"
     try:

@@ -28,12 +28,12 @@ class Points(NamedTuple):
 
 def to_train_on(data: Prepared, spec: Run) -> Tensor:
     """Return the run's training points, (N, D), not binarised: training binarises grey values anew for every batch."""
-    return _chosen(data, "train", spec.training_points, binary=False).x
+    return _points(data, "train", spec.training_points, binary=False).x
 
 
 def to_measure_on(data: Prepared, spec: Run, part: str, most: int | None = None) -> Points:
     """Return at most `most` points of a part for measuring, with the fixed binarised values if the likelihood is binary."""
-    return _chosen(data, part, most, spec.likelihood.binary)
+    return _points(data, part, most, spec.likelihood.binary)
 
 
 def subset_indices(n: int, most: int | None) -> np.ndarray:
@@ -41,7 +41,7 @@ def subset_indices(n: int, most: int | None) -> np.ndarray:
     return np.sort(np.random.default_rng(SUBSET_SEED).permutation(n)[:most])
 
 
-def _chosen(data: Prepared, part: str, most: int | None, binary: bool) -> Points:
+def _points(data: Prepared, part: str, most: int | None, binary: bool) -> Points:
     x = data.points(part, binary)
     indices = subset_indices(len(x), most)
     x = x if len(indices) == len(x) else x[indices]

@@ -120,7 +120,7 @@ def alone(run: Path, stop: StopRequest) -> Iterator[bool]:
     folder, waited = run / FOLDER, False
     # only a lock of the kernel will do: a file that stands for a lock would remain after its process is killed
     lock = FileLock(folder / ".lock", fallback_to_soft=False)
-    while not _may_go_on(lock, folder):
+    while not _take_lock(lock, folder):
         if not waited:
             say("another process trains this run; waiting for its end")
             waited = True
@@ -135,7 +135,7 @@ def alone(run: Path, stop: StopRequest) -> Iterator[bool]:
         lock.release()
 
 
-def _may_go_on(lock: FileLock, folder: Path) -> bool:
+def _take_lock(lock: FileLock, folder: Path) -> bool:
     """Take the lock; return False if another process has it, or has finished and is just removing the folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,7 @@ def evaluate(model: Model, x: Tensor, samples: int, seed: int, indices: Tensor |
 
 
 def _terms(model: Model, x: Tensor, prior: Any, samples: int, seed: int, which: list[int]) -> LogTerms:
-    """Return the log-densities at L samples of a chunk of points, (L, K, B) in float64, computed block by block."""
+    """Return the log-densities at L samples of the points of indices `which`, (L, K, B) in float64, block by block."""
     posterior = model.posterior(x)
     # allocated first, since small results kept between large temporary arrays would fragment the memory
     result = torch.empty(len(LogTerms._fields), samples, model.sampled_components, len(x), dtype=torch.float64, device=x.device)

@@ -1,4 +1,4 @@
-"""This file measures how well codes and categories tell the labels: by probes, by clusters, and by the model's own categories."""
+"""This file measures how well latent codes tell the labels: by probes, K-means clusters, and a model's own categories."""
 
 from typing import Any
 

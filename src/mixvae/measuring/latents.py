@@ -33,8 +33,7 @@ def active_units(model: Model, x: Tensor, seed: int) -> int:
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(derive(seed, "active units"))
     draws = -(-EXPECTATION_DRAWS // model.sampled_components)
-    # all points share the draws, so that their error adds no variance between points; chunks are small, as a point takes all
-    # draws
+    # all points share the draws, so their error adds no variance between points; a point takes all draws, so chunks are small
     noise = torch.randn(draws, model.sampled_components, 1, model.noise_size, generator=generator, device=device)
     means = [model.expectation(chunk, noise.expand(-1, -1, len(chunk), -1)) for chunk in x.to(device).split(64)]
     return int((torch.cat(means).var(0) > ACTIVE_VARIANCE).sum())

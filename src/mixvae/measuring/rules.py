@@ -57,7 +57,7 @@ def evaluate_run(spec: Run, run: Path, dataset: Path, gpu: int) -> None:
 
 
 def encode_run(spec: Run, run: Path, dataset: Path) -> None:
-    """Write the codes of a run's points, and the metrics of the codes: latents.h5ad and latent_metrics.json.
+    """Write the latent codes of a run's points, and their metrics: latents.h5ad and latent_metrics.json.
 
     Arguments and errors are those of `evaluate_run`.
     """

@@ -56,7 +56,7 @@ class Model(Protocol):
         """Return the value that training maximises and its parts, (B,) each."""
 
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and standard deviation of the codes of (B, D), (components, B, Z) each."""
+        """Return mean and standard deviation of the latent codes of (B, D), (components, B, Z) each."""
 
     def expectation(self, x: Tensor, noise: Tensor) -> Tensor:
         """Return E[z | x] of (B, D) as (B, latent_units of the spec), estimated from noise if it has no closed form."""

@@ -1,4 +1,4 @@
-"""This file has what the models with one decoder have in common, and what those of them with categories do."""
+"""This file has the base classes of models with one decoder: all, those with categories, and those that encode categories."""
 
 from collections.abc import Sequence
 
@@ -57,7 +57,7 @@ class DecodingModel(nn.Module):
 
 
 class ClusteringModel(DecodingModel):
-    """A model of C equally likely categories whose log-densities have them summed out, or drawn with the codes.
+    """A model of C equally likely categories, which its log-densities sum out, or draw together with the latent codes.
 
     A subclass has `sample_of`, which returns E[x | z] at one sample for each category in (n,), as (n, D).
     """

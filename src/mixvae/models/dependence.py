@@ -1,4 +1,4 @@
-"""This file measures the dependence of K sets of codes by the d-variable Hilbert-Schmidt criterion (Pfister et al., 2018)."""
+"""This file measures the dependence of K sets of latent codes by dHSIC, a Hilbert-Schmidt criterion (Pfister et al., 2018)."""
 
 import torch
 from torch import Tensor

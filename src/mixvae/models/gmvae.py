@@ -1,4 +1,4 @@
-"""This file has the GMVAE, whose clusters are Gaussians made from a second code (Dilokthanakul et al., 2016)."""
+"""This file has the GMVAE, whose clusters are Gaussians made from a second latent code (Dilokthanakul et al., 2016)."""
 
 import math
 from collections.abc import Callable

@@ -126,8 +126,8 @@ class MVAE(nn.Module):
         mean = means.squeeze(-3) if w is None else torch.einsum("...bk,...kbd->...bd", w.to(means.dtype), means)
         return self.likelihood(mean, None)
 
-    def _codes(self, posterior: Posterior, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Split noise (L, 1, B, K Z + K) into samples z (L, K, B, Z) and the noise of w, (L, B, K)."""
+    def _draw(self, posterior: Posterior, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return samples z (L, K, B, Z) made from noise (L, 1, B, K Z + K), and the rest of the noise, for w, (L, B, K)."""
         of_z, of_w = noise.squeeze(1).split((self.components * self.latent, self.weight_noise), dim=-1)
         of_z = of_z.unflatten(-1, (self.components, self.latent)).transpose(1, 2)
         return posterior.mean + (0.5 * posterior.log_var).exp() * of_z, of_w
@@ -139,7 +139,7 @@ class MVAE(nn.Module):
         not used, since w is drawn by torch's own reparametrisation. The batch's one dHSIC is subtracted from every value.
         """
         q, p = self.posterior(x), self.prior_distribution()
-        z, _ = self._codes(q, noise)
+        z, _ = self._draw(q, noise)
         q_z = Normal(q.mean, (0.5 * q.log_var).exp(), validate_args=False)
         kl = kl_divergence(q_z, p.codes.base_dist).sum((0, 2))
         w = None
@@ -158,7 +158,7 @@ class MVAE(nn.Module):
 
         Here w is a function of the noise, by the quantiles of gamma variables: see `dirichlet_quantiles`.
         """
-        z, noise_of_w = self._codes(posterior, noise)
+        z, noise_of_w = self._draw(posterior, noise)
         log_prior = prior.codes.log_prob(z).sum(1)
         log_posterior = gaussian_log_prob(z, posterior.mean, posterior.log_var).sum(1)
         w = None
@@ -197,7 +197,7 @@ class MVAE(nn.Module):
 
     @torch.no_grad()
     def extra_metrics(self, x: Tensor) -> dict[str, tuple[float | None, str]]:
-        """Return the dependence of the codes of test points (N, D) and its permutation null; {} for one component.
+        """Return the dependence of the latent codes of test points (N, D) and its permutation null; {} for one component.
 
         `dhsic` is the joint dependence and `hsic_pairs` the sum over pairs, each with the median and the 95 % quantile of its
         null. They are measured on a sample of the codes of the first 500 points.
@@ -208,7 +208,7 @@ class MVAE(nn.Module):
         # noise drawn on the CPU and kernels in float64 give the same numbers on every device
         generator = torch.Generator().manual_seed(derive(self.seed, "independence"))
         noise = torch.randn(1, 1, q.mean.shape[1], self.noise_size, generator=generator).to(q.mean.device)
-        log_k, result = log_kernels(self._codes(q, noise)[0][0].double()), {}
+        log_k, result = log_kernels(self._draw(q, noise)[0][0].double()), {}
         for name, dependence in (("dhsic", "joint"), ("hsic_pairs", "pairs")):
             values = null(log_k, PERMUTATIONS, derive(self.seed, "independence", 1), dependence)
             result[name] = STATISTICS[dependence](log_k)

@@ -72,7 +72,7 @@ def expand(config: Any, source: str) -> Expansion:
 
     Raises UserError on the first thing that is wrong.
     """
-    study = _study(config, source)
+    study = _parse_study(config, source)
     if study.study in RESERVED:
         raise UserError(f"{source}: study: {study.study!r} is a folder of results/ already; choose another name")
     runs: dict[str, Run] = {}
@@ -82,7 +82,7 @@ def expand(config: Any, source: str) -> Expansion:
         for combination, axes in _combinations(block, file, number):
             where = f"{file}: {_where(number, 'dataset', axes)}"
             combination, info = _with_data(combination, where, study.data_mirror)
-            spec = _parse(combination, axes, file, number)
+            spec = _parse_run(combination, axes, file, number)
             if reason := spec.skip_reason(info):
                 skipped.append((combination, reason))
             else:
@@ -97,7 +97,7 @@ def expand(config: Any, source: str) -> Expansion:
     return Expansion(study, runs, skipped, dict(sorted(datasets.items())), own)
 
 
-def _study(config: Any, source: str) -> Study:
+def _parse_study(config: Any, source: str) -> Study:
     if config is None:
         raise UserError(f"{source}: the file is empty; expected keys {', '.join(Study.model_fields)}")
     if not isinstance(config, dict):
@@ -115,7 +115,7 @@ def _blocks(study: Study, source: str, above: tuple[str, ...] = ()) -> Iterator[
             raise UserError(f"{source}: include: {' includes '.join((*above[above.index(name) :], name))}; remove one")
         try:
             path = find_config(name, FOLDER)
-            included = _study(read_yaml(path), str(path))
+            included = _parse_study(read_yaml(path), str(path))
         except UserError as error:
             raise UserError(f"{source}: include: {error}") from None
         yield from _blocks(included, str(path), (*above, name))
@@ -171,7 +171,7 @@ def _where(number: int, key: str, axes: dict[str, int]) -> str:
     return key_path(("runs", number, key, axes[key]) if key in axes else ("runs", number, key))
 
 
-def _parse(combination: dict[str, Any], axes: dict[str, int], source: str, number: int) -> Run:
+def _parse_run(combination: dict[str, Any], axes: dict[str, int], source: str, number: int) -> Run:
     model = combination.get("model", "vae")
     if not isinstance(model, str) or model not in MODELS:
         raise UserError(f"{source}: {_where(number, 'model', axes)}: unknown model {model!r}{did_you_mean(model, MODELS)}")

@@ -14,7 +14,7 @@ RUN_FILES = {
     "evaluate": ("likelihood.json", "pointwise.npz"),
     "latents": ("latents.h5ad", "latent_metrics.json"),
 }
-"""For each rule, the files that it leaves in the folder of a data set or run, beside its provenance."""
+"""For each rule, the files that it leaves in the folder of a data set or run, beside its record."""
 
 FOR_TABLES = ("training.json", "likelihood.json", "pointwise.npz", "latent_metrics.json")
 FOR_FIGURES = ("model.safetensors", "history.csv", "latents.h5ad")
@@ -30,7 +30,7 @@ class Job(NamedTuple):
     name: The name of the data set or study, or the id of the run.
     folder: The folder of its files.
     inputs: The files that it reads and other jobs leave.
-    files: The files that it leaves, its provenance last.
+    files: The files that it leaves, its record last.
     """
 
     rule: str
@@ -46,7 +46,7 @@ class Job(NamedTuple):
 
     @property
     def provenance(self) -> Path:
-        """The provenance record of its files."""
+        """The path of its record."""
         return self.files[-1]
 
 

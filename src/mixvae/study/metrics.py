@@ -57,11 +57,11 @@ class Metric(NamedTuple):
         return [f"{stem}{family}{k}" for k in range(1, (spec.sampled_components if stem == "elbo" else spec.K) + 1)]
 
 
-def _any(spec: Run, info: DatasetInfo) -> bool:
+def _always(spec: Run, info: DatasetInfo) -> bool:
     return True
 
 
-def _labels(spec: Run, info: DatasetInfo) -> bool:
+def _enough_labels(spec: Run, info: DatasetInfo) -> bool:
     return spec.has_codes and info.classes > 1 and points_probed(spec, info) >= POINTS_PER_CLASS * info.classes
 
 
@@ -71,8 +71,8 @@ def _extra(name: str, *arguments: Any, **options: Any) -> Metric:
 
 
 def _latent(*arguments: Any, who: Condition = lambda spec, info: True, **options: Any) -> Metric:
-    """Return a metric of the codes against the labels, of those runs with labels that `who` accepts."""
-    return Metric(*arguments, where=LATENT, who=lambda spec, info: _labels(spec, info) and who(spec, info), **options)
+    """Return a metric of the latent codes against the labels, of those runs with labels that `who` accepts."""
+    return Metric(*arguments, where=LATENT, who=lambda spec, info: _enough_labels(spec, info) and who(spec, info), **options)
 
 
 _PROBES = "probes on the codes of training points, scored on test points; metrics of labels need five probe points per class"
@@ -97,14 +97,14 @@ _UNIT, _SIGNED, _POSITIVE = (0, 1), (-1, 1), (0, math.inf)
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("elbo", NATS, "MISELBO, mean of log w; the bound that was trained", "max", who=_any),
+        Metric("elbo", NATS, "MISELBO, mean of log w; the bound that was trained", "max", who=_always),
         Metric(
             "nll", NATS, "-log 1/(KL) Σ w; tends to -log p(x) from above as L grows", "min",
-            who=_any, compares_K=False, rests_on="pareto_k_above_0.7",
+            who=_always, compares_K=False, rests_on="pareto_k_above_0.7",
         ),
         Metric(
             "nll_miselbo", NATS, "-1/K Σ_k log 1/L Σ_l w; the form published for mixture VAEs, keeps a gap for K > 1", "min",
-            who=_any, rests_on="pareto_k_above_0.7",
+            who=_always, rests_on="pareto_k_above_0.7",
         ),
         Metric(
             "nll_matched", NATS, "`nll` from L // K samples per component: about L in all whatever K, to compare different K by",
@@ -159,7 +159,7 @@ METRICS = {
             "active_units", "units", "latent units with Var_x(E[z]) > 0.01", where=LATENT, who=lambda spec, info: spec.has_codes
         ),
         *(
-            Metric(name, unit, "cost of training", where=where, who=_any)
+            Metric(name, unit, "cost of training", where=where, who=_always)
             for name, unit, where in (
                 ("parameters", "parameters", TRAINING), ("epochs", "epochs", TRAINING), ("best_epoch", "epochs", TRAINING),
                 ("train_seconds", "s", RECORD), ("peak_memory_mb", "MB", RECORD),
@@ -167,7 +167,7 @@ METRICS = {
         ),
         Metric(
             "stopped_by_budget", "flag", "1 when training ended with its epochs, before it stopped improving (‡ in tables)",
-            where=TRAINING, who=_any,
+            where=TRAINING, who=_always,
         ),
     )
 }  # fmt: skip

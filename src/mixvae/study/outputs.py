@@ -9,11 +9,11 @@ Condition = Callable[[list[Run], DatasetInfo], bool]
 """Says whether a table or figure is made for the runs on a data set; the controls are not among these runs."""
 
 
-def _data(specs: list[Run], info: DatasetInfo) -> bool:
+def _no_density(specs: list[Run], info: DatasetInfo) -> bool:
     return info.kind != "density"
 
 
-def _images(specs: list[Run], info: DatasetInfo) -> bool:
+def _of_images(specs: list[Run], info: DatasetInfo) -> bool:
     return info.is_image
 
 
@@ -26,21 +26,21 @@ def _cells(specs: list[Run]) -> set[tuple[str, int]]:
 
 
 TABLES: dict[str, Condition] = {
-    **dict.fromkeys(("ablation", "comparisons", "ranking", "latent"), _data),
+    **dict.fromkeys(("ablation", "comparisons", "ranking", "latent"), _no_density),
     "reconstruction": lambda specs, info: info.is_image and any(spec.likelihood.squared_errors for spec in specs),
     "components": _component_accuracies,
     "density": lambda specs, info: info.kind == "density",
-    "published": _data,
+    "published": _no_density,
 }
 """For each kind of table, the condition for it; in the order of the report."""
 FIGURES: dict[str, Condition] = {
-    "nll": _data,
-    "comparisons": lambda specs, info: _data(specs, info) and len(_cells(specs)) > len({group for group, _ in _cells(specs)}),
-    "ranking": lambda specs, info: _data(specs, info) and len(_cells(specs)) > 1,
+    "nll": _no_density,
+    "comparisons": lambda specs, info: _no_density(specs, info) and len(_cells(specs)) > len({spec.group for spec in specs}),
+    "ranking": lambda specs, info: _no_density(specs, info) and len(_cells(specs)) > 1,
     "density": TABLES["density"],
     "training": lambda specs, info: True,
-    "samples": _images,
-    "reconstructions": _images,
+    "samples": _of_images,
+    "reconstructions": _of_images,
     "umap": lambda specs, info: info.kind == "counts",
     "components": lambda specs, info: info.is_image and any(spec.components_are_models for spec in specs),
     "accuracy": _component_accuracies,

@@ -110,15 +110,15 @@ def source_of(info: DatasetInfo) -> str:
 
 def without_source(info: DatasetInfo) -> str:
     """Return the entry of own data as canonical JSON without the file's path."""
-    return canonical_json(_from(info, []).model_dump(mode="json", exclude_defaults=True))
+    return canonical_json(_replace_sources(info, []).model_dump(mode="json", exclude_defaults=True))
 
 
 def with_source(info: DatasetInfo, path: str | None) -> DatasetInfo:
     """Return the entry of own data with its path put back, or unchanged if the path is None."""
-    return info if path is None else _from(info, [path])
+    return info if path is None else _replace_sources(info, [path])
 
 
-def _from(info: DatasetInfo, sources: list[str]) -> DatasetInfo:
+def _replace_sources(info: DatasetInfo, sources: list[str]) -> DatasetInfo:
     ((name, file),) = info.files.items()
     return info.model_copy(update={"files": {name: RawFile(sha256=file.sha256, sources=sources)}})
 

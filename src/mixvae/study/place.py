@@ -1,4 +1,4 @@
-"""This file finds the folder of a study's results by its folder, its name in config/ or the path of its config."""
+"""This file finds a study's results from what a user gives: their folder, a name in config/ or the path of a config."""
 
 import os
 import sys

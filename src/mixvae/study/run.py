@@ -1,4 +1,4 @@
-"""`Run` is the spec that determines a run; it gives the run's id and the facts that other rooms ask for, and is read here."""
+"""`Run` is the spec that determines a run; it gives the run's id and facts that other rooms ask for. It is parsed here."""
 
 from __future__ import annotations
 

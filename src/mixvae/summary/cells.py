@@ -1,4 +1,4 @@
-"""The numbers in the cells of tables: means over the seeds of a group of runs, and where they come from."""
+"""Computes the numbers in the cells of tables, means over the seeds of a group of runs, and says where they come from."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping

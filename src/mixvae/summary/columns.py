@@ -1,4 +1,4 @@
-"""Names for the columns of a study's tables: short, but never the same for two different settings."""
+"""Names the columns of a study's tables, briefly but never alike for two different settings."""
 
 import json
 from collections import defaultdict
@@ -76,7 +76,7 @@ def _variants(runs: dict[str, Flat]) -> dict[str, dict[str, str]]:
 
 def _differing(runs: dict[str, Flat]) -> list[str]:
     """Return the keys in which runs differ: networks and likelihood first, then other options, and the procedure last."""
-    named = {"encoder.name", "decoder.name", "lower.name"}  # by `networks`
+    named = {"encoder.name", "decoder.name", "lower.name"}  # `networks` names these
     keys = {key for spec in runs.values() for key in spec} - {*APART, *named}
     varying = [key for key in keys if len({repr(spec[key]) for spec in runs.values() if key in spec}) > 1]
     last = ("training.samples", "training.epochs", "training.points", "training.", "evaluation.", "threads")

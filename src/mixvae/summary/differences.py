@@ -1,4 +1,4 @@
-"""Paired differences of likelihoods between a K and a smaller K of the same column."""
+"""Computes paired differences of likelihoods between a K and a smaller K of the same column."""
 
 import itertools
 from functools import lru_cache

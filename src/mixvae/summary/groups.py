@@ -1,4 +1,4 @@
-"""Groups of runs that differ in nothing but the seed, and the pairs of groups that tables compare."""
+"""Groups the runs that differ in nothing but the seed, and pairs the groups that tables compare."""
 
 from collections.abc import Collection, Iterable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The holes of a study: runs that are not complete, or whose files are not those on record, and why."""
+"""Finds the holes of a study: runs that are not complete, or whose files are not those on record, and why."""
 
 import re
 from pathlib import Path

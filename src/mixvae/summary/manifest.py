@@ -1,4 +1,4 @@
-"""The manifest of a study: the digest of every record that its tables rest on, so that none can be edited unnoticed."""
+"""The manifest of a study has the digest of every record that its tables rest on, so that none can be edited unnoticed."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +12,7 @@ AFTER = ("tabulate", "figures")
 
 
 def records(jobs: Iterable[Job]) -> list[Path]:
-    """Return the provenance files that the manifest of a study with these jobs lists."""
+    """Return the records that the manifest of a study with these jobs lists."""
     return [job.provenance for job in jobs if job.rule not in AFTER]
 
 

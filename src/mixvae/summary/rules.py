@@ -1,4 +1,4 @@
-"""Rules tabulate and figures: make the tables and figures of a study from the results of its runs."""
+"""Rules tabulate and figures make the tables and figures of a study from the results of its runs."""
 
 import itertools
 import sys
@@ -66,7 +66,7 @@ def _write(what: pd.DataFrame | str, path: Path) -> None:
 
 
 def draw_study(listed: Path, root: Path) -> None:
-    """Write the figures of a study from its metrics and tables, and from the models and codes of its runs.
+    """Write the figures of a study from its metrics and tables, and from the models and latent codes of its runs.
 
     Arguments:
         listed: results/<study>/study.json; metrics.parquet and tables/ lie beside it.

@@ -1,4 +1,4 @@
-"""Intervals, tests and ranks, each either over seeds or over test points, never over both."""
+"""Computes intervals, tests and ranks, each either over seeds or over test points, never over both."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

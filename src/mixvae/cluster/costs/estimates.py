@@ -1,4 +1,4 @@
-"""Estimates jobs from the finished jobs most like them, by seconds = start-up + a units + b work."""
+"""Estimates the time and memory of jobs from the finished jobs most like them; seconds = start-up + a units + b work."""
 
 import numpy as np
 import pandas as pd

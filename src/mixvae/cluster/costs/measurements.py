@@ -1,4 +1,4 @@
-"""Measurements of finished jobs: read from the results, and kept in a table for users who have no results yet."""
+"""Reads what finished jobs took, from their records, and keeps it in a table for users who have no results yet."""
 
 from pathlib import Path
 from typing import Any

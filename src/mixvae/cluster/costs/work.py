@@ -1,4 +1,4 @@
-"""Computes the work of each job of a run, and the kind of a job, by which it is compared with others."""
+"""Computes the work of each job of a run, and the kind of a job, by which it is compared with finished jobs."""
 
 import hashlib
 from typing import Any, NamedTuple

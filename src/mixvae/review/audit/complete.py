@@ -29,7 +29,7 @@ def check(subject: Subject, findings: Findings) -> None:
                 with findings.guarded(path):
                     _metrics(names, path, subject, findings)
     with findings.guarded(subject.folder / "metrics.csv"):
-        _rows(subject.folder / "metrics.csv", subject, findings)
+        _metrics_csv(subject.folder / "metrics.csv", subject, findings)
 
 
 def _config(subject: Subject, findings: Findings) -> None:
@@ -95,7 +95,7 @@ def _metrics(names: set[str], path: Path, subject: Subject, findings: Findings) 
         findings.warn(path, f"metric {metric} is not one of such a run's")
 
 
-def _rows(path: Path, subject: Subject, findings: Findings) -> None:
+def _metrics_csv(path: Path, subject: Subject, findings: Findings) -> None:
     """Check that metrics.csv has rows of every run that failures.csv does not list, and of no other."""
     found = {row["run"] for row in read_rows(path, subject.results, COLUMNS)}
     for run in sorted(found - subject.study.runs.keys()):

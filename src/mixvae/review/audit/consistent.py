@@ -61,7 +61,7 @@ def _code(subject: Subject, findings: Findings) -> None:
         findings.warn(subject.folder, f"most results of rule {', '.join(old)} were made by other code than this checkout's")
     changed = [key for key, facts in subject.facts.items() if isinstance(facts.get("git"), dict) and facts["git"].get("dirty")]
     if changed:
-        message = f"{len(changed)} jobs ran from a checkout with changes that were not committed: {_named(changed)}"
+        message = f"{len(changed)} jobs ran from a checkout with changes that were not committed: {_listed(changed)}"
         findings.note(subject.folder, message)
 
 
@@ -93,9 +93,9 @@ def _compare(what: str, values: Mapping[JobKey, str], subject: Subject, findings
         keys = [key for key, found in values.items() if found == value]
         for key in keys:
             findings.warn(subject.folder, f"other {what} than most of the study's jobs: {value}", about=key)
-        message = f"{what}: {len(keys)} of {len(values)} jobs differ from the rest ({value}): {_named(keys)}"
+        message = f"{what}: {len(keys)} of {len(values)} jobs differ from the rest ({value}): {_listed(keys)}"
         findings.warn(subject.folder, message)
 
 
-def _named(keys: list[JobKey]) -> str:
+def _listed(keys: list[JobKey]) -> str:
     return ", ".join(map(" ".join, keys[:SHOWN])) + (f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else "")

@@ -1,4 +1,4 @@
-"""The findings of an audit: each has a level, a file, and the job of the study that it is about."""
+"""A finding of an audit has a level, a file, and the job of the study that it is about; `Findings` collects them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +40,7 @@ def printable(text: object) -> str:
 
 
 class Findings:
-    """Collects what is found in a study.
+    """All findings about a study.
 
     A finding is about the job that owns the file, or else about the study as a whole, unless `about` names another job.
 

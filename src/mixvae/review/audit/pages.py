@@ -46,22 +46,22 @@ def forget(rules: Collection[str], findings: Findings) -> None:
 def check(subject: Subject, findings: Findings) -> None:
     """Compare every page that is there with its record, and the record with the results as they are now."""
     for rule, name in PAGES.items():
-        path, noted = subject.folder / name, subject.folder / f"provenance/{rule}.json"
+        path, record_path = subject.folder / name, subject.folder / f"provenance/{rule}.json"
         if os.path.lexists(path):
             findings.jobs.append((rule, subject.study.name))
-            findings.owners |= dict.fromkeys((path, noted), (rule, subject.study.name))
+            findings.owners |= dict.fromkeys((path, record_path), (rule, subject.study.name))
             with findings.guarded(path):
-                _page(path, noted, f"make {rule} again", subject, findings)
+                _page(path, record_path, f"make {rule} again", subject, findings)
 
 
-def _page(path: Path, noted: Path, remedy: str, subject: Subject, findings: Findings) -> None:
+def _page(path: Path, record_path: Path, remedy: str, subject: Subject, findings: Findings) -> None:
     try:
-        facts, found = read_mapping(noted, subject.results), sha256(locate(path, subject.results))
+        facts, found = read_mapping(record_path, subject.results), sha256(locate(path, subject.results))
     except Unreadable as reason:
-        raise Unreadable(f"it or its record {noted.name}: {reason}; {remedy}") from None
+        raise Unreadable(f"it or its record {record_path.name}: {reason}; {remedy}") from None
     made = {Path(name).name: digest for name, digest in facts["outputs"].items()}
     if facts.get("seal") != seal(facts):
-        findings.fail(noted, f"the record was edited: its content is not what its seal says; {remedy}")
+        findings.fail(record_path, f"the record was edited: its content is not what its seal says; {remedy}")
     if made.get(path.name) != found:
         findings.fail(path, f"changed since it was made: sha256 expected {made.get(path.name)} found {found}; {remedy}")
     if facts.get(MADE_OF) != fingerprint(subject):

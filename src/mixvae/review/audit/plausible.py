@@ -43,7 +43,7 @@ def check(subject: Subject, findings: Findings) -> None:
             if subject.there(path):
                 with findings.guarded(path):
                     metrics = _metrics(rule, spec, path, subject, findings)
-                    _alone(spec, metrics, path, subject, findings)
+                    _ranges(spec, metrics, path, subject, findings)
                     values[run] |= metrics
         path = subject.run_file(run, "pointwise.npz")
         if subject.there(path):
@@ -51,7 +51,7 @@ def check(subject: Subject, findings: Findings) -> None:
                 _points(run, spec, path, subject, findings)
         path = subject.run_file(run, "likelihood.json")
         with findings.guarded(path):
-            _together(spec, values[run], path, findings)
+            _relations(spec, values[run], path, findings)
     controls = controls_of(subject.study)
     for run, spec in subject.present.items():
         with findings.guarded(subject.run_file(run, "training.json")):  # the only file that _control reads
@@ -93,7 +93,7 @@ def _points(run: str, spec: Run, path: Path, subject: Subject, findings: Finding
         # a tail without a shape is infinitely heavy
         broken = np.isnan(array) | (~np.isfinite(array) & (name not in MAY_BE_UNDEFINED))
         if broken.any():
-            raise Unreadable(f"{name}: {int(broken.sum())} values are not finite, first {_first(broken)}")
+            raise Unreadable(f"{name}: {int(broken.sum())} values are not finite, first {_first_index(broken)}")
     elbo = value["elbo"]
     near = ROUNDING * np.maximum(1.0, np.abs(elbo))
     holds = {
@@ -108,15 +108,15 @@ def _points(run: str, spec: Run, path: Path, subject: Subject, findings: Finding
         holds[f"ess in [1, {most}]"] = (value["ess"] >= 1 - ROUNDING) & (value["ess"] <= most * (1 + ROUNDING))
     for relation, where in holds.items():
         if not where.all():
-            message = f"{relation} is violated by {int((~where).sum())} test points, first {_first(~where)}"
+            message = f"{relation} is violated by {int((~where).sum())} test points, first {_first_index(~where)}"
             findings.fail(path, message)
 
 
-def _first(where: np.ndarray) -> int:
+def _first_index(where: np.ndarray) -> int:
     return int(np.argwhere(where)[0][0])
 
 
-def _alone(spec: Run, metrics: Metrics, path: Path, subject: Subject, findings: Findings) -> None:
+def _ranges(spec: Run, metrics: Metrics, path: Path, subject: Subject, findings: Findings) -> None:
     """Check that metrics lie in their ranges, that shares are those of whole test points, and that active units are whole."""
     n = points(spec, subject.study.datasets[spec.dataset], "test")
     for name, entry in metrics.items():
@@ -138,7 +138,7 @@ def _alone(spec: Run, metrics: Metrics, path: Path, subject: Subject, findings: 
             findings.fail(path, f"{name} {value} is outside of [{low}, {high}]")
 
 
-def _together(spec: Run, metrics: Metrics, path: Path, findings: Findings) -> None:
+def _relations(spec: Run, metrics: Metrics, path: Path, findings: Findings) -> None:
     """Check that a run's averages satisfy the relations that its test points must satisfy."""
     value = {name: entry["value"] for name, entry in metrics.items()}
     if "elbo" in value:

@@ -1,4 +1,4 @@
-"""The study that is audited, as read from its files: its runs, its jobs, and the records and digests of the jobs."""
+"""`Subject` is a study as an audit reads it from its files: its runs, its jobs, and the records and digests of the jobs."""
 
 import json
 import re
@@ -83,9 +83,9 @@ class Subject:
         files = self.facts[rule, name].get(kind)
         if not isinstance(files, dict):
             raise TypeError(f"{kind} must be a mapping of file to sha256")
-        return {self._here(file): digest for file, digest in files.items()}
+        return {self._path_now(file): digest for file, digest in files.items()}
 
-    def _here(self, name: str) -> Path:
+    def _path_now(self, name: str) -> Path:
         parts = name.split("/")
         for number, part in enumerate(parts[:-1]):
             if part == "results" and parts[number + 1] in ("runs", "datasets", self.study.name):
@@ -107,7 +107,7 @@ class Subject:
 def read(folder: Path, expansion: Expansion | None) -> tuple[Subject, Findings]:
     """Return the study in a folder and what was found while reading it."""
     results, findings = folder.parent, Findings(folder.name)
-    study = _study(folder, expansion, findings)
+    study = _read_study(folder, expansion, findings)
     every = list(all_jobs(folder.name, study.runs, study.datasets, results))
     missing: dict[str, dict[str, str]] = {}
     subject = Subject(results, study, every, missing, expansion)
@@ -131,7 +131,7 @@ def read(folder: Path, expansion: Expansion | None) -> tuple[Subject, Findings]:
     return subject, findings
 
 
-def _study(folder: Path, expansion: Expansion | None, findings: Findings) -> StudyRuns:
+def _read_study(folder: Path, expansion: Expansion | None, findings: Findings) -> StudyRuns:
     path, name = folder / "study.json", folder.name
     try:
         content = read_mapping(path, folder.parent)

@@ -18,7 +18,7 @@ ROUNDING = 1e-9
 def check(subject: Subject, findings: Findings) -> None:
     """Compare every run's training.json and record with its history and weights."""
     for run, spec in subject.present.items():
-        said = _said(run, subject, findings)
+        said = _claims(run, subject, findings)
         for name, read in (("history.csv", _of_history), ("model.safetensors", _of_weights)):
             facts, path = {}, subject.run_file(run, name)
             if subject.there(path):
@@ -30,7 +30,7 @@ def check(subject: Subject, findings: Findings) -> None:
                     findings.fail(subject.run_file(run, file), f"{fact} {said[file].get(fact)!r}, but {value!r} by {name}")
 
 
-def _said(run: str, subject: Subject, findings: Findings) -> dict[str, dict[str, Any]]:
+def _claims(run: str, subject: Subject, findings: Findings) -> dict[str, dict[str, Any]]:
     """Return the content of a run's training.json and of its training's record, as far as they can be read."""
     said, path = {}, subject.run_file(run, "training.json")
     if ("train", run) in subject.facts:
@@ -50,7 +50,7 @@ def _of_weights(path: Path, spec: Run, subject: Subject) -> dict[str, Any]:
 
 def _of_history(path: Path, spec: Run, subject: Subject) -> dict[str, Any]:
     """Return what training.json and the record must say. Raises Unreadable for a history that the spec cannot lead to."""
-    column = _history(path, subject)
+    column = _read_history(path, subject)
     epochs = len(column["epoch"])
     if spec.is_control:
         if epochs:
@@ -78,7 +78,7 @@ def _of_history(path: Path, spec: Run, subject: Subject) -> dict[str, Any]:
     }
 
 
-def _history(path: Path, subject: Subject) -> dict[str, np.ndarray]:
+def _read_history(path: Path, subject: Subject) -> dict[str, np.ndarray]:
     """Return the columns, (epochs,) each. Raises Unreadable, also for numbers that are not finite or a clock that goes back."""
     head, *lines = read_text(path, subject.results).splitlines() or [""]
     if head != ",".join(HISTORY_COLUMNS):

@@ -1,4 +1,4 @@
-"""The outcome of an audit: in one line, as a table of rules, and as audit.json and audit.md."""
+"""Writes the outcome of an audit: in one line, as a table of rules, and as audit.json and audit.md."""
 
 from collections.abc import Mapping
 from pathlib import Path

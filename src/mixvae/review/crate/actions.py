@@ -26,7 +26,7 @@ def add_actions(graph: Graph) -> None:
     failed, tools, controls, actions = _failed(graph), {}, [], []
     for job in graph.subject.jobs:
         if job.key in graph.subject.facts:
-            action = _done(graph, job)
+            action = _finished(graph, job)
         elif job.key in failed:
             action = _action(graph, job, job.inputs, [], actionStatus=FAILED, error=failed[job.key])
         else:
@@ -40,14 +40,14 @@ def add_actions(graph: Graph) -> None:
     workflow = graph.crate.mainEntity
     workflow["hasPart"] = list(tools.values())
     workflow["step"] = [graph.crate.get(f"#step/{rule}") for rule in tools]
-    whole, packages = _study(graph), {package["name"]: package for package in graph.packages}
+    whole, packages = _whole_study(graph), {package["name"]: package for package in graph.packages}
     snakemake = packages.get("snakemake") or graph.entity("pkg:pypi/snakemake", "SoftwareApplication", name="snakemake")
     name = f"orchestrate study {graph.subject.study.name}"
     graph.entity("#organised", "OrganizeAction", name=name, instrument=snakemake, object=controls, result=whole)
     graph.crate.root_dataset["mentions"] = [whole, *actions]
 
 
-def _study(graph: Graph) -> Entity:
+def _whole_study(graph: Graph) -> Entity:
     """Return the action of all jobs together, which made the study's results from the raw data and the parameters."""
     subject, study, times = graph.subject, graph.subject.study, graph.times.values()
     values = dict.fromkeys(value for values in graph.parameters.values() for value in values)
@@ -65,7 +65,7 @@ def _study(graph: Graph) -> Entity:
     )
 
 
-def _done(graph: Graph, job: Job) -> Entity:
+def _finished(graph: Graph, job: Job) -> Entity:
     """Return the action of a finished job, as its record describes it."""
     facts, (start, end) = graph.subject.facts[job.key], graph.times[job.key]
     try:

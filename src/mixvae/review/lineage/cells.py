@@ -47,12 +47,12 @@ class Cell(NamedTuple):
 
     @property
     def mean(self) -> float | None:
-        """Their mean."""
+        """The mean of `numbers`; None if there are none."""
         return sum(self.numbers) / len(self.numbers) if self.numbers else None
 
     @property
     def agrees(self) -> bool | None:
-        """Whether the value in the .csv is that mean; None if it is not a mean or no run has a value."""
+        """Whether the value in the .csv is `mean`; None if the column is not of means or no run has a value."""
         if self.what not in ("mean", "ours") or self.mean is None:
             return None
         return isinstance(self.value, float) and math.isclose(self.mean, self.value, rel_tol=1e-9)

@@ -38,7 +38,7 @@ class Record(NamedTuple):
 
     @property
     def hours(self) -> float:
-        """The same time in hours."""
+        """The `seconds` in hours."""
         return self.seconds / HOUR
 
 

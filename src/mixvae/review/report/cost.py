@@ -1,4 +1,4 @@
-"""What a study has cost, rule by rule: time, memory and GPU hours, by the records and benchmarks of its jobs."""
+"""Adds up what a study has cost, rule by rule: time, memory and GPU hours, by the records and benchmarks of its jobs."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The figures of a study as data URLs, which the page can contain."""
+"""Reads the figures of a study as data URLs, which the report's page can contain."""
 
 from base64 import b64encode
 from typing import NamedTuple

@@ -58,7 +58,7 @@ def shown(subject: Subject, values: Values) -> list[Shown]:
     for name in outputs.tables(subject.study.runs.values(), subject.study.datasets):
         kind, _, dataset = name.partition("_")
         try:
-            tables.append(_table(Shown(name, kind, dataset), subject, values))
+            tables.append(_filled(Shown(name, kind, dataset), subject, values))
         except Unreadable as reason:
             tables.append(Shown(name, kind, dataset, problem=str(reason)))
         except Exception as error:  # strangers may have put anything there
@@ -76,7 +76,7 @@ def note_html(note: str) -> Markup:
     return Markup(PARSER.render(note))
 
 
-def _table(empty: Shown, subject: Subject, values: Values) -> Shown:
+def _filled(empty: Shown, subject: Subject, values: Values) -> Shown:
     table, frame, study = TABLES[empty.kind], frame_of(subject, empty.name), subject.study
     keys = [key for key in table.keys if key in frame.columns]
     # what notes need beside the rows: the data set's runs, without metrics

@@ -65,7 +65,7 @@ def html(subject: Subject, audited: Findings) -> str:
         undefined=StrictUndefined,
     )
     environment.filters |= {"number": number, "shell": shlex.join}
-    script, style = _library()
+    script, style = _datatables()
     values: Values = {}
     problem = ""
     try:
@@ -168,7 +168,7 @@ def runs(subject: Subject, jobs: Jobs, values: Values) -> list[dict[str, Any]]:
     return rows
 
 
-def _library() -> tuple[str, str]:
+def _datatables() -> tuple[str, str]:
     """Return DataTables as one inline module, which is applied to every table of class "data", and its style.
 
     The bundle that itables ships is a module for import; its default export, DataTables, is called from its own end instead.

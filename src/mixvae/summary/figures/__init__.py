@@ -1,4 +1,4 @@
-"""Figures of a study on one data set, each drawn from a View; workflow/report/figures/<kind>.rst has their captions."""
+"""Draws the figures of a study on one data set, each from a View; workflow/report/figures/<kind>.rst has their captions."""
 
 from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Figure categories: draws from every category of clustering models, beside other models' draws (Lavda et al., Fig. 7 to 9)."""
+"""Figure categories shows draws from the categories of clustering models, and from other models (Lavda et al., Fig. 7 to 9)."""
 
 import numpy as np
 import torch

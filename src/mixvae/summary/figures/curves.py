@@ -1,4 +1,4 @@
-"""Figures nll and accuracy: panels of a number against K, with a line for every column of the tables."""
+"""Figures nll and accuracy have panels of a number against K, with a line for every column of the tables."""
 
 import itertools
 import math
@@ -49,7 +49,7 @@ def nll(view: View) -> Figure | None:
 
 
 def accuracy(view: View) -> Figure | None:
-    """Draw how well classifiers tell the codes of M-VAEs and single VAEs apart, in a panel per classifier (Ye & Bors, Fig. 4)."""
+    """Draw the accuracy of classifiers on latent codes of M-VAEs and single VAEs, a panel for each (Ye & Bors, Fig. 4)."""
     mixtures = [run for run in view.columns if view.spec(run).components_are_models]
     single = [run for run in view.columns if view.spec(run).is_single_vae and view.spec(run).likelihood.squared_errors]
     data = _with_columns(view, mixtures + single)

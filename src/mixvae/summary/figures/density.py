@@ -1,4 +1,4 @@
-"""Figure density: posteriors fitted to a density, and the samples of their components (Kviman et al., 2023)."""
+"""Figure density shows posteriors fitted to a density, and the samples of their components (Kviman et al., 2023)."""
 
 import numpy as np
 import seaborn as sns

@@ -1,4 +1,4 @@
-"""Figures comparisons and ranking: a row for every column and K, with an interval over test points and one over seeds."""
+"""Figures comparisons and ranking have a row for every column and K, with an interval over test points and one over seeds."""
 
 import matplotlib.pyplot as plt
 import pandas as pd

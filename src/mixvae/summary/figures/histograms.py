@@ -1,4 +1,4 @@
-"""Figure histograms: one-dimensional data, and the draws of every system (Lavda et al., Fig. 3 and 4)."""
+"""Figure histograms shows one-dimensional data, and the draws of every system (Lavda et al., Fig. 3 and 4)."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Figures samples, reconstructions and components: sheets of images, in which a row is a run or a component of one."""
+"""Figures samples, reconstructions and components are sheets of images, in which a row is a run or a component of one."""
 
 import matplotlib.pyplot as plt
 import numpy as np

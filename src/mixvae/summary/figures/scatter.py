@@ -1,4 +1,4 @@
-"""Figures umap and maps: panels of codes as points in the plane, coloured by label."""
+"""Figures umap and maps have panels of latent codes as points in the plane, coloured by label."""
 
 import itertools
 
@@ -16,7 +16,7 @@ POINTS = 5000
 
 
 def umap(view: View) -> Figure | None:
-    """Draw the codes of every run, embedded in the plane by UMAP."""
+    """Draw the latent codes of every run, embedded in the plane by UMAP."""
     runs, note = view.fitting(PANELS)
     clouds = {}
     for run in runs:
@@ -26,7 +26,7 @@ def umap(view: View) -> Figure | None:
 
 
 def maps(view: View) -> Figure | None:
-    """Draw the two-dimensional codes of every component of M-VAEs (Ye & Bors, Fig. 3)."""
+    """Draw the two-dimensional latent codes of every component of M-VAEs (Ye & Bors, Fig. 3)."""
     runs = [run for run in view.columns if view.spec(run).components_are_models and view.spec(run).latent == 2]
     clouds = {}
     for run in view.first_seeds(runs):

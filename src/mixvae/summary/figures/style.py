@@ -1,4 +1,4 @@
-"""The common look of figures (titles, legends, panels), and how a figure is written to files."""
+"""Gives figures their common look (titles, legends, panels), and writes them to files."""
 
 import re
 import textwrap

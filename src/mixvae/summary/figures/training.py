@@ -1,4 +1,4 @@
-"""Figure training: every run's bound on the validation part against the epoch."""
+"""Figure training shows every run's bound on the validation part against the epoch."""
 
 import pandas as pd
 from matplotlib import colormaps
@@ -38,11 +38,11 @@ def draw(view: View) -> Figure | None:
 
 
 def _limits(histories: list[pd.DataFrame]) -> tuple[float, float]:
+    """Return the limits of a panel; a span is how far the runs' best values lie apart, plus how far one run's late values."""
     late = [history[history.epoch >= EARLY * history.epoch.max()].valid_bound for history in histories]
     best = [values.max() for values in late]
     # a run that fell far behind the others for a while shall not squeeze them
     span = max(best) - min(best) + max(values.quantile(0.9) - values.quantile(0.1) for values in late)
-    low = max(min(values.min() for values in late), min(best) - SPREAD * span)
-    high = max(best)
+    low, high = max(min(values.min() for values in late), min(best) - SPREAD * span), max(best)
     margin = 0.06 * (high - low) or 0.5
     return low - margin, high + margin

@@ -1,4 +1,4 @@
-"""The View that figures are drawn from: the runs of a study on one data set, with their metrics, files and models."""
+"""A View is what figures are drawn from: the runs of a study on one data set, with their metrics, files and models."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""The kinds of tables. `mixvae.study.outputs` says which a study has; workflow/report/tables has their captions."""
+"""Lists the kinds of tables. `mixvae.study.outputs` says which a study has; workflow/report/tables has their captions."""
 
 from mixvae.summary.tables import ablation, comparisons, components, means, published, ranking
 

@@ -1,4 +1,4 @@
-"""Table ablation: likelihoods by K and column, with paired differences to K = 1 and the control."""
+"""Table ablation has likelihoods by K and column, with paired differences to K = 1 and the control."""
 
 import pandas as pd
 
@@ -21,7 +21,7 @@ to K = 1 in the same column, over the same seeds [its 95 % interval over test po
 - `nll_miselbo`: -1/K Σ_k log 1/L Σ_l w, the form published for mixture VAEs. For K > 1 it stays above -log p(x).
 - `nll`: -log 1/(KL) Σ w with L samples from each component. More components get more samples, so do not compare K by it.
 - `nll_matched`: the same estimator with L samples in all, whatever K is. Compare different K by this one.
-{bits}{hole} "(1 of 2)": how many of the seeds are there.
+{bits}{hole} "(1 of 2)" says how many of the seeds are there.
 """
 BITS_NOTE = """\
 - `bpd` behind a name: the same in bits per dimension, nats / (D log 2), for likelihoods of discrete levels only. Published

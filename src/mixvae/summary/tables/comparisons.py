@@ -1,4 +1,4 @@
-"""Table comparisons: more components against fewer, by paired differences of likelihoods whose tests are adjusted together."""
+"""Table comparisons compares more components with fewer: paired differences of likelihoods, all tests adjusted together."""
 
 from collections.abc import Mapping
 from typing import Any

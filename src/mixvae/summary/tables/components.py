@@ -1,4 +1,4 @@
-"""Table components: accuracy on each component's codes alone (Ye & Bors, "Mixtures of Variational Autoencoders", table II)."""
+"""Table components has the accuracy on each component's latent codes alone (Ye & Bors, table II, cited in means.py)."""
 
 import itertools
 
@@ -12,18 +12,19 @@ KEYS = ("settings", "metric", "K")
 PROBES = ("accuracy_mlp", "accuracy_svm", "accuracy_knn")
 MIXTURE, SINGLE = "mixture", "single VAE"
 NOTE = """\
-Accuracy on test points of classifiers that were fitted on the codes of training points; mean over seeds [{spread} over seeds].
+A cell holds the mean over seeds [{spread} over seeds] of the accuracy, on test points, of a classifier that was fitted on the
+latent codes of training points.
 
 - Bold: the best of its row.
-- "mixture": a classifier on the codes of all components together.
-- "C1": a classifier on the codes of component 1 alone. The components of different runs have no common order.
-- "single VAE": a classifier on the codes of the run with K = 1 and the same settings.
+- "mixture": a classifier on the latent codes of all components together.
+- "C1": a classifier on the latent codes of component 1 alone. The components of different runs have no common order.
+- "single VAE": a classifier on the latent codes of the run with K = 1 and the same settings.
 {hole}
 """
 
 
 def make(sources: Sources) -> pd.DataFrame:
-    """Return the cells: every classifier and K on the codes of all components, of each one alone, and of the single VAE.
+    """Return the cells: every classifier and K on the latent codes of all components, of each one alone, and of the single VAE.
 
     The column `settings` has the names that are columns in other tables.
     """

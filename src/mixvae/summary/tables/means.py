@@ -1,4 +1,4 @@
-"""Tables latent, reconstruction and density: means over seeds of metrics other than likelihoods.
+"""Tables latent, reconstruction and density have means over seeds of metrics other than likelihoods.
 
 The reconstructions are those of Ye & Bors, "Mixtures of Variational Autoencoders", tables I and III.
 """
@@ -20,7 +20,7 @@ RECONSTRUCTIONS = (
 
 
 def _unmeasured(frame: pd.DataFrame, sources: Sources) -> dict[str, str]:
-    """Return the reasons for what was not measured."""
+    """Return lines of the note that say why something was not measured."""
     found = [reason.removeprefix(f"{NOT_MEASURED}: ") for reason in frame.unmeasured.dropna().unique() if reason != UNDEFINED]
     return {"reasons": "".join(f'\n- "{NOT_MEASURED}": {reason}.' for reason in found)}
 
@@ -34,16 +34,16 @@ points.
 
 {{bold}}
 {{columns}}
-- `accuracy_svm`, `accuracy_knn`, `accuracy_mlp`: accuracy of classifiers on the codes.
+- `accuracy_svm`, `accuracy_knn`, `accuracy_mlp`: accuracy of classifiers on the latent codes.
 - `cluster_accuracy`: the model's own categories are matched to the labels one to one.
 - `cluster_purity`: each category is given its most common label, so more categories inflate it.
-- `ari`, `nmi`: agreement of K-means clusters of the codes with the labels.
+- `ari`, `nmi`: agreement of K-means clusters of the latent codes with the labels.
 - `asw_true`: silhouette of the labels; `asw_pred`: silhouette of the clusters.
 - `jsd`: how far the components of a mixture are apart, in nats.
 - `active_units`: how many latent units are active.
 - Metrics that need labels are left out if the data have none.
 {{hole}}
-- "{UNDEFINED}": the metric has no value for these codes.
+- "{UNDEFINED}": the metric has no value for these latent codes.
 """,
     headline=(("cluster_accuracy", "cluster_purity"), "share of test points, higher is better; mean over seeds"),
 )
@@ -59,8 +59,8 @@ single VAE.
 {stopped}
 - `mse`: squared error summed over the numbers of a point, which lie in [0, 1]; `rmse`: the root of its mean.
 - `inception_score`: of images drawn from the prior; higher is better.
-- `dhsic`: dependence of the components' codes. `dhsic_null_median` and `dhsic_null_95` are what codes give after they are
-  permuted, hence independent: only a `dhsic` above them shows dependence.
+- `dhsic`: dependence of the components' latent codes. `dhsic_null_median` and `dhsic_null_95` are its values for codes that
+  were permuted, hence independent: only a `dhsic` above them shows dependence.
 - `hsic_pairs`: dependence summed over all pairs of components, beside its own null.
 {hole}{reasons}
 """,
@@ -69,7 +69,7 @@ single VAE.
 )
 DENSITY = Table(
     "fit to the density",
-    # this KL is to the true density, and not that of a code's posterior to its prior
+    # this KL is to the true density, and not that of a latent code's posterior to its prior
     lambda sources: cells(sources, ("kl", "-elbo", "mass"), kl="min"),
     """\
 A cell holds the mean over seeds [{spread} over seeds], in nats but for `mass`. A column is the flow behind the K Gaussians.

@@ -1,4 +1,4 @@
-"""Table published: the values in config/published.csv beside ours, those of the groups of a study."""
+"""Table published sets the values in config/published.csv beside ours, the means of a study's groups of runs."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -123,7 +123,7 @@ def _budget(group: Group, sources: Sources) -> dict[str, Any]:
     }
 
 
-def _value(row: Mapping[str, Any]) -> Entry:
+def _our_value(row: Mapping[str, Any]) -> Entry:
     if pd.isna(row["ours"]):
         return Entry(absence(row["unmeasured"]) or HOLE, cell=row, fact="ours")
     mean, low, high = (f"{row[name]:.{_decimals(row)}f}" for name in ("ours", "low", "high"))
@@ -145,7 +145,7 @@ SHOWN = {
     ),
     "grade": "grade",
     "source": "source",
-    "our value": _value,
+    "our value": _our_value,
     "difference": lambda row: numeric(row["difference"], f"{{:+.{_decimals(row)}f}}".format),
     "our budget": "budget",
 }

@@ -1,4 +1,4 @@
-"""Table ranking: the groups of runs ranked by their likelihoods, with the uncertainty of each rank."""
+"""Table ranking ranks the groups of runs by their likelihoods, and says how sure each rank is."""
 
 from collections import Counter
 from collections.abc import Iterator

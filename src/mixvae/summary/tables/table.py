@@ -1,4 +1,4 @@
-"""What every kind of table has, and what the notes below several tables have in common."""
+"""`Table` is one kind of table; the lines that the notes below several tables share are here too."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
