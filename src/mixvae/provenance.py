@@ -67,13 +67,20 @@ def seal(facts: Mapping[str, Any]) -> str:
 
 
 def verify_outputs(path: Path) -> None:
-    """Check the files that the record `path` lists as outputs; raises UserError for one that has changed or is gone."""
+    """Check the files that the record `path` lists as outputs; raises UserError for one that has changed or is gone.
+
+    A record that cannot be read is refused in the same way.
+    """
     folder = path.parent.parent
-    for name, expected in read_json(path)["outputs"].items():
+    remedy = f"delete {folder} and run again"
+    try:
+        outputs = read_json(path)["outputs"].items()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a record of rule {path.stem} ({type(error).__name__}: {error}); {remedy}") from None
+    for name, expected in outputs:
         file = folder / Path(name).name
         found = sha256(file) if file.is_file() else "no file"
         if found != expected:
-            remedy = f"delete {folder} and run again"
             raise UserError(f"{file}: not what rule {path.stem} made, sha256 expected {expected} found {found}; {remedy}")
 
 
