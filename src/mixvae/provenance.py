@@ -74,7 +74,8 @@ def verify_outputs(path: Path) -> None:
     folder = path.parent.parent
     remedy = f"delete {folder} and run again"
     try:
-        outputs = read_json(path)["outputs"].items()
+        facts = read_json(path)
+        outputs, _ = facts["outputs"].items(), facts["inputs"].items()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a record of rule {path.stem} ({type(error).__name__}: {error}); {remedy}") from None
     for name, expected in outputs:

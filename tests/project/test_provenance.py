@@ -25,7 +25,7 @@ def test_the_peak_memory_is_the_process_own_and_not_that_of_the_one_that_started
     assert held.all()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"outputs": 3}', "null"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"outputs": 3, "inputs": {}}', '{"outputs": {}}', "null"])
 def test_a_damaged_record_is_refused_in_one_line(tmp_path, text):
     path = tmp_path / "provenance/train.json"
     path.parent.mkdir()
