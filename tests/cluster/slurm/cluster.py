@@ -113,7 +113,9 @@ def up(state: Path = STATE, **options: int) -> None:
         return wait_for_node()
     down()
     for folder in (state / "slurmctld", state / "slurmd"):
-        folder.mkdir(parents=True, exist_ok=True)
+        # what a killed cluster saved there would bring its jobs back to life
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
     if not ETC.exists():
         _note(state, ETC)
         ETC.mkdir()

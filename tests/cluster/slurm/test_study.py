@@ -201,7 +201,7 @@ def test_training_survives_requeue_warning_kill_and_a_dead_node(slurm, prepared_
         slurm.kill_slurmd(with_jobs=True)
         slurm.wait_for_node("down*", 90)
         slurm.start_slurmd()
-        assert head.wait(400) == 0, (folder / "head.log").read_text()
+        assert head.wait(900) == 0, (folder / "head.log").read_text()
     assert "stopped: SIGTERM at epoch" in log(folder, 0)
     assert "killed (SIGKILL)" in log(folder, 1)
     assert re.search(r"stopped: SIGUSR1 at epoch .*\njob \d+ is requeued", log(folder, 2))
