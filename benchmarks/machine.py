@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.clock import once
+from mixvae.code import git_state
 from mixvae.fitting import gpus
 from mixvae.fitting.devices import device_name
-from mixvae.provenance import cpu_name, git_state
+from mixvae.provenance import cpu_name
 
 SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
 IMAGES = {"cpu": 50, "cuda": 1000}

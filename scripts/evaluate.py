@@ -9,11 +9,12 @@ from mixvae.study.run import run_spec
 def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, type=Path, help="the run's folder, with its trained model")
     parser.add_argument("--data", required=True, type=Path, help="results/datasets/<dataset>")
+    parser.add_argument("--settings", default="{}", help="settings of `evaluation` as one JSON text")
     parser.add_argument("--gpu", type=int, default=0, choices=[0, 1], help="1: compute on a GPU")
     arguments = parser.parse_args()
-    spec = run_spec(arguments.run)
+    spec = run_spec(arguments.run, arguments.settings)
 
-    from mixvae.measuring.rules import evaluate_run
+    from mixvae.measuring.rule_evaluate import evaluate_run
 
     evaluate_run(spec, arguments.run, arguments.data, arguments.gpu)
 

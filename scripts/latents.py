@@ -9,10 +9,11 @@ from mixvae.study.run import run_spec
 def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, type=Path, help="the run's folder, with its trained model")
     parser.add_argument("--data", required=True, type=Path, help="results/datasets/<dataset>")
+    parser.add_argument("--settings", default="{}", help="settings of `evaluation` as one JSON text")
     arguments = parser.parse_args()
-    spec = run_spec(arguments.run)
+    spec = run_spec(arguments.run, arguments.settings)
 
-    from mixvae.measuring.rules import encode_run
+    from mixvae.measuring.rule_latents import encode_run
 
     encode_run(spec, arguments.run, arguments.data)
 

@@ -4,7 +4,6 @@ import hashlib
 import os
 import platform
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -14,18 +13,9 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from mixvae.code import code_digest, git_state
 from mixvae.errors import UserError
 from mixvae.files import canonical_json, read_json, sha256, write_json
-
-ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("study", "data", "nets", "distributions", "models", "fitting", "measuring", "summary", "review", "cluster")
-"""The rooms of the library in the order in which data pass through them: a room imports only from those before it."""
-DATA, TRAINING, MEASURING = ROOMS[:2], ROOMS[:6], ROOMS[:7]
-ROOMS_OF = {
-    "study": ROOMS[:1], "download": DATA, "prepare": DATA, "train": TRAINING, "evaluate": MEASURING, "latents": MEASURING,
-    "tabulate": (*TRAINING, "summary"), "figures": (*TRAINING, "summary"), "report": ROOMS[:9], "export": ROOMS[:9],
-}  # fmt: skip
-"""The rooms whose code each rule runs."""
 
 
 @contextmanager
@@ -88,41 +78,6 @@ def verify_outputs(path: Path) -> None:
 def other_input(facts: Mapping[str, Any], known: Mapping[str, str]) -> str | None:
     """Return the first input of a record whose digest differs from that in `known`, or None; inputs not in `known` pass."""
     return next((name for name, digest in facts["inputs"].items() if known.get(name, digest) != digest), None)
-
-
-def code_files(rule: str) -> list[Path]:
-    """Return the code that a rule's results depend on: its script, the rooms it imports, and the files outside of rooms."""
-    library = ROOT / "src/mixvae"
-    files = [ROOT / f"scripts/{rule}.py", *library.glob("*.py")]
-    for room in ROOMS_OF[rule]:
-        files += (library / room).rglob("*.py")
-    return sorted(file for file in files if file.is_file())
-
-
-def code_digest(rule: str) -> str:
-    """Return one sha256 over the names and contents of the code that a rule's results depend on.
-
-    Code of other rooms does not count, so that a change to the report does not make a training count as changed.
-    """
-    digest = hashlib.sha256()
-    for file in code_files(rule):
-        digest.update(f"{file.relative_to(ROOT).as_posix()} {sha256(file)}\n".encode())
-    return digest.hexdigest()
-
-
-def git_state() -> dict[str, Any] | None:
-    """Return the commit checked out and whether the working tree differs from it; None outside a git checkout."""
-    try:
-        commit = _git("rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _git(*arguments: str) -> str:
-    # without optional locks, since several jobs of a study may ask git at the same time while the user commits
-    command = ["git", "--no-optional-locks", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def peak_memory_mb() -> float:

@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 SRC = str(Path(workflow.basedir) / "src")
 sys.path.insert(0, SRC)
 
+from mixvae.files import canonical_json
 from mixvae.study import UserError, expand, resources
 from mixvae.study.listing import listing
 from mixvae.study.own_data import SOURCES_VARIABLE, source_of, without_source
@@ -34,6 +35,7 @@ EXPANSION = in_one_line(expand, config, " + ".join(map(str, workflow.configfiles
 RUNS = EXPANSION.runs
 STUDY = f"results/{EXPANSION.study.study}"
 RUN = "results/runs/{run}"
+MEASURED = RUN + "/measured/{measurement}"
 DATASET = "results/datasets/{dataset}"
 
 # Jobs run this python and import this checkout's library, and look for data where the config says.
@@ -54,8 +56,24 @@ def spec_json(wildcards):
     return spec_of(wildcards).canonical()
 
 
+def settings_of(rule):
+    """Return the function that gives the settings of a measuring rule for a run."""
+
+    def settings(wildcards):
+        spec = spec_of(wildcards)
+        if wildcards.measurement != spec.measurement(rule):
+            raise WorkflowError(f"study {EXPANSION.study.study} does not measure {wildcards.run} as {wildcards.measurement}")
+        return canonical_json(spec.measuring(rule))
+
+    return settings
+
+
 def output_folder(wildcards, output):
     return str(Path(output[0]).parent)
+
+
+def run_folder(wildcards):
+    return f"results/runs/{wildcards.run}"
 
 
 def data_folder(wildcards):

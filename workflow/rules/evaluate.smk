@@ -1,4 +1,4 @@
-"""Rules evaluate and latents: measure the likelihoods and the latent space of a trained run."""
+"""Rules evaluate and latents: measure the likelihoods and the latent space of a trained run, each in a way that has a folder."""
 
 
 rule evaluate:
@@ -7,13 +7,13 @@ rule evaluate:
         f"{RUN}/spec.json",
         f"{RUN}/model.safetensors",
     output:
-        f"{RUN}/likelihood.json",
-        f"{RUN}/pointwise.npz",
-        f"{RUN}/provenance/evaluate.json",
+        f"{MEASURED}/likelihood.json",
+        f"{MEASURED}/pointwise.npz",
+        f"{MEASURED}/provenance/evaluate.json",
     log:
-        f"{RUN}/logs/evaluate.log",
+        f"{MEASURED}/logs/evaluate.log",
     benchmark:
-        f"{RUN}/benchmarks/evaluate.tsv"
+        f"{MEASURED}/benchmarks/evaluate.tsv"
     conda:
         "../../envs/environment.yaml"
     threads: threads_of
@@ -23,11 +23,12 @@ rule evaluate:
         gpu=gpu,
         on_gpu=gpu,
     params:
+        run=run_folder,
         data=data_folder,
-        folder=output_folder,
+        settings=settings_of("evaluate"),
     shell:
-        "exec bash workflow/logged.sh {log} python scripts/evaluate.py --run {params.folder} --data {params.data}"
-        " --gpu {resources.on_gpu}"
+        "exec bash workflow/logged.sh {log} python scripts/evaluate.py --run {params.run} --data {params.data}"
+        " --settings {params.settings:q} --gpu {resources.on_gpu}"
 
 
 rule latents:
@@ -36,13 +37,13 @@ rule latents:
         f"{RUN}/spec.json",
         f"{RUN}/model.safetensors",
     output:
-        f"{RUN}/latents.h5ad",
-        f"{RUN}/latent_metrics.json",
-        f"{RUN}/provenance/latents.json",
+        f"{MEASURED}/latents.h5ad",
+        f"{MEASURED}/latent_metrics.json",
+        f"{MEASURED}/provenance/latents.json",
     log:
-        f"{RUN}/logs/latents.log",
+        f"{MEASURED}/logs/latents.log",
     benchmark:
-        f"{RUN}/benchmarks/latents.tsv"
+        f"{MEASURED}/benchmarks/latents.tsv"
     conda:
         "../../envs/environment.yaml"
     threads: threads_of
@@ -50,7 +51,9 @@ rule latents:
         mem_mb=asked_for(resources.memory_mb),
         runtime=60,
     params:
+        run=run_folder,
         data=data_folder,
-        folder=output_folder,
+        settings=settings_of("latents"),
     shell:
-        "exec bash workflow/logged.sh {log} python scripts/latents.py --run {params.folder} --data {params.data}"
+        "exec bash workflow/logged.sh {log} python scripts/latents.py --run {params.run} --data {params.data}"
+        " --settings {params.settings:q}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from mixvae import cli
 from mixvae.cluster import head, profiles, slurm, watch
 from mixvae.cluster.adoption import adopt
+from mixvae.cluster.takeover import take_over
 from mixvae.data.prepared import verify
 from mixvae.errors import UserError
 from mixvae.study import Expansion, find_config, load
@@ -59,6 +60,8 @@ def run_study(name: str, cores: str, profile: str, silence: float, further: Sequ
     try:
         if prefix:
             _cancel_leftovers(prefix)
+        if taken := take_over(RESULTS / "runs", expansion.runs):
+            print(f"{taken} runs of version 0.1 taken over: nothing of them is trained again", flush=True)
         code = None
         while code is None:
             _clear_up(snakemake, expansion)

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from mixvae.provenance import ROOT
+from mixvae.code import ROOT
 from mixvae.study import Expansion
 from mixvae.study.listing import listing
 from mixvae.study.place import RESULTS

@@ -13,8 +13,8 @@ from pathlib import Path
 from mixvae.cluster import node, slurm
 from mixvae.cluster.node import Line, Remark, under
 from mixvae.cluster.profiles import Request
+from mixvae.code import ROOT
 from mixvae.errors import UserError
-from mixvae.provenance import ROOT
 from mixvae.study.place import RESULTS
 
 NAME = "mixvae-preflight"

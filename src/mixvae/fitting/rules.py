@@ -5,6 +5,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from mixvae.code import code_digest
 from mixvae.data import prepared
 from mixvae.errors import UserError
 from mixvae.files import read_json, sha256
@@ -14,7 +15,7 @@ from mixvae.fitting.runs import build_for, save_run
 from mixvae.fitting.training import Trained, train
 from mixvae.interruption import StopRequest
 from mixvae.progress import say
-from mixvae.provenance import code_digest, record, verify_outputs
+from mixvae.provenance import record, verify_outputs
 from mixvae.study import Run
 from mixvae.study.jobs import RUN_FILES
 
@@ -42,7 +43,7 @@ def train_run(spec: Run, dataset: Path, run: Path, gpu: int, checkpoint_minutes:
             say("the other process has finished this run")
             discard(run)
             return
-        with record("train", path, inputs=inputs, outputs=outputs, spec=spec.model_dump(mode="json")) as facts:
+        with record("train", path, inputs=inputs, outputs=outputs, spec=spec.training_spec()) as facts:
             facts |= {"device": device_name(device) or facts["device"], "gpu": device.type == "cuda", "identity": identity}
             attempt = {name: facts[name] for name in ("host", "device", "slurm_job_id", "start")}
             checkpoint = Checkpoint(run, identity, 60 * checkpoint_minutes, stop, attempt)

@@ -32,7 +32,7 @@ def save_run(folder: Path, spec: Run, model: Model, trained: Trained) -> None:
         "stopped_by": trained.stopped_by,
     }
     write_json(folder / "training.json", facts)
-    write_json(folder / "spec.json", spec.model_dump(mode="json"))
+    write_json(folder / "spec.json", spec.training_spec())
 
 
 def build_for(spec: Run, data: Prepared) -> Model:

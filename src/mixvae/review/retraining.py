@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
+from mixvae.code import ROOT
 from mixvae.data.origin import verify_origin
 from mixvae.errors import UserError, one_line
-from mixvae.files import read_json
+from mixvae.files import canonical_json, read_json
 from mixvae.progress import say
-from mixvae.provenance import ROOT
 from mixvae.review import verification
 from mixvae.study import Run
-from mixvae.study.jobs import rules_of
+from mixvae.study.jobs import record_of, run_file
 
 RUNS = Path("results/runs")
 
@@ -30,22 +30,27 @@ def verify_run(name: str) -> None:
     Raises UserError if the results are neither, or if the run on record cannot be trusted to begin with.
     """
     run = verification.find_run(name, RUNS)
-    spec = verification.verified_spec(run)
+    jobs = verification.recorded_jobs(run)
+    spec = jobs[0][1]
     data = run.resolve().parent.parent / "datasets" / spec.dataset
     verification.verify_data(run, data)
     verify_origin(data, spec)
     say(f"{data}: its raw files are those published, and give these data")
-    recorded = {rule: read_json(run / f"provenance/{rule}.json") for rule in rules_of(spec)}
+    outside: list[str] = []
     with tempfile.TemporaryDirectory(prefix="verify-") as scratch:
         again = Path(scratch) / spec.id
-        _train_again(spec, data, again, recorded)
-        same = verification.same_files(run, again, spec)
-        seeds = verification.siblings(run)
-        judged, by = verification.judge(run, again, seeds)
-        other = verification.differences(recorded["train"], read_json(again / "provenance/train.json"))
+        for rule, measured in jobs:
+            _do_again(rule, measured, data, again, read_json(record_of(rule, measured, run)))
+        same = verification.same_files(run, again, jobs)
+        other = verification.differences(*(read_json(record_of("train", spec, folder)) for folder in (run, again)))
+        for measured in [measured for rule, measured in jobs if rule == "evaluate"]:
+            seeds = verification.siblings(run, measured)
+            judged, by = verification.judge(*(run_file("likelihood.json", measured, folder) for folder in (run, again)), seeds)
+            print(f"measured with {canonical_json(measured.measuring('evaluate'))}")
+            print("\n".join(verification.table(judged)))
+            print(f"expected: {by}")
+            outside += [f"{row.metric} not within the {by}" for row in judged if not row.within]
 
-    print("\n".join(verification.table(judged)))
-    print(f"expected: {by}")
     for answer, text in ((True, "identical"), (False, "not identical")):
         if files := [file for file, found in same.items() if found == answer]:
             print(f"{text}: {', '.join(files)}")
@@ -56,23 +61,21 @@ def verify_run(name: str) -> None:
         return
     if not other:
         say("warning: same code, packages and processor, yet other bytes")
-    if outside := [row.metric for row in judged if not row.within]:
-        raise UserError(f"{run}: trained again, {', '.join(outside)} not within the {by}")
+    if outside:
+        raise UserError(f"{run}: trained again, {', '.join(outside)}")
     spread = "seed-to-seed spread" if len(seeds) > 1 else "uncertainty over test points (one seed has no spread)"
     print(f"{run}: not byte-identical, but within the {spread}")
 
 
-def _train_again(spec: Run, data: Path, again: Path, recorded: Mapping[str, Mapping[str, Any]]) -> None:
-    """Do the run's jobs again in the folder `again`, each on a GPU if it was done on one and this machine has one."""
-    for rule in rules_of(spec):
-        command = [sys.executable, ROOT / f"scripts/{rule}.py", "--data", data, "--run", again]
-        if rule == "train":
-            command += ["--spec", spec.canonical()]
-        if recorded[rule].get("gpu"):
-            command += ["--gpu", _gpu(recorded[rule]["device"])]
-        say(f"{rule} again, in {again}")
-        if code := subprocess.run([str(part) for part in command]).returncode:
-            raise UserError(f"{spec.id}: {rule} again ended with exit code {code}; see its message above")
+def _do_again(rule: str, spec: Run, data: Path, again: Path, recorded: Mapping[str, Any]) -> None:
+    """Do a job of the run in the folder `again`, on a GPU if it was done on one and this machine has one."""
+    command = [sys.executable, ROOT / f"scripts/{rule}.py", "--data", data, "--run", again]
+    command += ["--spec", spec.canonical()] if rule == "train" else ["--settings", canonical_json(spec.measuring(rule))]
+    if recorded.get("gpu"):
+        command += ["--gpu", _gpu(recorded["device"])]
+    say(f"{rule} again, in {again}")
+    if code := subprocess.run([str(part) for part in command]).returncode:
+        raise UserError(f"{spec.id}: {rule} again ended with exit code {code}; see its message above")
 
 
 def _gpu(name: str) -> int:

@@ -15,8 +15,10 @@ from mixvae.files import read_json, sha256
 from mixvae.review.audit.findings import printable
 from mixvae.review.audit.reading import Unreadable, digest, is_measured, read_mapping, read_text
 from mixvae.study import Run, parse_run_json
-from mixvae.study.jobs import RUN_FILES, rules_of
+from mixvae.study.jobs import MEASURED, RUN_FILES, folder_of, record_of, run_file
 
+RunJob = tuple[str, Run]
+"""A job of a run: its rule, and the spec with the settings of this measurement."""
 METRICS = ("elbo", "nll", "nll_miselbo", "nll_matched")
 LEVEL = 0.95
 CLOCK = "seconds"
@@ -59,37 +61,49 @@ def find_run(name: str, runs: Path) -> Path:
     raise UserError(f"{runs}: no run {name!r}{did_you_mean(name, ids)}")
 
 
-def verified_spec(run: Path) -> Run:
-    """Return a run's spec, once its folder has the spec's id and its files are those on record. Raises UserError."""
+def recorded_jobs(run: Path) -> list[RunJob]:
+    """Return the jobs of a run, once its folder has the spec's id and its files are those on record. Raises UserError."""
     results, path = run.resolve().parents[1], run / "spec.json"
     try:
         spec = parse_run_json(read_text(path, results))
         if spec.id != run.resolve().name:
             raise UserError(f"{path}: the spec of run {spec.id}; the folder must have its name")
-        for path in (run / f"provenance/{rule}.json" for rule in rules_of(spec)):
+        jobs = [("train", spec)]
+        for path in sorted(run.glob(f"{MEASURED}/*/provenance/*.json")):
+            jobs.append((path.stem, spec.measured_by(read_mapping(path, results)["settings"])))
+            if record_of(*jobs[-1], run) != path:
+                raise UserError(f"{path}: the record is of another measurement than its folder's name; make audit says more")
+        for rule, measured in jobs:
+            path = record_of(rule, measured, run)
             _verify_record(path, run, spec, results)
-        path = run / "likelihood.json"
-        needed = METRICS[:-1] if spec.is_control else METRICS
-        if missing := set(needed) - _metrics(run).keys():
-            raise UserError(f"{path}: {min(missing)} is not there or no number; make audit says more")
+            if rule == "evaluate":
+                path = run_file("likelihood.json", measured, run)
+                needed = METRICS[:-1] if spec.is_control else METRICS
+                if missing := set(needed) - _metrics(path).keys():
+                    raise UserError(f"{path}: {min(missing)} is not there or no number; make audit says more")
+        if missing := {"evaluate"} - {rule for rule, _ in jobs}:
+            raise UserError(
+                f"{run}: no record of rule {min(missing)}, so the run is not finished; make ablation goes on with it"
+            )
     except (Unreadable, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: cannot be read ({type(error).__name__}: {printable(error)}); make audit says more") from None
-    return spec
+    return jobs
 
 
 def _verify_record(path: Path, run: Path, spec: Run, results: Path) -> None:
     """Check one record of a run, the files that its job made, and the run's files that it read. Raises UserError and others."""
     if not path.is_file():
         raise UserError(f"{path}: no such record, so the run is not finished; make ablation goes on with it")
-    facts, rule = read_mapping(path, results), path.stem
+    facts, rule, folder = read_mapping(path, results), path.stem, path.parent.parent
     if not isinstance(facts["packages"], dict) or not isinstance(facts["device"], str):
         raise UserError(f"{path}: not laid out as rule {rule} writes it; make audit says more")
-    if facts["spec"] != spec.model_dump(mode="json"):
+    if facts["spec"] != spec.training_spec():
         raise UserError(f"{path}: the record is of another spec than spec.json")
-    inputs = {name: expected for name, expected in facts["inputs"].items() if (run / Path(name).name).is_file()}  # not the data
-    for files, what, old in ((facts["outputs"], "made", run), (inputs, "has read", path)):
-        for name, expected in files.items():
-            file = run / Path(name).name
+    made = {folder / Path(name).name: expected for name, expected in facts["outputs"].items()}
+    read = {run / Path(name).name: expected for name, expected in facts["inputs"].items()}
+    read = {file: expected for file, expected in read.items() if file.is_file()}  # not the data
+    for files, what, old in ((made, "made", folder), (read, "has read", path)):
+        for file, expected in files.items():
             if (found := digest(file, results)) != expected:
                 message = f"not what rule {rule} {what}, sha256 expected {expected} found {found}; delete {old} and run again"
                 raise UserError(f"{file}: {message}")
@@ -104,10 +118,10 @@ def verify_data(run: Path, data: Path) -> None:
             raise UserError(f"{file}: not the data that {run.name} was trained on, sha256 expected {expected} found {found}")
 
 
-def siblings(run: Path) -> list[Path]:
-    """Return the finished runs beside `run`, itself included, whose specs differ from its own only in the seed, by seed.
+def siblings(run: Path, measured: Run) -> list[Path]:
+    """Return likelihood.json of the runs beside `run`, itself included, whose training differs in the seed alone, by seed.
 
-    Runs whose files are not those on record are left out.
+    Runs that have not been measured in the same way are left out, and those whose files are not those on record.
     """
     found = []
     results = run.resolve().parents[1]
@@ -116,17 +130,18 @@ def siblings(run: Path) -> list[Path]:
         try:
             spec = read_mapping(path, results)
             if spec | {"seed": None} == own:
-                verified_spec(path.parent)
-                found.append((spec["seed"], path.parent))
+                recorded_jobs(path.parent)
+                likelihood = run_file("likelihood.json", measured, path.parent)
+                found += [(spec["seed"], likelihood)] * likelihood.is_file()
         except (UserError, Unreadable, OSError, TypeError):
             continue
     return [path for _, path in sorted(found)]
 
 
-def same_files(run: Path, again: Path, spec: Run) -> dict[str, bool]:
+def same_files(run: Path, again: Path, jobs: Sequence[RunJob]) -> dict[str, bool]:
     """Return by file whether it has the same bytes in both folders; in history.csv the clock column is not compared."""
-    files = [name for rule in rules_of(spec) for name in RUN_FILES[rule]]
-    return {name: _content(run / name) == _content(again / name) for name in files}
+    files = [folder_of(rule, spec, Path()) / name for rule, spec in jobs for name in RUN_FILES[rule]]
+    return {str(file): _content(run / file) == _content(again / file) for file in files}
 
 
 def _content(path: Path) -> Any:
@@ -146,17 +161,18 @@ def prediction_interval(values: Sequence[float]) -> tuple[float, float]:
     return mean - float(half), mean + float(half)
 
 
-def judge(run: Path, again: Path, seeds: Sequence[Path]) -> tuple[list[Judged], str]:
-    """Return the judgement of every likelihood metric, and a text that says by which interval they are judged.
+def judge(likelihood: Path, again: Path, seeds: Sequence[Path]) -> tuple[list[Judged], str]:
+    """Return the judgement of every metric of likelihood.json, and a text that says by which interval they are judged.
 
     With two or more seeds it is the prediction interval of their recorded values. One seed has no spread, so it is the interval
     of the recorded value over test points, which is wider. (The standard error of the paired differences would be too strict:
     it ignores how much trainings differ, and on the demo study calls every second seed an outlier of the other.)
 
     Arguments:
+        likelihood, again: likelihood.json on record and made again.
         seeds: From `siblings`.
     """
-    recorded, found = _metrics(run), _metrics(again)
+    recorded, found = _metrics(likelihood), _metrics(again)
     names = [name for name in METRICS if name in recorded and name in found]
     if len(seeds) > 1:
         intervals = {name: prediction_interval([_metrics(seed)[name]["value"] for seed in seeds]) for name in names}
@@ -169,9 +185,9 @@ def judge(run: Path, again: Path, seeds: Sequence[Path]) -> tuple[list[Judged], 
     return [Judged(name, recorded[name]["value"], found[name]["value"], *intervals[name]) for name in names], by
 
 
-def _metrics(run: Path) -> dict[str, dict[str, float]]:
-    """Return the likelihoods of a run that are numbers. Raises Unreadable."""
-    found = read_mapping(run / "likelihood.json", run.resolve().parent)["metrics"]
+def _metrics(path: Path) -> dict[str, dict[str, float]]:
+    """Return the metrics of likelihood.json that are numbers. Raises Unreadable."""
+    found = read_mapping(path, path.resolve().parent)["metrics"]
     return {name: found[name] for name in METRICS if name in found and is_measured(found[name])}
 
 

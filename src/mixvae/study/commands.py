@@ -1,5 +1,6 @@
 """This file gives the command line of every job from the study alone, so that nobody has to trust the one in a record."""
 
+from mixvae.files import canonical_json
 from mixvae.study.catalogue import DatasetInfo
 from mixvae.study.jobs import Job
 from mixvae.study.own_data import without_source
@@ -24,7 +25,8 @@ def command(job: Job, spec: Run | None, info: DatasetInfo | None, gpu: bool, hol
             options = ["--dataset", job.name, "--folder", f"{RESULTS}/datasets/{job.name}"]
         case "train" | "evaluate" | "latents":
             run, data = ["--run", f"{RESULTS}/runs/{job.name}"], ["--data", f"{RESULTS}/datasets/{spec.dataset}"]
-            options = ["--spec", spec.canonical(), *data, *run] if job.rule == "train" else [*run, *data]
+            settings = ["--settings", canonical_json(spec.measuring(job.rule))] if job.rule != "train" else []
+            options = ["--spec", spec.canonical(), *data, *run] if job.rule == "train" else [*run, *data, *settings]
             options += ["--gpu", str(int(gpu))] if job.rule != "latents" else []
         case "tabulate":
             options = ["--study", f"{RESULTS}/{job.name}/study.json", "--runs", f"{RESULTS}/runs"]

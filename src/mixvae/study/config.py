@@ -152,8 +152,14 @@ def load(path: Path) -> Expansion:
 
 
 def _add(runs: dict[str, Run], spec: Run) -> None:
-    if runs.setdefault(spec.id, spec) != spec:
+    other = runs.setdefault(spec.id, spec)
+    if other.training_spec() != spec.training_spec():
         raise UserError(f"two different runs share the id {spec.id}; change any hyperparameter of one of them")
+    if other != spec:
+        raise UserError(
+            f"run {spec.id} would be measured in two ways, with evaluation {other.evaluation} and {spec.evaluation}; "
+            "a study has one way for each run: put the other into a study of its own, which trains nothing again"
+        )
 
 
 def _combinations(block: dict[str, Any], source: str, number: int):

@@ -14,7 +14,10 @@ RUN_FILES = {
     "evaluate": ("likelihood.json", "pointwise.npz"),
     "latents": ("latents.h5ad", "latent_metrics.json"),
 }
-"""For each rule, the files that it leaves in the folder of a data set or run, beside its record."""
+"""For each rule, the files that it leaves in the folder of a data set, run or measurement, beside its record."""
+MADE_BY = {file: rule for rule, files in RUN_FILES.items() for file in files}
+MEASURED = "measured"
+"""The folder in a run's folder with a folder for every way in which the run has been measured."""
 
 FOR_TABLES = ("training.json", "likelihood.json", "pointwise.npz", "latent_metrics.json")
 FOR_FIGURES = ("model.safetensors", "history.csv", "latents.h5ad")
@@ -55,6 +58,25 @@ def rules_of(spec: Run) -> list[str]:
     return ["train", "evaluate"] + (["latents"] if spec.has_codes else [])
 
 
+def folder_of(rule: str, spec: Run, run: Path) -> Path:
+    """Return the folder of what a rule leaves of a run, with its record, logs and benchmark.
+
+    Arguments:
+        run: The run's folder.
+    """
+    return run if rule == "train" else run / MEASURED / spec.measurement(rule)
+
+
+def run_file(name: str, spec: Run, run: Path) -> Path:
+    """Return the path of one of RUN_FILES; the arguments are those of `folder_of`."""
+    return folder_of(MADE_BY[name], spec, run) / name
+
+
+def record_of(rule: str, spec: Run, run: Path) -> Path:
+    """Return the path of the record that a rule leaves of a run; the arguments are those of `folder_of`."""
+    return folder_of(rule, spec, run) / f"provenance/{rule}.json"
+
+
 def all_jobs(study: str, runs: Mapping[str, Run], datasets: Mapping[str, DatasetInfo], results: Path) -> Iterator[Job]:
     """Yield every job of a study, each after all jobs whose files it reads."""
     data: dict[str, list[Path]] = {}
@@ -71,7 +93,7 @@ def all_jobs(study: str, runs: Mapping[str, Run], datasets: Mapping[str, Dataset
         weights = [folder / "spec.json", folder / "model.safetensors"]
         for rule in rules_of(spec):
             inputs = data[spec.dataset] if rule == "train" else [*data[spec.dataset], *weights]
-            job = _job(rule, run, folder, inputs, RUN_FILES[rule])
+            job = _job(rule, run, folder_of(rule, spec, folder), inputs, RUN_FILES[rule])
             yield job
             for_tables += [file for file in job.files if file.name in FOR_TABLES]
             if not spec.is_control:

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from mixvae.code import ROOT
 from mixvae.errors import UserError, did_you_mean
 from mixvae.files import canonical_json, write_json
-from mixvae.provenance import ROOT
 from mixvae.study.base import Frozen, Sizes
 from mixvae.study.catalogue import DatasetInfo, RawFile, ReaderOptions, Splits
 from mixvae.study.explain import explain

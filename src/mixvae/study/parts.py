@@ -292,8 +292,10 @@ class Training(Frozen):
 class Evaluation(Frozen):
     """`samples` importance samples per component and test point; probes are fitted on at most `probe_points` training points.
 
-    With `points`, only that many test points are used.
+    With `points`, only that many test points are used. `of_rule` has the settings that each measuring rule depends on.
     """
+
+    of_rule: ClassVar[dict[str, set[str]]] = {"evaluate": {"samples", "points"}, "latents": {"probe_points", "points"}}
 
     samples: Count = 5000
     probe_points: Count = 5000

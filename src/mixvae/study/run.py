@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Union, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from mixvae.errors import UserError
 from mixvae.files import canonical_json
@@ -60,20 +63,37 @@ class Run(Frozen):
 
     @property
     def id(self) -> str:
-        """The run's id: a readable slug and 8 hex digits of the sha256 of the canonical spec."""
-        digest = hashlib.sha256(self.canonical().encode()).hexdigest()[:8]
+        """The run's id: a readable slug and 8 hex digits of the sha256 of the canonical JSON of what its training depends on."""
         dataset = re.sub(r"[^A-Za-z0-9_]+", "_", self.dataset)
-        return f"{dataset}-{self.model}-K{self.K}-{self.prior.name}-{self.flow.name}-s{self.seed}-{digest}"
+        return (
+            f"{dataset}-{self.model}-K{self.K}-{self.prior.name}-{self.flow.name}-s{self.seed}-{_digest(self.training_spec())}"
+        )
+
+    def training_spec(self) -> dict[str, Any]:
+        """Return what its training depends on, as JSON types, with defaults spelt out but for those of `later` options."""
+        return self.model_dump(mode="json", exclude={"evaluation"})
 
     def canonical(self) -> str:
-        """Return the canonical JSON of the spec, with defaults spelt out but for those of `later` options."""
-        return canonical_json(self.model_dump(mode="json"))
+        """Return the canonical JSON of what its training depends on."""
+        return canonical_json(self.training_spec())
+
+    def measuring(self, rule: str) -> dict[str, Any]:
+        """Return the settings of a measuring rule as JSON types; the control, which has no choice, has none."""
+        evaluation = getattr(self, "evaluation", None)
+        return evaluation.model_dump(mode="json", include=evaluation.of_rule[rule]) if evaluation else {}
+
+    def measured_by(self, settings: dict[str, Any] | None) -> Run:
+        """Return this spec with other settings of measuring. Raises pydantic.ValidationError for what are none."""
+        return parse_run(self.training_spec() | {"evaluation": settings}) if settings else self
+
+    def measurement(self, rule: str) -> str:
+        """8 hex digits of the sha256 of a measuring rule and its settings, the name of the folder of what it measures."""
+        return _digest([rule, self.measuring(rule)])
 
     @property
     def group(self) -> str:
         """8 hex digits of the sha256 of all settings but K and seed: runs of one group stand in one column of a table."""
-        alike = self.model_copy(update={"K": 1, "seed": 0})
-        return hashlib.sha256(alike.canonical().encode()).hexdigest()[:8]
+        return _digest(self.model_copy(update={"K": 1, "seed": 0}).model_dump(mode="json"))
 
     @property
     def sampled_components(self) -> int:
@@ -145,6 +165,11 @@ class Run(Frozen):
         return None
 
 
+def _digest(value: Any) -> str:
+    """Return 8 hex digits of the sha256 of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:8]
+
+
 @cache
 def _adapter(systems: tuple[type[Run], ...]) -> TypeAdapter:
     return TypeAdapter(Annotated[Union[systems], Field(discriminator="model")])  # noqa: UP007, of a tuple
@@ -162,15 +187,25 @@ def parse_run_json(text: str) -> Run:
 
 def read_spec(text: str, source: str) -> Run:
     """Parse a run's JSON; raises UserError naming `source` and what is wrong."""
-    try:
+    with _one_line(source):
         return parse_run_json(text)
-    except ValidationError as error:
-        raise UserError(f"{source}: {explain(error, list(MODELS.values()))}") from None
 
 
-def run_spec(folder: Path) -> Run:
-    """Read `spec.json` of a run's folder; raises UserError."""
+def run_spec(folder: Path, settings: str) -> Run:
+    """Read `spec.json` of a run's folder, and how to measure the run as JSON; raises UserError."""
     path = folder / "spec.json"
     if not path.is_file():
         raise UserError(f"{path}: no such file; train the run first")
-    return read_spec(path.read_text(), str(path))
+    spec = read_spec(path.read_text(), str(path))
+    with _one_line("--settings"):
+        return spec.measured_by(from_json(settings))
+
+
+@contextmanager
+def _one_line(source: str) -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        raise UserError(f"{source}: {explain(error, list(MODELS.values()))}") from None
+    except ValueError as error:
+        raise UserError(f"{source}: not JSON ({error})") from None

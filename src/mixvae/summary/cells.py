@@ -12,6 +12,7 @@ import pandas as pd
 
 from mixvae.files import read_json
 from mixvae.study import DatasetInfo, Run
+from mixvae.study.jobs import run_file
 from mixvae.study.metrics import BITS, better_end, factor, made_from, metric_of
 from mixvae.summary.groups import Group, Groups, groups_of
 from mixvae.summary.results import StudyRuns
@@ -92,9 +93,10 @@ class Sources:
 
         As many points of the same prepared data are the same points in the same order. The evaluation's record has the sha256.
         """
-        read = read_json(self.runs / run / "provenance/evaluate.json")["inputs"]
+        path = run_file("pointwise.npz", self.study.runs[run], self.runs / run)
+        read = read_json(path.with_name("provenance") / "evaluate.json")["inputs"]
         data = next((digest for name, digest in read.items() if Path(name).name == "data.npz"), None)
-        with np.load(self.runs / run / "pointwise.npz", allow_pickle=False) as file:
+        with np.load(path, allow_pickle=False) as file:
             values = {made_from(name): file[made_from(name)] for name in LIKELIHOODS}
         return (len(values["elbo"]), data), values
 

@@ -8,7 +8,7 @@ import pandas as pd
 from mixvae.errors import UserError
 from mixvae.files import read_json
 from mixvae.provenance import other_input, verify_outputs
-from mixvae.study.jobs import DATA_FILES, RUN_FILES, rules_of
+from mixvae.study.jobs import DATA_FILES, RUN_FILES, folder_of, record_of, rules_of
 from mixvae.summary.results import StudyRuns
 
 LOG_LINES = 5
@@ -25,10 +25,11 @@ def failures(study: StudyRuns, runs: Path) -> pd.DataFrame:
     """
     rows = []
     for run, spec in study.runs.items():
-        missing = [rule for rule in rules_of(spec) if not _all_there(runs / run, *RUN_FILES[rule], f"provenance/{rule}.json")]
+        folders = {rule: folder_of(rule, spec, runs / run) for rule in rules_of(spec)}
+        missing = [rule for rule in folders if not _all_there(folders[rule], *RUN_FILES[rule], f"provenance/{rule}.json")]
         if not missing:
             continue
-        folder, rule, dataset = runs / run, missing[0], runs.parent / "datasets" / spec.dataset
+        folder, rule, dataset = folders[missing[0]], missing[0], runs.parent / "datasets" / spec.dataset
         lost = [of_data for of_data, files in DATA_FILES.items() if not _all_there(dataset, *files)]
         if rule == "train" and lost:
             folder, rule = dataset, lost[0]
@@ -52,8 +53,8 @@ def last_lines(folder: Path, rule: str) -> str:
     first, *said = lines[starts[-1] :]
     said = said[-LOG_LINES:]
     if job := re.search(r"SLURM job (\d+)", first):
-        own = SLURM_LOGS / f"rule_{rule}" / folder.name / f"{job[1]}.log"
-        errors = [line for line in own.read_text(errors="replace").splitlines() if "error: " in line] if own.is_file() else []
+        logs = "".join(log.read_text(errors="replace") for log in SLURM_LOGS.glob(f"rule_{rule}/*/{job[1]}.log"))
+        errors = [line for line in logs.splitlines() if "error: " in line]
         said += [line for line in dict.fromkeys(errors) if line.startswith(("slurm", "srun"))][:LOG_LINES]
     return "\n".join([f"attempt {len(starts)}: {first.removeprefix('--- ')}", *said])
 
@@ -64,7 +65,7 @@ def changed(study: StudyRuns, runs: Path, missing: set[str]) -> pd.DataFrame:
     for run in sorted(study.runs.keys() - missing):
         known: dict[str, str] = {}
         for rule in rules_of(study.runs[run]):
-            path = runs / run / f"provenance/{rule}.json"
+            path = record_of(rule, study.runs[run], runs / run)
             try:
                 verify_outputs(path)
                 # by file name alone, since a rule that is run by hand may name other folders

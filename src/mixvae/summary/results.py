@@ -1,5 +1,6 @@
 """Reads the results of a study: its runs from study.json, and the metrics of all its runs as one tidy table."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,10 +9,11 @@ import pandas as pd
 from mixvae.errors import UserError
 from mixvae.files import read_json
 from mixvae.study import DatasetInfo, Run, parse_run
-from mixvae.study.jobs import rules_of
-from mixvae.study.metrics import METRICS
+from mixvae.study.jobs import rules_of, run_file
+from mixvae.study.metrics import FOUND_IN, METRICS
 
-COLUMNS = ("run", "dataset", "model", "K", "prior", "flow", "seed", "metric", "value", "stderr", "unit")
+COLUMNS = ("run", "dataset", "model", "K", "prior", "flow", "seed", "metric", "value", "stderr", "unit", "measurement")
+"""The columns of metrics.csv; `measurement` names the folder in measured/ that a value is from, "" for facts of the training."""
 
 
 class StudyRuns(NamedTuple):
@@ -50,20 +52,25 @@ def tidy(study: StudyRuns, runs: Path, missing: set[str]) -> pd.DataFrame:
         if run in missing:
             continue
         names = (run, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed)
-        for metric, entry in _metrics(runs / run, spec).items():
-            rows.append((*names, metric, entry["value"], entry["stderr"], entry["unit"]))
+        for measurement, entries in _metrics(runs / run, spec):
+            rows += [
+                (*names, metric, *(entry[key] for key in ("value", "stderr", "unit")), measurement) for metric, entry in entries
+            ]
     return pd.DataFrame(rows, columns=COLUMNS).astype({"value": float, "stderr": float})
 
 
-def _metrics(folder: Path, spec: Run) -> dict[str, dict[str, Any]]:
+def _metrics(folder: Path, spec: Run) -> list[tuple[str, Iterable[tuple[str, dict[str, Any]]]]]:
+    """Return (measurement, metrics) of everything that has been measured of a run, each metric as (name, entry)."""
     try:
-        result = dict(read_json(folder / "likelihood.json")["metrics"])
-        if "latents" in rules_of(spec):
-            result |= read_json(folder / "latent_metrics.json")["metrics"]
+        found = [
+            (spec.measurement(rule), read_json(run_file(FOUND_IN[rule], spec, folder))["metrics"].items())
+            for rule in FOUND_IN
+            if rule in rules_of(spec)
+        ]
         training, provenance = read_json(folder / "training.json"), read_json(folder / "provenance/train.json")
     except (ValueError, KeyError) as error:
         raise UserError(f"{folder}: a result file cannot be read ({error}); delete the folder and run again") from None
-    extra = {
+    facts = {
         "parameters": training["parameters"],
         "epochs": training["epochs"],
         "best_epoch": training["best_epoch"],
@@ -71,4 +78,5 @@ def _metrics(folder: Path, spec: Run) -> dict[str, dict[str, Any]]:
         "train_seconds": provenance["train_seconds"],
         "peak_memory_mb": provenance["peak_memory_mb"],
     }
-    return result | {name: {"value": value, "stderr": None, "unit": METRICS[name].unit} for name, value in extra.items()}
+    of_training = [(name, {"value": value, "stderr": None, "unit": METRICS[name].unit}) for name, value in facts.items()]
+    return [*found, ("", of_training)]

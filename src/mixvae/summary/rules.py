@@ -10,7 +10,7 @@ from mixvae.errors import UserError
 from mixvae.files import atomic, keep_only
 from mixvae.provenance import record
 from mixvae.study import outputs
-from mixvae.study.jobs import RUN_FILES, all_jobs, rules_of
+from mixvae.study.jobs import RUN_FILES, all_jobs, folder_of, rules_of, run_file
 from mixvae.summary import holes, manifest, results, tabulation
 from mixvae.summary.published import PATH, read
 
@@ -37,7 +37,7 @@ def tabulate_study(listed: Path, runs: Path, allow_missing: bool) -> None:
     failed = pd.concat([failed, changed], ignore_index=True)
     missing = set(failed.run)
     inputs = [listed, PATH] + [
-        runs / run / file
+        folder_of(rule, spec, runs / run) / file
         for run, spec in study.runs.items()
         if run not in missing
         for rule in rules_of(spec)
@@ -85,7 +85,7 @@ def draw_study(listed: Path, root: Path) -> None:
     shown = {run: spec for run, spec in sorted(study.runs.items()) if not spec.is_control and run not in missing}
     inputs = [listed, *(folder / name for name in ("metrics.parquet", "failures.csv", *outputs.drawn(names)))]
     inputs += [root / "runs" / run / name for run in shown for name in ("model.safetensors", "history.csv")]
-    inputs += [root / "runs" / run / "latents.h5ad" for run, spec in shown.items() if spec.has_codes]
+    inputs += [run_file("latents.h5ad", spec, root / "runs" / run) for run, spec in shown.items() if spec.has_codes]
     with record("figures", folder / "provenance/figures.json", inputs=inputs, outputs=made) as facts:
         facts["runs"] = sorted(set(study.runs) - missing)
         keep_only(folder / "figures", names)

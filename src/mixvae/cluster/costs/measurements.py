@@ -5,11 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from mixvae.cluster.costs.work import KIND, Work, kind_of, work_of
+from mixvae.cluster.costs.work import KIND, kind_of, work_of
 from mixvae.errors import UserError
 from mixvae.files import atomic, canonical_json, read_json
 from mixvae.progress import Progress
 from mixvae.study import DatasetInfo, Run, catalogue, parse_run_json
+from mixvae.study.jobs import MEASURED
 
 REFERENCE = Path("results/reference/costs.csv")
 NUMBERS = ["units", "work", "array_mb", "seconds", "start_up", "peak_memory_mb", "epochs"]
@@ -28,9 +29,9 @@ def measure(results: Path) -> tuple[pd.DataFrame, int]:
         try:
             spec = parse_run_json((folder / "spec.json").read_text())
             info = _info(results, spec)
-            for rule, work in work_of(spec, info).items():
-                if (folder / f"provenance/{rule}.json").is_file():
-                    found.append(_measured(folder, rule, spec, info, work))
+            for record in (folder / "provenance/train.json", *sorted(folder.glob(f"{MEASURED}/*/provenance/*.json"))):
+                if record.is_file():
+                    found.append(_measured(record, spec, info))
         except (KeyError, ValueError, OSError):
             # the run is of an earlier version, or is being written
             unread += 1
@@ -45,8 +46,10 @@ def _info(results: Path, spec: Run) -> DatasetInfo:
     return DatasetInfo.model_validate_json(canonical_json(raw["info"]))
 
 
-def _measured(folder: Path, rule: str, spec: Run, info: DatasetInfo, work: Work) -> dict[str, Any]:
-    facts = read_json(folder / f"provenance/{rule}.json")
+def _measured(record: Path, spec: Run, info: DatasetInfo) -> dict[str, Any]:
+    facts, rule, folder = read_json(record), record.stem, record.parent.parent
+    spec = spec.measured_by(facts.get("settings"))
+    work = work_of(spec, info)[rule]
     # of the whole process as measured by Snakemake, or after the imports for a script run by hand; if a training was cut off,
     # both are only those of the last process, but train_seconds are those of all processes
     seconds = max(facts["seconds"], facts.get("train_seconds", 0.0))

@@ -47,6 +47,9 @@ def _config(subject: Subject, findings: Findings) -> None:
         findings.fail(path, f"run {run} (seed {planned.runs[run].seed}) of the config is not in the study")
     for run in sorted(study.runs.keys() - planned.runs.keys()):
         findings.fail(path, f"run {run} is in the study and not in its config")
+    for run in sorted(study.runs.keys() & planned.runs.keys()):
+        if study.runs[run] != planned.runs[run]:
+            findings.fail(path, f"run {run} is not measured as the config says")
     if len(study.skipped) != len(planned.skipped):
         findings.fail(path, f"{len(study.skipped)} combinations skipped, {len(planned.skipped)} by the config")
 

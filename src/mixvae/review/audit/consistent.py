@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from mixvae.provenance import code_digest
+from mixvae.code import code_digest
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import parse_mapping, read_text
 from mixvae.review.audit.subject import Subject
@@ -37,8 +37,10 @@ def _record(key: JobKey, path: Path, subject: Subject, findings: Findings) -> No
     command, script = facts.get("command"), f"{key[0]}.py"
     if key[0] != "study" and (not isinstance(command, list) or [Path(str(part)).name for part in command[1:2]] != [script]):
         findings.warn(path, f"its command is not one of scripts/{script}: {command!r}")
-    if expected and facts.get("spec") != expected.model_dump(mode="json"):
+    if expected and facts.get("spec") != expected.training_spec():
         findings.fail(path, "the spec in the record is not the run's spec in study.json")
+    if expected and key[0] != "train" and facts.get("settings") != expected.measuring(key[0]):
+        findings.fail(path, f"measured with {facts.get('settings')}, expected {expected.measuring(key[0])} by study.json")
     if expected and facts.get("seed") != expected.seed:
         findings.fail(path, f"the record is of seed {facts.get('seed')!r}, expected {expected.seed}")
 
@@ -46,7 +48,7 @@ def _record(key: JobKey, path: Path, subject: Subject, findings: Findings) -> No
 def _spec(run: str, path: Path, subject: Subject, findings: Findings) -> None:
     """Check that the spec in a run's folder is that of study.json, and that the folder is called by its id."""
     text = read_text(path, subject.results)
-    if parse_mapping(text) != subject.study.runs[run].model_dump(mode="json"):
+    if parse_mapping(text) != subject.study.runs[run].training_spec():
         findings.fail(path, "not the run's spec in study.json")
     if (found := parse_run_json(text).id) != run:
         findings.fail(path, f"the spec is that of run {found}")

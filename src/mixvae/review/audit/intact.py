@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from mixvae.code import ROOT
 from mixvae.files import sha256
-from mixvae.provenance import ROOT, seal
+from mixvae.provenance import seal
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import locate, read_mapping
 from mixvae.review.audit.subject import Subject
@@ -64,7 +65,7 @@ def _inputs(job: Job, recorded: Mapping[Path, str], subject: Subject, findings: 
     """Check that a job has read all its input files, and that these were as the jobs before it had made them."""
     failed = {subject.results / "runs" / run for run in subject.missing}
     for file in [*job.inputs, *(subject.raw(job.name) if job.rule == "prepare" else [])]:
-        if file not in recorded and file.parent not in failed:
+        if file not in recorded and failed.isdisjoint(file.parents):
             findings.fail(file, f"{job.provenance.name} does not say that the rule has read it", about=job.key)
     for file, digest in recorded.items():
         if maker := subject.makers.get(file):

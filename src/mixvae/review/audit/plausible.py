@@ -167,7 +167,7 @@ def _control(
     if ours < theirs:
         return
     message = f"nll {ours:.3f} is no better than the constant predictor's {theirs:.3f} ({control})"
-    stopped = read_mapping(path.with_name("training.json"), subject.results).get("stopped_by") == "budget"
+    stopped = read_mapping(subject.run_file(run, "training.json"), subject.results).get("stopped_by") == "budget"
     if stopped or spec.training.epochs < FEW_EPOCHS:
         findings.warn(path, f"{message}; it was not trained to the end")
     else:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from mixvae.code import ROOT
 from mixvae.measuring.evaluation import metrics
-from mixvae.provenance import ROOT
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, read_frame, read_mapping, read_parquet, read_text
 from mixvae.review.audit.subject import Subject

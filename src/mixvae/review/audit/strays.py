@@ -3,9 +3,10 @@
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.pages import PAGES
 from mixvae.review.audit.subject import Subject
+from mixvae.study.jobs import MEASURED
 
-OUTSIDE = ("logs", "benchmarks", "checkpoints", "provenance")
-"""Folders that are not searched for strays: other studies share runs, and may have records of their own in provenance/."""
+OUTSIDE = ("logs", "benchmarks", "checkpoints", "provenance", MEASURED)
+"""Folders that are not searched for strays: other studies share runs and may measure them in other ways."""
 AUDIT = ("audit.json", "audit.md")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, digests, parse_mapping, read_arrays, read_mapping, read_rows, read_text
 from mixvae.study import DatasetInfo, Expansion, Run, parse_run
-from mixvae.study.jobs import Job, JobKey, all_jobs
+from mixvae.study.jobs import MADE_BY, Job, JobKey, all_jobs, run_file
 from mixvae.summary import manifest
 from mixvae.summary.results import StudyRuns
 
@@ -50,7 +50,8 @@ class Subject:
 
     def run_file(self, run: str, name: str) -> Path:
         """Return where a file of a run lies."""
-        return self.results / "runs" / run / name
+        folder = self.results / "runs" / run
+        return run_file(name, self.study.runs[run], folder) if name in MADE_BY else folder / name
 
     def raw(self, dataset: str) -> list[Path]:
         """Return the raw files of a data set."""

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mixvae.code import ROOT
 from mixvae.errors import UserError
 from mixvae.files import sha256
-from mixvae.provenance import ROOT
 from mixvae.review.audit.reading import digests, locate
 from mixvae.review.audit.subject import Subject
 from mixvae.study import load

@@ -13,8 +13,8 @@ from rocrate.model import ContextEntity
 from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
+from mixvae.code import ROOT, code_digest
 from mixvae.errors import UserError
-from mixvae.provenance import ROOT, code_digest
 from mixvae.review.audit.subject import Subject
 from mixvae.review.crate.contents import Item
 from mixvae.study.jobs import JobKey

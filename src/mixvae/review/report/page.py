@@ -12,7 +12,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mixvae.provenance import ROOT
+from mixvae.code import ROOT
 from mixvae.review.audit.findings import FAILURE, WARNING, Findings
 from mixvae.review.audit.reading import Unreadable, read_rows
 from mixvae.review.audit.subject import Subject

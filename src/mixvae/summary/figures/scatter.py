@@ -7,6 +7,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from mixvae.data.view import subset_indices
+from mixvae.study.jobs import run_file
 from mixvae.summary.figures.style import bare, legend_below, natural, panels, wrapped
 from mixvae.summary.figures.view import View
 
@@ -54,7 +55,7 @@ def codes(view: View, run: str) -> tuple[list[np.ndarray], np.ndarray]:
     """Return the means of every component, (N, Z) each, and the labels, (N,), of at most POINTS points of latents.h5ad."""
     import anndata
 
-    cells = anndata.read_h5ad(view.folder(run) / "latents.h5ad")
+    cells = anndata.read_h5ad(run_file("latents.h5ad", view.spec(run), view.folder(run)))
     chosen = subset_indices(cells.n_obs, POINTS)
     count = sum(key.startswith("X_mu_") for key in cells.obsm)
     means = [np.asarray(cells.obsm[f"X_mu_{k}"])[chosen] for k in range(1, count + 1)]

@@ -1,0 +1,85 @@
+"""This file says which files of code a rule's results depend on, found from its imports, and gives their digest."""
+
+import ast
+import hashlib
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mixvae.files import sha256
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("study", "data", "nets", "distributions", "models", "fitting", "measuring", "summary", "review", "cluster")
+"""The rooms of the library in the order in which data pass through them: a room imports only from those before it."""
+
+
+@cache
+def code_files(rule: str) -> tuple[Path, ...]:
+    """Return the code that a rule runs: its script, and every module that this imports, at once, later or by name.
+
+    Snakemake runs rule study itself, without a script.
+    """
+    seen: set[Path] = set()
+    waiting = {ROOT / ("src/mixvae/study/rules.py" if rule == "study" else f"scripts/{rule}.py")}
+    while waiting:
+        file = waiting.pop()
+        seen.add(file)
+        waiting |= {module for node in ast.walk(ast.parse(file.read_text())) for module in _imported(node)} - seen
+    return tuple(sorted(seen))
+
+
+@cache
+def code_digest(rule: str) -> str:
+    """Return one sha256 over the names and contents of a rule's code.
+
+    A change to other code, such as that of the report, makes no training count as made by other code.
+    """
+    digest = hashlib.sha256()
+    for file in code_files(rule):
+        digest.update(f"{file.relative_to(ROOT).as_posix()} {sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _imported(node: ast.AST) -> Iterator[Path]:
+    """Yield the files of the library that a statement imports, or that a string names as `import_module` takes it.
+
+    A string that goes on after "mixvae.models." stands for all modules of models.
+    """
+    names: list[str] = []
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        names = [f"{node.module}.{alias.name}" for alias in node.names]
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
+        names = [node.value]
+    for name in names:
+        if name.startswith("mixvae."):
+            yield from _modules(name)
+
+
+def _modules(name: str) -> Iterator[Path]:
+    """Yield the files that importing a name runs: the packages on its way, and its module."""
+    folder = ROOT / "src"
+    for part in name.split("."):
+        if not part:
+            yield from folder.glob("*.py")
+            return
+        yield from (path for path in (folder / f"{part}.py", folder / part / "__init__.py") if path.is_file())
+        folder /= part
+
+
+def git_state() -> dict[str, Any] | None:
+    """Return the commit checked out and whether the working tree differs from it; None outside a git checkout."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    # without optional locks, since several jobs of a study may ask git at the same time while the user commits
+    command = ["git", "--no-optional-locks", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,0 +1,42 @@
+"""Rule evaluate measures the likelihoods of the test points with a trained run."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mixvae.data import prepared
+from mixvae.data.view import to_measure_on
+from mixvae.files import atomic, write_json
+from mixvae.fitting.devices import device_name, torch_device
+from mixvae.fitting.runs import load_run
+from mixvae.measuring.evaluation import evaluate, metrics
+from mixvae.measuring.extras import extra_metrics
+from mixvae.measuring.recording import measuring
+from mixvae.study import Run
+
+
+def evaluate_run(spec: Run, run: Path, dataset: Path, gpu: int) -> None:
+    """Write the importance-weighted likelihoods of a run's test points: likelihood.json and pointwise.npz.
+
+    Arguments:
+        run: The run's folder.
+        dataset: results/datasets/<dataset>.
+        gpu: 1 to compute on a GPU.
+
+    Raises UserError when the weights or the data have changed since they were recorded.
+    """
+    device = torch_device(gpu, spec.threads)
+    with measuring("evaluate", spec, run, dataset) as (folder, facts):
+        data = prepared.load(dataset)
+        model = load_run(run, spec, data).to(device)
+        test, _, indices = to_measure_on(data, spec, "test", spec.test_points)
+        samples = spec.importance_samples
+        pointwise = evaluate(model, test, samples, spec.seed, torch.from_numpy(indices))
+        measured = metrics(pointwise, spec.likelihood, test.shape[1])
+        measured |= extra_metrics(model, spec, test, data.meta["kind"])
+        with atomic(folder / "pointwise.npz") as temporary:
+            np.savez(temporary, **pointwise)
+        result = {"metrics": measured, "points": len(test), "samples_per_component": samples, "K": spec.K}
+        write_json(folder / "likelihood.json", result)
+        facts |= {"device": device_name(device) or facts["device"], "gpu": device.type == "cuda"}
