@@ -8,6 +8,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from pathlib import Path
 
+from mixvae import own
 from mixvae.errors import UserError, one_line
 from mixvae.interruption import Interrupted, ask_for_requeue
 from mixvae.progress import say
@@ -28,7 +29,7 @@ OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 def run(main: Callable[[ArgumentParser], int | None], description: str) -> None:
     """Call `main` with a parser for its arguments and exit with its code.
 
-    A UserError, or a file that cannot be read or written, is printed as one line.
+    A UserError, an error in a user's own part, or a file that cannot be read or written, is printed as one line.
     """
     try:
         code = main(ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)) or 0
@@ -53,3 +54,8 @@ def run(main: Callable[[ArgumentParser], int | None], description: str) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except Exception as error:
+        if (text := own.blame(error)) is None:
+            raise
+        print(f"error: {text}", file=sys.stderr)
+        sys.exit(USER_ERROR)

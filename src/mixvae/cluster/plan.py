@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mixvae import own
 from mixvae.cluster.costs.estimates import estimate
 from mixvae.cluster.costs.measurements import REFERENCE, measure, read_table, write_table
 from mixvae.cluster.costs.work import kind_of, work_of
@@ -93,6 +94,7 @@ def estimates(expansion: Expansion, waiting: Set[JobKey]) -> pd.DataFrame:
             f"nothing to estimate hours from: no finished run in {RESULTS}/runs and no {REFERENCE}; run a study first, "
             "e.g. make ablation"
         )
+    own.offer(own.STORE)
     rows = []
     progress = Progress(len(expansion.runs), "run counted")
     for run, spec in expansion.runs.items():

@@ -5,8 +5,6 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from mixvae.errors import UserError
 from mixvae.files import read_json, sha256, write_json
 from mixvae.progress import say
@@ -45,7 +43,7 @@ def _of_version_0_1(runs: Path) -> Iterator[tuple[Path, Run]]:
         if '"evaluation"' in text or (path.parent / "provenance/evaluate.json").is_file():
             try:
                 yield path.parent, parse_run_json(text)
-            except ValidationError:
+            except ValueError:
                 continue  # of a still earlier version
 
 

@@ -23,6 +23,7 @@ from zuko.transforms import (
     MonotonicRQSTransform,
 )
 
+from mixvae import own
 from mixvae.distributions.gaussians import DiagonalMixture, FlowedMixture
 from mixvae.nets import BatchedLinear, mlp
 from mixvae.study import parts
@@ -222,4 +223,5 @@ FLOWS = {
 
 def build(settings: parts.Flow, K: int, latent: int) -> nn.Module:
     """Return the flow that `settings` describes, for K components of dimension `latent`."""
-    return FLOWS[type(settings)](K, latent, **settings.arguments())
+    flow, settings = own.choose(FLOWS, settings)
+    return flow(K, latent, **settings.arguments())

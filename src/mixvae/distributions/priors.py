@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
+from mixvae import own
 from mixvae.distributions.gaussians import LOG_2PI, DiagonalMixture
 from mixvae.distributions.posteriors import GaussianMixture, clip
 from mixvae.study import parts
@@ -111,7 +112,7 @@ def build(settings: parts.Prior, latent: int, inputs: Callable[[int], Tensor], l
         inputs: A function from a number to at most that many training points, (M, D) in the encoder's input space.
         likelihood: Its `constrain` and `unconstrain` map to and from the encoder's input space.
     """
-    prior = PRIORS[type(settings)]
+    prior, settings = own.choose(PRIORS, settings)
     if settings.pseudo_inputs:
         return prior(inputs(settings.components), likelihood.constrain, likelihood.unconstrain)
     return prior(latent, **settings.arguments())

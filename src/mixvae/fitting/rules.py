@@ -36,7 +36,7 @@ def train_run(spec: Run, dataset: Path, run: Path, gpu: int, checkpoint_minutes:
     data = prepared.load(dataset)
     path = run / "provenance/train.json"
     inputs = [dataset / "data.npz", dataset / "dataset.json"]
-    outputs = [run / name for name in RUN_FILES["train"]]
+    outputs = [run / name for name in (*RUN_FILES["train"], *spec.own_files)]
     identity = _identity(spec, inputs, device.type)
     with alone(run, stop) as waited:
         if waited and _finished(path, identity):

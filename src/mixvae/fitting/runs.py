@@ -6,6 +6,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from mixvae import own
 from mixvae.data.prepared import Prepared
 from mixvae.data.view import to_train_on
 from mixvae.errors import UserError
@@ -16,7 +17,7 @@ from mixvae.study import Run
 
 
 def save_run(folder: Path, spec: Run, model: Model, trained: Trained) -> None:
-    """Write spec.json, model.safetensors, history.csv and training.json into a run's folder."""
+    """Write spec.json, model.safetensors, history.csv, training.json and users' own parts into a run's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.cpu().contiguous() for name, tensor in trained.weights.items()}
     with atomic(folder / "model.safetensors") as temporary:
@@ -32,6 +33,9 @@ def save_run(folder: Path, spec: Run, model: Model, trained: Trained) -> None:
         "stopped_by": trained.stopped_by,
     }
     write_json(folder / "training.json", facts)
+    for name, sha256 in spec.own_files.items():
+        with atomic(folder / name) as temporary:
+            temporary.write_bytes(own.file_of(sha256, name).read_bytes())
     write_json(folder / "spec.json", spec.training_spec())
 
 
@@ -52,6 +56,8 @@ def load_run(folder: Path, spec: Run, data: Prepared) -> Model:
 
     Raises UserError when these cannot be read.
     """
+    if spec.own_files:
+        own.offer(folder)
     model, path = build_for(spec, data), folder / "model.safetensors"
     try:
         model.load_state_dict(load_file(path))

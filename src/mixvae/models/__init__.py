@@ -1,13 +1,16 @@
 """This room has a file per system, with a class named as its spec class; contract.py says what such a class must offer."""
 
 from importlib import import_module
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from mixvae import own
 from mixvae.models.contract import Model
 from mixvae.seeds import derive
 from mixvae.study import Run
+from mixvae.study.systems import OwnModel
 
 
 def build(spec: Run, x: Tensor, shape: tuple[int, ...]) -> Model:
@@ -18,5 +21,21 @@ def build(spec: Run, x: Tensor, shape: tuple[int, ...]) -> Model:
         shape: The shape of a point, of D numbers in all.
     """
     torch.manual_seed(derive(spec.seed, "initialisation"))
-    # imported here, so that a job imports only the model that it needs
-    return getattr(import_module(f"mixvae.models.{spec.model}"), type(spec).__name__)(spec, x, shape)
+    if isinstance(spec, OwnModel):
+        file = own.load(spec.sha256, spec.model)
+        model = file.Module(as_its_file_has_it(spec, file.Settings), x, shape)
+    else:
+        # imported here, so that a job imports only the model that it needs
+        model = getattr(import_module(f"mixvae.models.{spec.model}"), type(spec).__name__)(spec, x, shape)
+    if spec.own_files:
+        from mixvae.models.probe import probe
+
+        probe(model, spec, x)
+    return model
+
+
+def as_its_file_has_it(spec: OwnModel, settings: type[Run]) -> Run:
+    """Return the spec of an own model as the settings class of its file has it."""
+    (name,) = get_args(settings.model_fields["model"].annotation)
+    shared = {field: getattr(spec, field) for field in settings.model_fields.keys() & OwnModel.model_fields.keys()}
+    return settings.model_validate(shared | spec.settings | {"model": name})

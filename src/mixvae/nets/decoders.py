@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from mixvae import own
 from mixvae.nets.conv import PerComponent, transposed_convolutions
 from mixvae.nets.dense import BatchedLinear, hidden_layers, mlp, widened
 from mixvae.nets.pixelcnn import PixelCNN
@@ -111,12 +112,14 @@ def decoder(settings: parts.Decoder, latents: Sequence[int], shape: Sequence[int
         shape: The shape of one point.
         outputs: P, the likelihood's parameters per point; for images in the order (channels, height, width).
     """
-    return DECODERS[type(settings)](settings, latents, shape, outputs)
+    build, settings = own.choose(DECODERS, settings)
+    return build(settings, latents, shape, outputs)
 
 
 def decoders(settings: parts.Decoder, K: int, latent: int, shape: Sequence[int], outputs: int) -> Decoders:
     """Return K dense or transposed-convolution decoders in one module, (..., K, B, Z) -> (..., K, B, P); see `decoder`."""
-    return DECODERS[type(settings)].of_components(settings, K, latent, shape, outputs)
+    build, settings = own.choose(DECODERS, settings)
+    return build.of_components(settings, K, latent, shape, outputs)
 
 
 def generate(decoder: nn.Module, likelihood: nn.Module, codes: Sequence[Tensor], x: Tensor | None = None) -> Tensor:

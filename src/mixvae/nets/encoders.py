@@ -6,6 +6,7 @@ from functools import partial
 
 from torch import nn
 
+from mixvae import own
 from mixvae.nets.conv import PerComponent, convolutions
 from mixvae.nets.dense import BatchedLinear, NoLayers, hidden_layers
 from mixvae.study import parts
@@ -31,7 +32,11 @@ def features(settings: parts.Encoder, K: int, shape: Sequence[int]) -> tuple[nn.
 
     They share an input of (B, D). The shape is that of one point, (channels, height, width) for convolutions.
     """
-    return ENCODERS[type(settings)](settings, K, shape)
+    build, settings = own.choose(ENCODERS, settings)
+    if isinstance(build, type):  # of a user's own file
+        network = build(settings, K, shape)
+        return network, network.features
+    return build(settings, K, shape)
 
 
 def encoder(settings: parts.Encoder, K: int, shape: Sequence[int], out_features: int) -> nn.Sequential:

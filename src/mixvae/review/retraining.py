@@ -39,8 +39,10 @@ def verify_run(name: str) -> None:
     outside: list[str] = []
     with tempfile.TemporaryDirectory(prefix="verify-") as scratch:
         again = Path(scratch) / spec.id
+        for name in spec.own_files:
+            say(f"warning: {run / name} is executed, a part that whoever made this run has written")
         for rule, measured in jobs:
-            _do_again(rule, measured, data, again, read_json(record_of(rule, measured, run)))
+            _do_again(rule, measured, data, again, run, read_json(record_of(rule, measured, run)))
         same = verification.same_files(run, again, jobs)
         other = verification.differences(*(read_json(record_of("train", spec, folder)) for folder in (run, again)))
         for measured in [measured for rule, measured in jobs if rule == "evaluate"]:
@@ -67,10 +69,14 @@ def verify_run(name: str) -> None:
     print(f"{run}: not byte-identical, but within the {spread}")
 
 
-def _do_again(rule: str, spec: Run, data: Path, again: Path, recorded: Mapping[str, Any]) -> None:
+def _do_again(rule: str, spec: Run, data: Path, again: Path, run: Path, recorded: Mapping[str, Any]) -> None:
     """Do a job of the run in the folder `again`, on a GPU if it was done on one and this machine has one."""
     command = [sys.executable, ROOT / f"scripts/{rule}.py", "--data", data, "--run", again]
-    command += ["--spec", spec.canonical()] if rule == "train" else ["--settings", canonical_json(spec.measuring(rule))]
+    command += (
+        ["--spec", spec.canonical(), "--parts", run]
+        if rule == "train"
+        else ["--settings", canonical_json(spec.measuring(rule))]
+    )
     if recorded.get("gpu"):
         command += ["--gpu", _gpu(recorded["device"])]
     say(f"{rule} again, in {again}")

@@ -54,5 +54,7 @@ Sizes = Annotated[tuple[Annotated[int, Field(gt=0)], ...], from_list]
 
 
 def named(value: Any) -> Any:
-    """Read the shorthand ``vamp`` as ``{name: vamp}``."""
+    """Read the shorthand ``vamp`` as ``{name: vamp}``. Raises ValueError for an own part, which is read where one may stand."""
+    if isinstance(value, dict) and "sha256" in value:
+        raise ValueError(f"the own part {value['name']} cannot stand here: this model has a part of its own")
     return {"name": value} if isinstance(value, str) else value

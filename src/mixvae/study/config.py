@@ -15,6 +15,7 @@ from mixvae.study.base import Frozen
 from mixvae.study.catalogue import PATH, DatasetInfo, catalogue
 from mixvae.study.config_file import find_config, read_yaml
 from mixvae.study.explain import explain, key_path
+from mixvae.study.looking import KINDS, Looker
 from mixvae.study.own_data import names_a_file, resolve
 from mixvae.study.run import MODELS, Run, parse_run
 from mixvae.study.systems import Constant
@@ -63,12 +64,13 @@ class Expansion(NamedTuple):
     own: frozenset[str]
 
 
-def expand(config: Any, source: str) -> Expansion:
+def expand(config: Any, source: str, execute: bool = True) -> Expansion:
     """Validate a parsed config and expand it into runs.
 
     Arguments:
         config: The mapping read from YAML.
         source: The config's name in messages, usually the file's path.
+        execute: Whether users' own parts that are not known yet may be executed; not for those who only read results.
 
     Raises UserError on the first thing that is wrong.
     """
@@ -78,16 +80,17 @@ def expand(config: Any, source: str) -> Expansion:
     runs: dict[str, Run] = {}
     skipped: list[tuple[dict[str, Any], str]] = []
     datasets: dict[str, DatasetInfo] = {}
-    for file, number, block in _blocks(study, source):
-        for combination, axes in _combinations(block, file, number):
-            where = f"{file}: {_where(number, 'dataset', axes)}"
-            combination, info = _with_data(combination, where, study.data_mirror)
-            spec = _parse_run(combination, axes, file, number)
-            if reason := spec.skip_reason(info):
-                skipped.append((combination, reason))
-            else:
-                _add(runs, spec)
-                datasets[spec.dataset] = info
+    with Looker(study.data_mirror or os.environ.get("MIXVAE_DATA"), execute) as looker:
+        for file, number, block in _blocks(study, source):
+            for combination, axes in _combinations(block, file, number):
+                where = f"{file}: {_where(number, 'dataset', axes)}"
+                combination, info = _with_data(combination, where, study.data_mirror)
+                spec, reason = _with_parts(combination, info, looker, axes, file, number)
+                if reason:
+                    skipped.append((combination, reason))
+                else:
+                    _add(runs, spec)
+                    datasets[spec.dataset] = info
     if not runs:
         raise UserError(f"{source}: runs: no combination makes sense; the first was left out because {skipped[0][1]}")
     for spec in list(runs.values()):
@@ -141,9 +144,32 @@ def _with_data(combination: dict[str, Any], where: str, mirror: str | None) -> t
     return combination, catalogue()[value]
 
 
-def load(path: Path) -> Expansion:
-    """Read, validate and expand a config file. Raises UserError."""
-    expansion = expand(read_yaml(path), str(path))
+def _with_parts(
+    combination: dict[str, Any], info: DatasetInfo | None, looker: Looker, axes: dict[str, int], file: str, number: int
+) -> tuple[Run, str | None]:
+    """Return the run of a combination, and why it is skipped, if it is; its own parts are looked at for it."""
+    described = dict(combination)
+    try:
+        for key in KINDS.keys() & combination.keys():
+            where = _where(number, key, axes)
+            described[key] = looker.part(key, combination[key])
+        where = _where(number, "model", axes)
+        found = looker.model(described, info) if info else None
+    except UserError as error:
+        raise type(error)(f"{file}: {where}: {error}") from None
+    described, reason = found or (described, None)
+    spec = _parse_run(described, axes, file, number)
+    return spec, reason or spec.skip_reason(info) or looker.skip_reason(spec, info)
+
+
+def read_study(path: Path) -> Study:
+    """Read and validate a config file without expanding it. Raises UserError."""
+    return _parse_study(read_yaml(path), str(path))
+
+
+def load(path: Path, execute: bool = True) -> Expansion:
+    """Read, validate and expand a config file, see `expand`. Raises UserError."""
+    expansion = expand(read_yaml(path), str(path), execute)
     mirror = expansion.study.data_mirror
     # checked here and not in `expand`, which also runs on compute nodes that need not see the mirror
     if mirror and "://" not in mirror and not Path(mirror).is_dir():
@@ -179,6 +205,8 @@ def _where(number: int, key: str, axes: dict[str, int]) -> str:
 
 def _parse_run(combination: dict[str, Any], axes: dict[str, int], source: str, number: int) -> Run:
     model = combination.get("model", "vae")
+    if "sha256" in combination:
+        return parse_run(combination)
     if not isinstance(model, str) or model not in MODELS:
         raise UserError(f"{source}: {_where(number, 'model', axes)}: unknown model {model!r}{did_you_mean(model, MODELS)}")
     try:

@@ -93,7 +93,8 @@ def all_jobs(study: str, runs: Mapping[str, Run], datasets: Mapping[str, Dataset
         weights = [folder / "spec.json", folder / "model.safetensors"]
         for rule in rules_of(spec):
             inputs = data[spec.dataset] if rule == "train" else [*data[spec.dataset], *weights]
-            job = _job(rule, run, folder_of(rule, spec, folder), inputs, RUN_FILES[rule])
+            names = [*RUN_FILES[rule], *(spec.own_files if rule == "train" else [])]
+            job = _job(rule, run, folder_of(rule, spec, folder), inputs, names)
             yield job
             for_tables += [file for file in job.files if file.name in FOR_TABLES]
             if not spec.is_control:

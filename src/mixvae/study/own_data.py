@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -76,7 +77,7 @@ def resolve(value: str | dict[str, Any], mirror: str | None, cache: Path) -> tup
     Raises UserError with one line on the first thing that is wrong.
     """
     own = _parse(value)
-    path = _find(own.path, mirror)
+    path = find_file(own.path, mirror, FORMATS)
     extension = FORMATS[path.suffix]
     options = ReaderOptions(keys=own.keys, label=own.label)
     unlabelled = "label" in own.model_fields_set and own.label is None
@@ -134,13 +135,17 @@ def _parse(value: str | dict[str, Any]) -> OwnFile:
     return own
 
 
-def _find(name: str, mirror: str | None) -> Path:
+def find_file(name: str, mirror: str | None, endings: Iterable[str]) -> Path:
+    """Return the absolute path of a user's own file: a relative one starts in the working directory or in the mirror.
+
+    Raises UserError with the nearest file that has one of the endings, where there is none.
+    """
     places = [Path.cwd(), *([Path(mirror)] if mirror and "://" not in mirror else [])]
     candidates = [(place / Path(name).expanduser()).absolute() for place in places]
     if found := next(filter(Path.is_file, candidates), None):
         return found
     beside = {
-        file.name for path in candidates if path.parent.is_dir() for file in path.parent.glob("*") if names_a_file(file.name)
+        file.name for path in candidates if path.parent.is_dir() for file in path.parent.glob("*") if file.suffix in endings
     }
     looked = " or ".join(dict.fromkeys(str(path) for path in candidates))
     hint = did_you_mean(Path(name).name, sorted(beside)) if 0 < len(beside) <= 20 else ""
@@ -153,14 +158,14 @@ def _facts(path: Path, options: ReaderOptions, unlabelled: bool, genes: int | No
     status = path.stat()
     key = canonical_json([str(path), options.model_dump(mode="json"), unlabelled, genes])
     state = [CACHE_VERSION, status.st_size, status.st_mtime_ns]
-    entry = _read_cache(cache).get(key)
+    entry = read_cache(cache).get(key)
     if isinstance(entry, dict) and entry.get("state") == state:
         with contextlib.suppress(ValidationError):
             return Facts.model_validate(entry.get("facts"))
     facts = _look(path, options, unlabelled, genes)
     # jobs that start together may overwrite each other's entries; a lost entry is only made again
     with contextlib.suppress(OSError):
-        write_json(cache, _read_cache(cache) | {key: {"state": state, "facts": facts.model_dump(mode="json")}})
+        write_json(cache, read_cache(cache) | {key: {"state": state, "facts": facts.model_dump(mode="json")}})
     return facts
 
 
@@ -177,7 +182,7 @@ def _look(path: Path, options: ReaderOptions, unlabelled: bool, genes: int | Non
     raise UserError(last.removeprefix("error: ") if last.startswith("error: ") else f"{path}: cannot be read: {last}")
 
 
-def _read_cache(cache: Path) -> dict[str, Any]:
+def read_cache(cache: Path) -> dict[str, Any]:
     """Return the cache's content; {} if it is absent or damaged."""
     try:
         content = json.loads(cache.read_text())

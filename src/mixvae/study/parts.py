@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, WrapValidator, model_validator
 
 from mixvae.study.base import Frozen, PositiveReal, Real, Sizes, from_list, named
+from mixvae.study.kinds import FlowSettings, LikelihoodSettings, NetworkSettings, PriorSettings
 from mixvae.study.layers import feature_shapes
+from mixvae.study.own_parts import OwnDecoder, OwnEncoder, OwnFlow, OwnLikelihood, OwnPart, OwnPrior
 
 Count = Annotated[int, Field(ge=1)]
 Layers = Annotated[tuple[Annotated[tuple[Count, Count, Count], from_list], ...], from_list, Field(min_length=1)]
 """Convolutions as a YAML list of [channels, kernel, stride]."""
 
 
-class _Prior(Frozen):
-    """The settings of a prior, with facts about it that other rooms ask for.
-
-    pseudo_inputs: Whether it consists of the posteriors of learnt inputs, which pass the encoder in every step.
-    """
-
-    pseudo_inputs: ClassVar[bool] = False
-
-
-class StandardPrior(_Prior):
+class StandardPrior(PriorSettings):
     """N(0, I)."""
 
     name: Literal["standard"] = "standard"
 
 
-class MixturePrior(_Prior):
+class MixturePrior(PriorSettings):
     """A learnt mixture of `components` diagonal Gaussians."""
 
     name: Literal["mog"]
     components: Count = 500
 
 
-class VampPrior(_Prior):
+class VampPrior(PriorSettings):
     """The aggregate posterior of `components` learnt pseudo-inputs (Tomczak & Welling, 2018)."""
 
     pseudo_inputs = True
@@ -46,26 +39,13 @@ class VampPrior(_Prior):
     components: Count = 500
 
 
-class ConditionalPrior(_Prior):
+class ConditionalPrior(PriorSettings):
     """The prior of a clustering model: one Gaussian per category."""
 
     name: Literal["conditional"] = "conditional"
 
 
-class _Flow(Frozen):
-    """The settings of a flow, with facts about it that other rooms ask for.
-
-    is_identity: Whether it changes nothing.
-    """
-
-    is_identity: ClassVar[bool] = False
-
-    def problem(self, latent: int) -> str | None:
-        """Return why these settings do not fit codes of `latent` numbers, beginning with the key; None if they fit."""
-        return None
-
-
-class NoFlow(_Flow):
+class NoFlow(FlowSettings):
     """There is no flow: the posterior's components stay Gaussian."""
 
     is_identity = True
@@ -73,7 +53,7 @@ class NoFlow(_Flow):
     name: Literal["none"] = "none"
 
 
-class InverseAutoregressiveFlow(_Flow):
+class InverseAutoregressiveFlow(FlowSettings):
     """`steps` inverse autoregressive steps shared by all components (Kingma et al., 2016).
 
     The order of the dimensions is natural in every step, as in the Mixture-VAE paper, or is reversed in every other step.
@@ -94,7 +74,7 @@ class InverseAutoregressiveFlow(_Flow):
         return f"flow.hidden: {list(self.hidden)} is too narrow for latent: {latent}; {needed}"
 
 
-class CouplingFlow(_Flow):
+class CouplingFlow(FlowSettings):
     """`steps` affine coupling layers; every component has a flow of its own (Dinh et al., 2017)."""
 
     name: Literal["coupling"]
@@ -102,7 +82,7 @@ class CouplingFlow(_Flow):
     hidden: Sizes = (64, 64)
 
 
-class SplineFlow(_Flow):
+class SplineFlow(FlowSettings):
     """`steps` coupling layers of rational-quadratic splines; every component has a flow of its own (Durkan et al., 2019)."""
 
     name: Literal["spline"]
@@ -111,29 +91,7 @@ class SplineFlow(_Flow):
     bins: Annotated[int, Field(ge=2)] = 8
 
 
-class _Network(Frozen):
-    """The settings of a network, with facts about it that other rooms ask for.
-
-    for_images: Whether the points must be images.
-    autoregressive: Whether it decodes each pixel from those before it, so that it draws x and has no mean.
-    cost: Roughly how many times longer it takes than an MLP of the paper's size.
-    component_mb: Memory in MB that it takes per component, beyond that of an MLP.
-    """
-
-    for_images: ClassVar[bool] = False
-    autoregressive: ClassVar[bool] = False
-    cost: ClassVar[int] = 1
-    component_mb: ClassVar[int] = 0
-
-    def shapes(self, shape: Sequence[int]) -> list[tuple[int, int, int]]:
-        """Return (channels, height, width) of an image and of the feature maps that strided convolutions make of it.
-
-        A network without such layers returns the image's shape alone. Raises UserError when nothing is left of the image.
-        """
-        return [tuple(shape)]
-
-
-class MLP(_Network):
+class MLP(NetworkSettings):
     """Dense layers of the given widths."""
 
     name: Literal["mlp"] = "mlp"
@@ -142,7 +100,7 @@ class MLP(_Network):
     dropout: Annotated[Real, Field(ge=0, lt=1)] = 0.0
 
 
-class _Strided(_Network):
+class _Strided(NetworkSettings):
     """A network of strided layers [channels, kernel, stride], which make an image smaller in `conv` and larger in `deconv`."""
 
     for_images, cost = True, 10
@@ -167,7 +125,7 @@ class Deconv(_Strided):
     activation: Literal["gated", "relu"] = "relu"
 
 
-class PixelCNN(_Network):
+class PixelCNN(NetworkSettings):
     """`layers` masked 3x3 convolutions of `channels` channels over x and a plane for each z (van den Oord et al., 2016)."""
 
     for_images = autoregressive = True
@@ -178,31 +136,7 @@ class PixelCNN(_Network):
     channels: Count = 64
 
 
-class _Likelihood(Frozen):
-    """The settings of a likelihood, with facts about it that other rooms ask for.
-
-    kinds: The kinds of data that it fits.
-    measure: The values that it is a distribution of; only likelihoods with the same measure can be compared.
-    binary: Whether it is a distribution of binarised points.
-    discrete: Whether it gives probabilities and not densities, so that bits per dimension have a meaning.
-    squared_errors: Whether its reconstructions are judged by their squared error.
-    has_constant: Whether one output for all points can be fitted in closed form; else the control is a histogram of levels.
-    """
-
-    kinds: ClassVar[tuple[str, ...]]
-    measure: ClassVar[str]
-    binary: ClassVar[bool] = False
-    discrete: ClassVar[bool] = False
-    squared_errors: ClassVar[bool] = False
-    has_constant: ClassVar[bool] = True
-
-    @property
-    def of_control(self) -> _Likelihood | None:
-        """The likelihood of the control for models with this likelihood; None where there is no control."""
-        return self
-
-
-class Bernoulli(_Likelihood):
+class Bernoulli(LikelihoodSettings):
     """Binarised pixels."""
 
     kinds, measure = ("grey_image",), "binary pixels"
@@ -211,7 +145,7 @@ class Bernoulli(_Likelihood):
     name: Literal["bernoulli"] = "bernoulli"
 
 
-class NegativeBinomial(_Likelihood):
+class NegativeBinomial(LikelihoodSettings):
     """Counts with a dispersion per gene."""
 
     kinds, measure = ("counts",), "counts"
@@ -219,7 +153,7 @@ class NegativeBinomial(_Likelihood):
     name: Literal["nb"] = "nb"
 
 
-class ZeroInflatedNegativeBinomial(_Likelihood):
+class ZeroInflatedNegativeBinomial(LikelihoodSettings):
     """Counts with a dispersion per gene, where some counts are lost and read as 0."""
 
     kinds, measure = ("counts",), "counts"
@@ -232,7 +166,7 @@ class ZeroInflatedNegativeBinomial(_Likelihood):
         return NegativeBinomial()
 
 
-class Gaussian(_Likelihood):
+class Gaussian(LikelihoodSettings):
     """Real values, or grey and colour levels as numbers in [0, 1], with one fixed standard deviation."""
 
     kinds, measure = ("grey_image", "colour_image", "real"), "real numbers"
@@ -242,7 +176,7 @@ class Gaussian(_Likelihood):
     std: PositiveReal = 0.1
 
 
-class Logistics(_Likelihood):
+class Logistics(LikelihoodSettings):
     """8-bit colours: a discretised mixture of logistics, autoregressive over the channels (Salimans et al., 2017)."""
 
     kinds, measure = ("colour_image",), "256 levels"
@@ -252,7 +186,7 @@ class Logistics(_Likelihood):
     mixtures: Count = 3
 
 
-class Density(_Likelihood):
+class Density(LikelihoodSettings):
     """There is no likelihood of data: the posterior is fitted to the density that the data set names."""
 
     kinds, measure = ("density",), "a density"
@@ -308,8 +242,15 @@ class Evaluation(Frozen):
         return self
 
 
-def choice(union, read=named):
-    return Annotated[Annotated[union, Field(discriminator="name")], BeforeValidator(read)]
+def choice(union, own: type[OwnPart], read: Callable[[Any], Any] = named):
+    """Return the type of a part: one of the library's by its name, or of a user's own file."""
+
+    def part(value: Any, of_library: Callable[[Any], Any]) -> Any:
+        if isinstance(value, own) or (isinstance(value, dict) and "sha256" in value):
+            return own.model_validate(value)
+        return of_library(read(value))
+
+    return Annotated[SerializeAsAny[Annotated[union, Field(discriminator="name")]], WrapValidator(part)]
 
 
 def _network(value: Any) -> Any:
@@ -317,9 +258,11 @@ def _network(value: Any) -> Any:
     return {"name": "mlp", **value} if isinstance(value, dict) else named(value)
 
 
-Prior = choice(StandardPrior | MixturePrior | VampPrior)
-Flow = choice(NoFlow | InverseAutoregressiveFlow | CouplingFlow | SplineFlow)
-Encoder = choice(MLP | Conv, _network)
-Decoder = choice(MLP | Deconv | PixelCNN, _network)
-Likelihood = choice(Bernoulli | NegativeBinomial | ZeroInflatedNegativeBinomial | Gaussian | Logistics)
+Prior = choice(StandardPrior | MixturePrior | VampPrior, OwnPrior)
+AnyPrior = choice(StandardPrior | MixturePrior | VampPrior | ConditionalPrior, OwnPrior)
+"""The prior of a model of a user's own."""
+Flow = choice(NoFlow | InverseAutoregressiveFlow | CouplingFlow | SplineFlow, OwnFlow)
+Encoder = choice(MLP | Conv, OwnEncoder, _network)
+Decoder = choice(MLP | Deconv | PixelCNN, OwnDecoder, _network)
+Likelihood = choice(Bernoulli | NegativeBinomial | ZeroInflatedNegativeBinomial | Gaussian | Logistics, OwnLikelihood)
 DenseNetwork = Annotated[MLP, BeforeValidator(named)]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Union, get_args
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
@@ -19,6 +19,7 @@ from mixvae.study.base import Frozen
 from mixvae.study.catalogue import DatasetInfo
 from mixvae.study.explain import explain
 from mixvae.study.own_data import OwnData
+from mixvae.study.own_parts import kept_as
 from mixvae.study.parts import Count, Decoder, Encoder, Likelihood
 
 MODELS: dict[str, type[Run]] = {}
@@ -50,7 +51,7 @@ class Run(Frozen):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
-        if "model" in cls.model_fields:
+        if "model" in cls.__annotations__ and get_origin(cls.model_fields["model"].annotation) is Literal:
             (name,) = get_args(cls.model_fields["model"].annotation)
             MODELS[name] = cls
 
@@ -112,6 +113,14 @@ class Run(Frozen):
         return f"{self.model} {prior}+{self.flow.name}" if several else f"{prior}+{self.flow.name}"
 
     @property
+    def own_files(self) -> dict[str, str]:
+        """The names and sha256 of the copies of users' own files that the run keeps, for its parts and itself."""
+        values = [getattr(self, name) for name in type(self).model_fields if name != "data"]
+        own = [(value.name, value.sha256) for value in values if hasattr(value, "sha256")]
+        own += [(self.model, self.sha256)] if hasattr(self, "sha256") else []
+        return {kept_as(name, sha256): sha256 for name, sha256 in sorted(own)}
+
+    @property
     def networks(self) -> tuple[Encoder | Decoder, ...]:
         """The encoder and the decoder, if there are any."""
         return ()
@@ -139,6 +148,11 @@ class Run(Frozen):
     def extra_metrics(self, kind: str) -> set[str]:
         """Return the metrics that only this system has on data of this kind; they are not made from its log-densities."""
         return set()
+
+    @property
+    def own_metrics(self) -> dict[str, Any]:
+        """The metrics that are described by its own file and not in `mixvae.study.metrics`."""
+        return {}
 
     @property
     def is_single_vae(self) -> bool:
@@ -177,12 +191,16 @@ def _adapter(systems: tuple[type[Run], ...]) -> TypeAdapter:
 
 def parse_run(value: dict[str, Any]) -> Run:
     """Validate one run's mapping; raises pydantic.ValidationError."""
+    if isinstance(value, dict) and "sha256" in value:
+        from mixvae.study.systems import OwnModel  # late, since it is a Run
+
+        return OwnModel.model_validate(value)
     return _adapter(tuple(MODELS.values())).validate_python(value)
 
 
 def parse_run_json(text: str) -> Run:
-    """Validate one run's canonical JSON, as written by `canonical`; raises pydantic.ValidationError."""
-    return _adapter(tuple(MODELS.values())).validate_json(text)
+    """Validate one run's JSON, as written by `canonical`; raises ValueError, of which pydantic.ValidationError is one."""
+    return parse_run(from_json(text))
 
 
 def read_spec(text: str, source: str) -> Run:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from operator import attrgetter
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from mixvae.errors import UserError
-from mixvae.study.base import PositiveReal, Real, named
+from mixvae.study.base import Frozen, PositiveReal, Real, from_list, named
 from mixvae.study.catalogue import DatasetInfo
+from mixvae.study.own_parts import Name, Sha256
 from mixvae.study.parts import (
     MLP,
+    AnyPrior,
     ConditionalPrior,
     Count,
     Decoder,
@@ -44,7 +47,7 @@ class _Fitted(Run):
         return self.evaluation.samples
 
 
-class _Trained(_Fitted):
+class TrainedModel(_Fitted):
     """A model of points with a latent space, an encoder and a decoder."""
 
     latent: Count = 40
@@ -79,7 +82,7 @@ class _Trained(_Fitted):
         return super().skip_reason(dataset)
 
 
-class _Mixture(_Trained):
+class MixturePosterior(TrainedModel):
     """A model whose posterior is a mixture of K encoders, with any prior and flow."""
 
     posterior_is_mixture = True
@@ -91,7 +94,7 @@ class _Mixture(_Trained):
     decoder: Decoder = MLP()
 
     @model_validator(mode="after")
-    def _flow_is_wide_enough(self) -> _Mixture:
+    def _flow_is_wide_enough(self) -> MixturePosterior:
         if problem := self.flow.problem(self.latent):
             raise ValueError(problem)
         return self
@@ -102,7 +105,7 @@ class _Mixture(_Trained):
         return super().skip_reason(dataset)
 
 
-class MixtureVAE(_Mixture):
+class MixtureVAE(MixturePosterior):
     """A VAE with K encoders whose mixture is the posterior (Kviman et al., 2023)."""
 
     model: Literal["vae"] = "vae"
@@ -116,7 +119,7 @@ class MixtureVAE(_Mixture):
         return self.prior.components if self.K == 1 and self.prior.pseudo_inputs else 0
 
 
-class HierarchicalVAE(_Mixture):
+class HierarchicalVAE(MixturePosterior):
     """A VAE with two stochastic layers and K encoders, a mixture over both (Kviman et al., 2023; Tomczak & Welling, 2018).
 
     `latent` is the dimension of z1, which is next to the data, and `latent_top` that of z2, which has the prior; the flow acts
@@ -143,7 +146,7 @@ class HierarchicalVAE(_Mixture):
         return self
 
 
-class _ClosedForm(_Trained):
+class ClosedFormModel(TrainedModel):
     """A model whose objective has its KLs in closed form; it has no flow, and no bound of several samples."""
 
     named_by_model = True
@@ -151,7 +154,7 @@ class _ClosedForm(_Trained):
     flow: Annotated[NoFlow, BeforeValidator(named)] = NoFlow()
 
     @model_validator(mode="after")
-    def _one_sample(self) -> _ClosedForm:
+    def _one_sample(self) -> ClosedFormModel:
         if self.training.samples > 1:
             raise ValueError(
                 f"training.samples: {self.training.samples} makes an IWAE of vae and hvae only; {self.model} takes 1"
@@ -159,7 +162,7 @@ class _ClosedForm(_Trained):
         return self
 
 
-class MVAE(_ClosedForm):
+class MVAE(ClosedFormModel):
     """K encoders and K decoders whose weighted sum is the output (Ye & Bors, "Mixtures of Variational Autoencoders").
 
     `a0` is the concentration of the Dirichlet prior of the weights, `beta` the weight of dHSIC, and `dependence` says whether
@@ -197,7 +200,7 @@ class MVAE(_ClosedForm):
         return self
 
 
-class CPVAE(_ClosedForm):
+class CPVAE(ClosedFormModel):
     """K categories with a Gaussian prior each (Lavda et al., "Improving VAE generations of multimodal data").
 
     `temperature` belongs to the Gumbel-softmax in training.
@@ -214,7 +217,7 @@ class CPVAE(_ClosedForm):
         return ["-elbo"] + ["cluster_accuracy"] * (dataset.classes > 1)
 
 
-class GMVAE(_ClosedForm):
+class GMVAE(ClosedFormModel):
     """K clusters whose Gaussians in z are made from a second code w (Dilokthanakul et al., 2016).
 
     `latent_w` is the dimension of w, `mixture` the network from w to the K Gaussians, and `free_nats` the value below which the
@@ -234,7 +237,7 @@ class GMVAE(_ClosedForm):
         return ["cluster_accuracy"] if dataset.classes > 1 else super().judged_by(dataset)
 
 
-class ShuGMVAE(_ClosedForm):
+class ShuGMVAE(ClosedFormModel):
     """K clusters with a Gaussian each; the sum over the cluster y in q(y|x) q(z|x,y) is exact (Shu, 2016)."""
 
     categorises = True
@@ -279,3 +282,63 @@ class Constant(Run):
     K: Literal[1] = 1
     prior: Annotated[StandardPrior, BeforeValidator(named)] = StandardPrior()
     flow: Annotated[NoFlow, BeforeValidator(named)] = NoFlow()
+
+
+class OwnMetric(Frozen):
+    """A metric that only an own model has.
+
+    note: What it means, for readers of tables.
+    better: Which end of the scale is better; None where neither is.
+    """
+
+    note: str
+    better: Literal["min", "max"] | None = None
+
+
+class OwnModelFacts(Frozen):
+    """What a model's own file says of a run, see `Run`; `metrics` are those that no other system has."""
+
+    has_codes: bool
+    categorises: bool
+    posterior_is_mixture: bool
+    components_are_models: bool
+    named_by_model: bool
+    has_category_priors: bool
+    latent_units: int
+    judged: Annotated[tuple[str, ...], from_list]
+    metrics: dict[str, OwnMetric]
+
+
+class OwnModel(TrainedModel):
+    """A model of a user's own file as data, see `mixvae.study.own_parts`.
+
+    `settings` are those that only its own settings class has.
+    """
+
+    model: Name
+    sha256: Sha256
+    settings: dict[str, Any] = Field({})
+    facts: OwnModelFacts
+    K: Count
+    prior: AnyPrior
+    flow: Flow
+    encoder: Encoder
+    decoder: Decoder
+
+    def spelt_out(self) -> dict[str, Any]:
+        said = super().spelt_out()
+        return {name: value for name, value in said.items() if name not in ("settings", "facts")} | said["settings"]
+
+    @property
+    def own_metrics(self) -> dict[str, OwnMetric]:
+        return self.facts.metrics
+
+    def extra_metrics(self, kind: str) -> set[str]:
+        return set(self.facts.metrics)
+
+    def judged_by(self, dataset: DatasetInfo) -> list[str]:
+        return list(self.facts.judged)
+
+
+for _name in OwnModelFacts.model_fields.keys() - {"judged", "metrics"}:
+    setattr(OwnModel, _name, property(attrgetter(f"facts.{_name}")))

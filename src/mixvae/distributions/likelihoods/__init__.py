@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from mixvae import own
 from mixvae.distributions.likelihoods.counts import NegativeBinomial, ZeroInflatedNegativeBinomial
 from mixvae.distributions.likelihoods.gaussian import Gaussian
 from mixvae.distributions.likelihoods.images import Bernoulli
@@ -26,4 +27,5 @@ LIKELIHOODS = {
 
 def likelihood(settings: parts.Likelihood, shape: Sequence[int]) -> nn.Module:
     """Return the likelihood that `settings` describes for points of this shape."""
-    return LIKELIHOODS[type(settings)](shape, **settings.arguments())
+    built, settings = own.choose(LIKELIHOODS, settings)
+    return built(shape, **settings.arguments())

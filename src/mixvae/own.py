@@ -1,0 +1,81 @@
+"""Executes users' own files: for the rules that must, and for nobody who only reads results.
+
+A file is found by its sha256 among those that were offered, so that nothing is executed but what a spec names.
+"""
+
+import hashlib
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mixvae.errors import UserError, one_line
+
+SETTINGS, MODULE = "Settings", "Module"
+"""The two classes of a part's file."""
+STORE = Path("results/parts")
+"""The folder with a copy of every own file that a study has named."""
+_offered: dict[str, Path] = {}
+_loaded: dict[str, ModuleType] = {}
+
+
+def offer(*places: Path) -> None:
+    """Allow the execution of files, or of those in folders, should a spec name their digests."""
+    for file in (file for place in places for file in ([place] if place.is_file() else place.glob("*.py"))):
+        _offered[hashlib.sha256(file.read_bytes()).hexdigest()] = file
+
+
+def file_of(sha256: str, name: str) -> Path:
+    """Return the file with a digest; raises UserError where none was offered."""
+    if sha256 not in _offered:
+        raise UserError(
+            f"own part {name}: its file with sha256 {sha256} is gone or was changed; a study keeps it in {STORE}/, a run in its folder"
+        )
+    return _offered[sha256]
+
+
+def load(sha256: str, name: str) -> ModuleType:
+    """Execute a file, once, and return its module with SETTINGS and MODULE; raises UserError that names the file's line."""
+    if sha256 not in _loaded:
+        path = file_of(sha256, name)
+        module = ModuleType(f"mixvae_own_{name}")
+        module.__file__ = str(path)
+        sys.modules[module.__name__] = module  # pydantic looks up a class's annotations there
+        try:
+            exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+        except Exception as error:
+            raise UserError(blame(error) or f"{path}: {_said(error)}") from None
+        for wanted in (SETTINGS, MODULE):
+            if not isinstance(getattr(module, wanted, None), type):
+                raise UserError(
+                    f"{path}: no class {wanted}; the file of a part has {SETTINGS} and {MODULE}, see docs/extending.md"
+                )
+        _loaded[sha256] = module
+    return _loaded[sha256]
+
+
+def choose(registry: Mapping[type, Any], settings: Any) -> tuple[Any, Any]:
+    """Return what builds the part that `settings` describe, and the settings as it takes them; raises UserError.
+
+    Arguments:
+        registry: What builds the library's parts, by the class of their settings.
+    """
+    if type(settings) in registry:
+        return registry[type(settings)], settings
+    module = load(settings.sha256, settings.name)
+    return getattr(module, MODULE), getattr(module, SETTINGS).model_validate(settings.settings)
+
+
+def blame(error: BaseException) -> str | None:
+    """Return in one line what went wrong in which line of an own file; None where no own file took part."""
+    ours = {str(path) for path in _offered.values()}
+    if isinstance(error, SyntaxError) and error.filename in ours:
+        return f"{error.filename}, line {error.lineno}: {_said(error)}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in ours]
+    return f"{frames[-1].filename}, line {frames[-1].lineno}, in {frames[-1].name}: {_said(error)}" if frames else None
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {one_line(str(error).strip().split(chr(10))[0])}"
