@@ -17,23 +17,23 @@ from mixvae.study.kinds import (
     EncoderSettings,
     FlowSettings,
     LikelihoodSettings,
-    NetworkSettings,
     PartSettings,
     PriorSettings,
 )
+from mixvae.study.metrics import METRICS
 from mixvae.study.own_parts import facts_of
 from mixvae.study.run import Run
-from mixvae.study.systems import OwnModel, OwnModelFacts
+from mixvae.study.systems import OwnMetric, OwnModel, OwnModelFacts
 
-KINDS: dict[str, tuple[type, ...]] = {
-    "model": (Run,),
-    "prior": (PriorSettings,),
-    "flow": (FlowSettings,),
-    "encoder": (EncoderSettings, NetworkSettings),
-    "decoder": (DecoderSettings, NetworkSettings),
-    "likelihood": (LikelihoodSettings,),
+KINDS: dict[str, type] = {
+    "model": Run,
+    "prior": PriorSettings,
+    "flow": FlowSettings,
+    "encoder": EncoderSettings,
+    "decoder": DecoderSettings,
+    "likelihood": LikelihoodSettings,
 }
-"""For each key of a config that may name a file, the classes of which the file's settings must be one, the usual one first."""
+"""For each kind of part, the class that the settings of a file of this kind derive from."""
 
 
 def serve(questions: Iterable[str], answers: IO[str]) -> None:
@@ -68,9 +68,9 @@ def _settings_class(question: dict[str, Any]) -> type[Any]:
     """Return the file's settings class; raises UserError for one of another kind of part."""
     settings = getattr(own.load(question["sha256"], question["name"]), own.SETTINGS)
     if not issubclass(settings, KINDS[question["kind"]]):
-        found = [kind for kind, classes in KINDS.items() if issubclass(settings, classes)]
-        says = f"they are those of a {' or '.join(found)}" if found else "they are of no kind of part"
-        wanted = KINDS[question["kind"]][0].__name__
+        found = [kind for kind, base in KINDS.items() if issubclass(settings, base)]
+        says = f"these are of a {found[0]}" if found else "these are of no kind of part"
+        wanted = KINDS[question["kind"]].__name__
         wanted = "a class of mixvae.study.systems" if question["kind"] == "model" else f"mixvae.study.kinds.{wanted}"
         raise UserError(f"{question['file']}: Settings of a {question['kind']} derive from {wanted}; {says}")
     return settings
@@ -78,7 +78,7 @@ def _settings_class(question: dict[str, Any]) -> type[Any]:
 
 def _part(settings: type[PartSettings], question: dict[str, Any]) -> dict[str, Any]:
     part = settings.model_validate(question["settings"])
-    kind = KINDS[question["kind"]][0]
+    kind = KINDS[question["kind"]]
     missing = [name for name in facts_of(kind) if not hasattr(part, name)]
     if missing:
         raise UserError(f"{question['file']}: Settings do not say {', '.join(missing)}; see mixvae.study.kinds.{kind.__name__}")
@@ -98,11 +98,22 @@ def _model(settings: type[Run], question: dict[str, Any]) -> dict[str, Any]:
     every = spec.model_dump(mode="json")
     common = {field: value for field, value in every.items() if field in OwnModel.model_fields and field != "model"}
     own_settings = {field: value for field, value in every.items() if field not in OwnModel.model_fields}
-    metrics = getattr(settings, "metrics", {})
-    facts = {fact: getattr(spec, fact) for fact in OwnModelFacts.model_fields.keys() - {"judged", "metrics"}}
-    facts |= {"judged": spec.judged_by(dataset), "metrics": metrics}
+    extra = sorted(spec.extra_metrics(dataset.kind))
+    facts = {fact: getattr(spec, fact) for fact in OwnModelFacts.model_fields.keys() - {"judged", "extra", "metrics"}}
+    facts |= {"judged": spec.judged_by(dataset), "extra": extra, "metrics": _own_metrics(settings, extra, question)}
     skip = _text(spec.skip_reason(dataset), question)
     return {"run": common, "settings": own_settings, "facts": facts, "skip": skip}
+
+
+def _own_metrics(settings: type[Run], extra: list[str], question: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the metrics of its own that a model describes. Raises UserError for one that is not described, or is not new."""
+    described = getattr(settings, "metrics", {})
+    where = f"{question['file']}: metric"
+    if known := sorted(described.keys() & METRICS.keys()):
+        raise UserError(f"{where} {known[0]}: other systems have a metric of this name; rename it")
+    if missing := [name for name in extra if name not in METRICS and name not in described]:
+        raise UserError(f"{where} {missing[0]}: extra_metrics names it, but Settings.metrics does not describe it")
+    return {name: OwnMetric.model_validate(described[name]).model_dump() for name in extra if name in described}
 
 
 def _text(reason: object, question: dict[str, Any]) -> str | None:

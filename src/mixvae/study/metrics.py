@@ -177,10 +177,10 @@ METRICS = {
 def metric_of(name: str) -> Metric:
     """Return the metric behind a quantity that is shown, which may have its sign turned or be in bits per dimension.
 
-    A member of a family gives the family. Raises KeyError for an unknown name.
+    A member of a family gives the family. Another name is taken for a metric of an own model, which only the model's file knows.
     """
     stem, family, _ = made_from(name).partition("_component_")
-    return METRICS[f"{stem}{family}k" if family else stem]
+    return METRICS.get(f"{stem}{family}k" if family else stem) or Metric(made_from(name), "", "")
 
 
 def made_from(name: str) -> str:
@@ -208,6 +208,7 @@ def points_probed(spec: Run, info: DatasetInfo) -> int:
 def metrics_of(spec: Run, info: DatasetInfo) -> dict[str, set[str]]:
     """Return, for each rule in `FOUND_IN`, the metrics that a run must have; those that may be absent are left out."""
     must = [metric for metric in METRICS.values() if metric.undefined != "absent" and metric.who(spec, info)]
+    must += [Metric(name, "", "") for name in spec.own_metrics]
     return {
         rule: {name for metric in must if metric.where == file for name in metric.names(spec)}
         for rule, file in FOUND_IN.items()

@@ -28,6 +28,7 @@ def _cells(specs: list[Run]) -> set[tuple[str, int]]:
 TABLES: dict[str, Condition] = {
     **dict.fromkeys(("ablation", "comparisons", "ranking", "latent"), _no_density),
     "reconstruction": lambda specs, info: info.is_image and any(spec.likelihood.squared_errors for spec in specs),
+    "own": lambda specs, info: any(spec.own_metrics for spec in specs),
     "components": _component_accuracies,
     "density": lambda specs, info: info.kind == "density",
     "published": _no_density,

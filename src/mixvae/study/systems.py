@@ -296,7 +296,11 @@ class OwnMetric(Frozen):
 
 
 class OwnModelFacts(Frozen):
-    """What a model's own file says of a run, see `Run`; `metrics` are those that no other system has."""
+    """What a model's own file says of a run, see `Run`.
+
+    extra: The metrics that it measures itself.
+    metrics: Those of them that no other system has.
+    """
 
     has_codes: bool
     categorises: bool
@@ -306,6 +310,7 @@ class OwnModelFacts(Frozen):
     has_category_priors: bool
     latent_units: int
     judged: Annotated[tuple[str, ...], from_list]
+    extra: Annotated[tuple[str, ...], from_list]
     metrics: dict[str, OwnMetric]
 
 
@@ -334,11 +339,11 @@ class OwnModel(TrainedModel):
         return self.facts.metrics
 
     def extra_metrics(self, kind: str) -> set[str]:
-        return set(self.facts.metrics)
+        return set(self.facts.extra)
 
     def judged_by(self, dataset: DatasetInfo) -> list[str]:
         return list(self.facts.judged)
 
 
-for _name in OwnModelFacts.model_fields.keys() - {"judged", "metrics"}:
+for _name in OwnModelFacts.model_fields.keys() - {"judged", "extra", "metrics"}:
     setattr(OwnModel, _name, property(attrgetter(f"facts.{_name}")))

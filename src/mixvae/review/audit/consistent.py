@@ -50,6 +50,9 @@ def _spec(run: str, path: Path, subject: Subject, findings: Findings) -> None:
     text = read_text(path, subject.results)
     if parse_mapping(text) != subject.study.runs[run].training_spec():
         findings.fail(path, "not the run's spec in study.json")
+    for name, sha256 in subject.study.runs[run].own_files.items():
+        if subject.digests.get(subject.run_file(run, name)) != sha256:
+            findings.fail(path.with_name(name), f"not the file of the run's own part, whose sha256 is {sha256}", ("train", run))
     if (found := parse_run_json(text).id) != run:
         findings.fail(path, f"the spec is that of run {found}")
 

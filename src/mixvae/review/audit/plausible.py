@@ -123,10 +123,7 @@ def _ranges(spec: Run, metrics: Metrics, path: Path, subject: Subject, findings:
         value = entry["value"]
         if (entry["stderr"] or 0) < 0:
             findings.fail(path, f"{name}: the standard error {entry['stderr']} is negative")
-        try:
-            metric = metric_of(name)
-        except KeyError:
-            continue  # check complete warns of it
+        metric = metric_of(name)
         low, high = metric.range
         if metric.unit == SHARE:
             if not 0 <= value <= 1 or abs(value * n - round(value * n)) > ROUNDING:

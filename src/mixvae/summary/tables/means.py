@@ -5,6 +5,7 @@ The reconstructions are those of Ye & Bors, "Mixtures of Variational Autoencoder
 
 import pandas as pd
 
+from mixvae.study.systems import OwnMetric
 from mixvae.summary.cells import NOT_MEASURED, UNDEFINED, Sources, cells
 from mixvae.summary.tables.table import Table
 
@@ -23,6 +24,19 @@ def _unmeasured(frame: pd.DataFrame, sources: Sources) -> dict[str, str]:
     """Return lines of the note that say why something was not measured."""
     found = [reason.removeprefix(f"{NOT_MEASURED}: ") for reason in frame.unmeasured.dropna().unique() if reason != UNDEFINED]
     return {"reasons": "".join(f'\n- "{NOT_MEASURED}": {reason}.' for reason in found)}
+
+
+def _own_metrics(sources: Sources) -> dict[str, OwnMetric]:
+    return {name: metric for group in sources.groups.values() for name, metric in group.spec.own_metrics.items()}
+
+
+def _better(sources: Sources) -> dict[str, str]:
+    return {name: metric.better for name, metric in _own_metrics(sources).items() if metric.better}
+
+
+def _notes(sources: Sources) -> str:
+    ends = {"min": "; lower is better", "max": "; higher is better", None: ""}
+    return "".join(f"\n- `{name}`: {metric.note}{ends[metric.better]}." for name, metric in _own_metrics(sources).items())
 
 
 LATENT = Table(
@@ -66,6 +80,19 @@ single VAE.
 """,
     facts=_unmeasured,
     headline=(("mse",), "squared error, lower is better; mean over seeds"),
+)
+OWN = Table(
+    "metrics of own models",
+    lambda sources: cells(sources, _own_metrics(sources), **_better(sources)),
+    """\
+A cell holds the mean over seeds [{spread} over seeds] of a metric that only models of users' own files have, on test points.
+
+{bold}
+{columns}
+{stopped}{metrics}
+{hole}{reasons}
+""",
+    facts=lambda frame, sources: _unmeasured(frame, sources) | {"metrics": _notes(sources)},
 )
 DENSITY = Table(
     "fit to the density",

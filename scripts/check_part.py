@@ -1,0 +1,19 @@
+"""Try a prior, flow, network, likelihood or model of a user's own file as those of the library are tried."""
+
+import json
+from pathlib import Path
+
+from mixvae import cli
+
+
+def main(parser: cli.ArgumentParser) -> int:
+    parser.add_argument("path", type=Path, help="the part's file")
+    parser.add_argument("--settings", type=json.loads, default={}, help="its settings as one JSON text, such as '{\"df\": 4}'")
+    arguments = parser.parse_args()
+
+    from mixvae.models.check_part import check_part
+
+    return check_part(arguments.path, arguments.settings)
+
+
+cli.run(main, __doc__)

@@ -1,0 +1,96 @@
+"""The command `make check-part`: tries a user's own part as the parts of the library are tried."""
+
+from pathlib import Path
+from typing import Any
+
+from mixvae import own
+from mixvae.errors import UserError, one_line
+from mixvae.files import sha256
+from mixvae.models.look import KINDS, answer
+from mixvae.models.part_checks import Spec, checks
+from mixvae.study import DatasetInfo, own_parts, parse_run
+from mixvae.study.own_parts import NAME
+
+IMAGES = DatasetInfo(
+    title="grey images of four pixels",
+    kind="grey_image",
+    shape=(1, 2, 2),
+    levels=255,
+    classes=2,
+    splits={"train": 30, "valid": 10, "test": 10},
+    files={},
+    licence="none",
+    citation="none",
+)
+RUN = {"dataset": "images", "latent": 2, "encoder": {"hidden": [6]}, "decoder": {"hidden": [6]}}
+"""The run in which a model is tried."""
+
+
+def check_part(path: Path, settings: dict[str, Any]) -> int:
+    """Print what every check says of the part in a file, and return 1 if any of them fails.
+
+    Arguments:
+        settings: As they would stand beside `path` in a config.
+
+    Raises UserError for a file that is no part, or does not take the settings.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    if not NAME.fullmatch(path.stem) or path.suffix != ".py":
+        raise UserError(f"{path}: the name of a part's file has letters, digits and _, and ends with .py; rename it")
+    own.offer(path)
+    digest = sha256(path)
+    settings_class = getattr(own.load(digest, path.stem), own.SETTINGS)
+    kind = next((kind for kind, base in KINDS.items() if issubclass(settings_class, base)), None)
+    if kind is None:
+        raise UserError(f"{path}: Settings derive from no kind of part; see mixvae.study.kinds and mixvae.study.systems")
+    question = {"kind": kind, "settings": settings, "file": str(path), "name": path.stem, "sha256": digest}
+    about = {"name": path.stem, "sha256": digest}
+    if kind == "model":
+        part: Any = _spec(question, about)
+    else:
+        described = _said(question | {"ask": "part"})
+        own_class = getattr(own_parts, f"Own{kind.title()}")
+        part = own_class.model_validate(about | {name: described[name] for name in ("settings", "facts")})
+    failed = 0
+    for name, check in checks(kind, part).items():
+        wrong = _wrong(check)
+        failed += bool(wrong)
+        print(f"{'FAILED' if wrong else 'ok':8}{name}{': ' if wrong else ''}{wrong}", flush=True)
+    verdict = f"{failed} checks failed" if failed else "all checks passed"
+    print(f"{path}: a {kind}; {verdict}")
+    return int(failed > 0)
+
+
+def _wrong(check: Any) -> str:
+    """Return what a check finds wrong, in one line, or ""."""
+    try:
+        check()
+    except UserError as error:
+        return one_line(error)
+    except Exception as error:
+        return one_line(own.blame(error) or f"{type(error).__name__}: {error}")
+    return ""
+
+
+def _said(question: dict[str, Any]) -> dict[str, Any]:
+    found = answer(question)
+    if "error" in found:
+        raise UserError(found["error"])
+    return found
+
+
+def _spec(question: dict[str, Any], about: dict[str, str]) -> Spec:
+    """Return the spec of an own model by its number of components, on binary pixels if it takes them."""
+
+    def spec(K: int) -> Any:
+        asked = question | {"ask": "model", "dataset": IMAGES.model_dump(mode="json")}
+        answers = [answer(asked | {"run": RUN | {"K": K} | more}) for more in ({"likelihood": "bernoulli"}, {})]
+        found = next((found for found in answers if "error" not in found and not found["skip"]), answers[0])
+        if "error" in found or found["skip"]:
+            raise UserError(found.get("error") or f"it skips a small run on grey images: {found['skip']}")
+        run = found["run"] | {"model": about["name"], "sha256": about["sha256"]}
+        return parse_run(run | {name: found[name] for name in ("settings", "facts")})
+
+    spec(1)
+    return spec
