@@ -14,12 +14,13 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/src"
 
-.PHONY: help ablation test test-fast check plan preflight audit trace report verify export bench
+.PHONY: help ablation test test-fast check check-part plan preflight audit trace report verify export bench
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make ablation [STUDY=demo] [CORES=2]   run a study of config/ (or a path) and print its headline table"
 	@echo "make check    [STUDY=demo]             validate its config and list its runs"
+	@echo "make check-part FILE=my_prior.py        try a part of your own: shapes, gradients, density against samples; see docs/extending.md"
 	@echo "make plan     [STUDY=demo] [CORES=2]   say what it will take: jobs, hours, memory; starts nothing"
 	@echo "make preflight [PROFILE=slurm]          try what a profile needs of this cluster or machine, and say what to change"
 	@echo "make audit    [STUDY=demo]             check its results: complete, unchanged, consistent, plausible"
@@ -36,6 +37,9 @@ ablation: $(INSTALLED)
 
 check: $(INSTALLED)
 	@$(ACTIVE) python scripts/check.py "$(STUDY)"
+
+check-part: $(INSTALLED)
+	@$(ACTIVE) python scripts/check_part.py "$(FILE)" $(ARGS)
 
 plan: $(INSTALLED)
 	@$(ACTIVE) python scripts/plan.py "$(STUDY)" --cores "$(CORES)" $(ARGS)
