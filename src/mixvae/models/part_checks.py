@@ -86,6 +86,15 @@ def expect_near(what: str, found: Tensor, expected: Tensor, tolerance: float = 1
     expect(off <= tolerance, f"{what} differ by {off:.2g}, expected at most {tolerance:g}")
 
 
+def moved(module: Any) -> Any:
+    """Return a module with its parameters moved off their initial values, where zeros and equal components hide mistakes."""
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+    return module
+
+
 def expect_gradients(module: nn.Module, value: Tensor) -> None:
     """Raise UserError unless every parameter gets a finite gradient of a value."""
     value.sum().backward()
@@ -104,21 +113,21 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def no_gradient_is_missing(kind: Kind, settings: Any) -> None:
     """Every parameter gets a finite gradient."""
-    module = kind.make(settings, K).train()
+    module = moved(kind.make(settings, K)).train()
     if list(module.parameters()):
         expect_gradients(module, kind.value(module, kind.inputs(settings, K)))
 
 
 def points_are_independent(kind: Kind, settings: Any) -> None:
     """What is computed of a point does not depend on the points beside it."""
-    module, inputs = kind.make(settings, K).eval(), kind.inputs(settings, K)
+    module, inputs = moved(kind.make(settings, K)).eval(), kind.inputs(settings, K)
     every = kind.value(module, inputs).narrow(kind.axis, 0, 2)
     expect_near("values of two points, alone and among others,", kind.value(module, inputs.narrow(kind.batch, 0, 2)), every)
 
 
 def float64_is_kept(kind: Kind, settings: Any) -> None:
     """In float64 it computes in float64, and float32 is near."""
-    module, inputs = kind.make(settings, K).eval(), kind.inputs(settings, K)
+    module, inputs = moved(kind.make(settings, K)).eval(), kind.inputs(settings, K)
     single, double = kind.value(module, inputs), kind.value(module.double(), inputs.double())
     expect(double.dtype == torch.float64, f"of float64 it makes {double.dtype}")
     expect_near("values in float32 and float64", single.double(), double, NEAR)
@@ -126,13 +135,13 @@ def float64_is_kept(kind: Kind, settings: Any) -> None:
 
 def one_component_is_enough(kind: Kind, settings: Any) -> None:
     """It can be built for K = 1."""
-    module, inputs = kind.make(settings, 1).eval(), kind.inputs(settings, 1)
+    module, inputs = moved(kind.make(settings, 1)).eval(), kind.inputs(settings, 1)
     expect(bool(kind.value(module, inputs).isfinite().all()), "with K = 1 its values are not finite")
 
 
 def saving_loses_nothing(kind: Kind, settings: Any) -> None:
     """A module that gets the saved state of another computes the same."""
-    module, again = kind.make(settings, K), kind.make(settings, K)
+    module, again = moved(kind.make(settings, K)), kind.make(settings, K)
     weights = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
     again.load_state_dict(load(save(weights)))
     inputs = kind.inputs(settings, K)
@@ -195,7 +204,7 @@ def make_prior(settings: Any, components: int) -> nn.Module:
 
 def prior_shapes(settings: Any) -> None:
     """Densities of (L, K, B, Z) are (L, K, B), samples of n points (n, Z)."""
-    prior = make_prior(settings, K)
+    prior = moved(make_prior(settings, K))
     found = prior(encode, torch.float32)
     expect(isinstance(found, Distribution), f"forward gives a {type(found).__name__}, expected a torch Distribution")
     expect_shape("log_prob of (L, K, B, Z)", found.log_prob(noise(L, K, B, Z)), "L, K, B", L, K, B)
@@ -206,7 +215,7 @@ def prior_shapes(settings: Any) -> None:
 
 def prior_precision(settings: Any) -> None:
     """A prior that is asked for float64 computes its density in float64."""
-    prior, z = make_prior(settings, K), noise(B, Z)
+    prior, z = moved(make_prior(settings, K)), noise(B, Z)
     single, double = (prior(encode, dtype).log_prob(z) for dtype in (torch.float32, torch.float64))
     expect(double.dtype == torch.float64, f"asked for float64 it computes {double.dtype}")
     expect_near("densities in float32 and float64", single.double(), double, NEAR)
@@ -214,7 +223,7 @@ def prior_precision(settings: Any) -> None:
 
 def prior_density(settings: Any) -> None:
     """The density is normalised, and that of the samples."""
-    found = make_prior(settings, K)(encode, torch.float64)
+    found = moved(make_prior(settings, K))(encode, torch.float64)
     with torch.no_grad():
         density_is_that_of_samples("the density", found.sample((DRAWS,)), found.log_prob)
 
@@ -229,7 +238,7 @@ def make_flow(settings: Any, components: int) -> nn.Module:
 
 def flow_shapes(settings: Any) -> None:
     """See `mixvae.distributions.flows.Pushed`."""
-    flow = make_flow(settings, K)
+    flow = moved(make_flow(settings, K))
     J = flow.distinct
     expect(J in (1, K), f"distinct is {J!r}, expected 1 or K = {K}")
     expect(isinstance(flow.is_identity, bool), f"is_identity is {flow.is_identity!r}, expected true or false")
@@ -249,7 +258,7 @@ def _own(found: Tensor, J: int) -> Tensor:
 
 def flow_inverse(settings: Any) -> None:
     """Base points are those that were pushed, and `inverse` finds them again."""
-    flow, z = make_flow(settings, K).eval().double(), noise(L, K, B, Z).double()
+    flow, z = moved(make_flow(settings, K)).eval().double(), noise(L, K, B, Z).double()
     with torch.no_grad():
         pushed = flow.push(z)
         expect_near("points, and the base points of what they were pushed to,", _own(pushed.base, flow.distinct), z, NEAR)
@@ -261,7 +270,7 @@ def flow_inverse(settings: Any) -> None:
 
 def flow_determinant(settings: Any) -> None:
     """log|det dz/dbase| is that of the Jacobian by automatic differentiation."""
-    flow, z = make_flow(settings, K).eval().double(), noise(1, K, 1, Z).double()
+    flow, z = moved(make_flow(settings, K)).eval().double(), noise(1, K, 1, Z).double()
     for k in range(K):
 
         def pushed(own: Tensor, k: int = k) -> Tensor:
@@ -276,7 +285,7 @@ def flow_determinant(settings: Any) -> None:
 
 def flow_aggregate(settings: Any) -> None:
     """The prior that it makes of posteriors is normalised, and that of its samples."""
-    found = make_flow(settings, K).eval().aggregate(noise(K, 4, Z), torch.zeros(K, 4, Z), torch.float64)
+    found = moved(make_flow(settings, K)).eval().aggregate(noise(K, 4, Z), torch.zeros(K, 4, Z), torch.float64)
     with torch.no_grad():
         density_is_that_of_samples("aggregate's density", found.sample((DRAWS,)), found.log_prob)
 
@@ -301,7 +310,7 @@ def encoder_shapes(settings: Any) -> None:
 
 def encoder_components(settings: Any) -> None:
     """No component reads the input of another."""
-    network, x = make_encoder(settings, K).eval(), noise(K, B, math.prod(IMAGE))
+    network, x = moved(make_encoder(settings, K)).eval(), noise(K, B, math.prod(IMAGE))
     other = x.clone()
     other[0] = 0
     expect_near("encodings by component 2, whatever component 1 reads,", network(other)[1], network(x)[1])
@@ -319,7 +328,7 @@ def decode(network: nn.Module, inputs: Tensor) -> Tensor:
 
 def decoder_shapes(settings: Any) -> None:
     """Codes of (L, K, B, Z) give (L, K, B, P)."""
-    network = make_decoder(settings, K)
+    network = moved(make_decoder(settings, K))
     P = math.prod(IMAGE)
     expect(isinstance(network.width, int) and network.width >= 1, f"width is {network.width!r}, expected a number from 1")
     found = network([noise(L, K, B, Z)], (noise(B, P) > 0).float())
@@ -361,7 +370,7 @@ def log_likelihood(module: nn.Module, inputs: Tensor) -> Tensor:
 
 def likelihood_shapes(settings: Any) -> None:
     """Outputs of (L, K, B, P) give densities (L, K, B) and means (L, K, B, D)."""
-    module, x = make_likelihood(settings, K), data_for(settings, B)
+    module, x = moved(make_likelihood(settings, K)), data_for(settings, B)
     found = module(0.5 * noise(L, K, B, module.parameters_per_point), x)
     expect_shape("log_prob of (B, D) at (L, K, B, P)", found.log_prob(x), "L, K, B", L, K, B)
     expect_shape("the mean at (L, K, B, P)", found.mean, "L, K, B, D", L, K, B, x.shape[1])
@@ -374,7 +383,7 @@ def likelihood_shapes(settings: Any) -> None:
 
 def likelihood_gradient(settings: Any) -> None:
     """The decoder's outputs get a finite gradient."""
-    module, x = make_likelihood(settings, K), data_for(settings, B)
+    module, x = moved(make_likelihood(settings, K)), data_for(settings, B)
     h = (0.5 * noise(B, module.parameters_per_point)).requires_grad_()
     module(h, x).log_prob(x).sum().backward()
     expect(h.grad is not None and bool(h.grad.isfinite().all()), "the gradient of a decoder's output is missing or not finite")
@@ -382,22 +391,22 @@ def likelihood_gradient(settings: Any) -> None:
 
 def likelihood_density(settings: Any) -> None:
     """Densities or probabilities are normalised, and those of the samples."""
-    module, x = make_likelihood(settings, K), data_for(settings, 1)
+    module, x = moved(make_likelihood(settings, K)), data_for(settings, 1)
     h = (0.5 * noise(1, module.parameters_per_point)).double()
     with torch.no_grad():
         found = module.double()(h, x.double())
         drawn = found.sample((DRAWS,))[:, 0]
-        many = module(h.expand(len(drawn), -1), x.double().expand(len(drawn), -1))
         if settings.discrete or "counts" in settings.kinds:
             probability_is_that_of_samples("the probability", drawn, found.log_prob)
         else:
-            density_is_that_of_samples("the density", drawn, many.log_prob)
+            # given the samples as points, too: a density that reads its own point may predict it
+            density_is_that_of_samples("the density", drawn, module(h.expand(len(drawn), -1), drawn).log_prob)
 
 
 def likelihood_constant(settings: Any) -> None:
     """The control's output is one for all points, (P,); a likelihood that has none says so by `has_constant`."""
     if settings.has_constant and settings.of_control == settings:
-        module = make_likelihood(settings, K)
+        module = moved(make_likelihood(settings, K))
         expect_shape("constant of (N, D)", module.constant(data_for(settings, 50)), "P", module.parameters_per_point)
 
 
@@ -438,7 +447,7 @@ def make_model(spec: Run) -> tuple[Any, Tensor]:
     shape = (1, 2, 2)
     x = torch.rand(30, 4, generator=torch.Generator().manual_seed(3))
     torch.manual_seed(0)
-    return build(spec, x, shape), x[:B].round() if spec.likelihood.binary else x[:B]
+    return moved(build(spec, x, shape)), x[:B].round() if spec.likelihood.binary else x[:B]
 
 
 def terms_of(model: Any, x: Tensor, draws: int, dtype: torch.dtype = torch.float32) -> Any:
@@ -497,6 +506,7 @@ def model_saved(spec: Spec) -> None:
     """A model that gets the saved state of another computes the same."""
     model, x = make_model(spec(K))
     again, _ = make_model(spec(K))
+    moved(again)
     again.load_state_dict(load(save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})))
     with torch.no_grad():
         for one, other in zip(terms_of(model.eval(), x, L), terms_of(again.eval(), x, L), strict=True):
