@@ -27,7 +27,7 @@ def build(spec: Run, x: Tensor, shape: tuple[int, ...]) -> Model:
     else:
         # imported here, so that a job imports only the model that it needs
         model = getattr(import_module(f"mixvae.models.{spec.model}"), type(spec).__name__)(spec, x, shape)
-    if spec.own_files:
+    if spec.own_files and not spec.is_control:
         from mixvae.models.probe import probe
 
         probe(model, spec, x)
