@@ -14,7 +14,7 @@ from pathlib import Path
 from mixvae.files import read_json, sha256, write_json
 from mixvae.provenance import seal
 from mixvae.study import parse_run
-from mixvae.study.jobs import RUN_FILES, Job, all_jobs, rules_of
+from mixvae.study.jobs import RUN_FILES, Job, all_jobs, folder_of, record_of, rules_of
 from mixvae.summary.results import read_study
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
@@ -60,15 +60,15 @@ def main() -> None:
 def copy(source: Path, target: Path, spec) -> None:
     """Make a run of another seed from a finished one, with records that agree."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("logs", "benchmarks"))
-    described = spec.model_dump(mode="json")
-    write_json(target / "spec.json", described)
+    write_json(target / "spec.json", spec.training_spec())
     for rule in rules_of(spec):
-        facts = read_json(target / f"provenance/{rule}.json") | {"spec": described, "seed": spec.seed}
-        facts["outputs"] = {f"results/runs/{spec.id}/{name}": sha256(target / name) for name in RUN_FILES[rule]}
+        path, named = record_of(rule, spec, target), folder_of(rule, spec, Path("results/runs") / spec.id)
+        facts = read_json(path) | {"spec": spec.training_spec(), "seed": spec.seed}
+        facts["outputs"] = {str(named / name): sha256(folder_of(rule, spec, target) / name) for name in RUN_FILES[rule]}
         kept = {name: digest for name, digest in facts["inputs"].items() if "/datasets/" in name}
         read = () if rule == "train" else ("spec.json", "model.safetensors")
         facts["inputs"] = kept | {f"results/runs/{spec.id}/{name}": sha256(target / name) for name in read}
-        write_json(target / f"provenance/{rule}.json", facts | {"seal": seal(facts)})
+        write_json(path, facts | {"seal": seal(facts)})
 
 
 def record(facts: dict, job: Job, results: Path) -> None:

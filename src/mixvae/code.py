@@ -19,10 +19,11 @@ ROOMS = ("study", "data", "nets", "distributions", "models", "fitting", "measuri
 def code_files(rule: str) -> tuple[Path, ...]:
     """Return the code that a rule runs: its script, and every module that this imports, at once, later or by name.
 
-    Snakemake runs rule study itself, without a script.
+    Snakemake itself runs rule study, and gives it the listing of the study.
     """
     seen: set[Path] = set()
-    waiting = {ROOT / ("src/mixvae/study/rules.py" if rule == "study" else f"scripts/{rule}.py")}
+    own = ("src/mixvae/study/rules.py", "src/mixvae/study/listing.py") if rule == "study" else (f"scripts/{rule}.py",)
+    waiting = {ROOT / name for name in own}
     while waiting:
         file = waiting.pop()
         seen.add(file)
@@ -55,7 +56,7 @@ def _imported(node: ast.AST) -> Iterator[Path]:
     elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
         names = [node.value]
     for name in names:
-        if name.startswith("mixvae."):
+        if name.split(".")[0] == "mixvae":
             yield from _modules(name)
 
 

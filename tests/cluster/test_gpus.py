@@ -71,7 +71,7 @@ def test_a_study_on_a_node_with_two_gpus(prepared_workspace, tmp_path):
         prepared_workspace,
         **environment,
     )
-    logs = [path for path in prepared_workspace.glob("results/runs/*vae*/logs/*.log") if path.stem in ("train", "evaluate")]
+    logs = [path for path in prepared_workspace.glob("results/runs/*vae*/**/logs/*.log") if path.stem in ("train", "evaluate")]
     used = Counter(re.search(r"in place of GPU (\d)", path.read_text())[1] for path in logs)
     assert used.total() == 4
     assert set(used) == {"0", "1"}

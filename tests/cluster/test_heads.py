@@ -26,6 +26,7 @@ from support.studies import (
     copy_study,
     digests,
     family_of,
+    find,
     finish,
     running,
     snakemake,
@@ -149,7 +150,7 @@ def test_jobs_of_a_killed_head_are_taken_over_whether_they_have_ended_or_not(pre
     assert "finished jobs taken over" in result.stdout
     assert kept == {name: (done[0] / name).stat().st_mtime_ns for name in MADE_BY_TRAINING}
     ours, theirs = (without_clock(digests(folder / "results/runs")) for folder in (workspace, long_study))
-    assert len({Path(name).parent for name in ours}) == 3
+    assert len({Path(name).parts[0] for name in ours}) == 3
     assert ours == {name: theirs[name] for name in ours}
 
 
@@ -166,7 +167,7 @@ def test_results_that_look_old_are_not_made_again(small_study, workspace, how):
         for path in workspace.glob("results/datasets/digits/*"):
             os.utime(path, (now + 90000, now + 90000))
     before = digests(workspace / "results")
-    looked_at = {path: path.read_bytes() for path in workspace.glob("results/runs/*/provenance/*.json")}
+    looked_at = {path: path.read_bytes() for path in workspace.glob("results/runs/**/provenance/*.json")}
     config = write_config(workspace, SMALL)
     result = finish(ablation(config), workspace)
     assert "taken over: their files are what their provenance says" in result.stdout
@@ -218,7 +219,7 @@ def test_what_was_made_from_other_files_is_not_current(small_study, workspace):
     result = finish(ablation(config), workspace)
     assert f"evaluate of {trained.name} is done again: it was made from other files than are there now" in result.stdout
     assert weights.read_bytes() == content
-    evaluated = json.loads((trained / "provenance/evaluate.json").read_text())
+    evaluated = json.loads(find(trained, "provenance/evaluate.json").read_text())
     assert evaluated["inputs"][str(weights.relative_to(workspace))] == sha256(weights)
     assert "Nothing to be done" in call(ablation(config), workspace).stderr
 

@@ -12,6 +12,7 @@ import torch
 import yaml
 from support.project import ROOT, complaint, run_script
 from support.specs import small_spec
+from support.studies import find
 
 from mixvae.cluster.costs.estimates import estimate, fit
 from mixvae.cluster.costs.measurements import REFERENCE, measure, read_table, write_table
@@ -67,8 +68,8 @@ def test_jobs_are_those_of_snakemake(workspace):
     for job in all_jobs("tiny", expansion.runs, expansion.datasets, workspace / "results"):
         if job.rule not in ("study", "tabulate", "figures"):
             touch(workspace, *(str(file.relative_to(workspace)) for file in job.files))
-    run = next(iter(load(workspace / "tiny.yaml").runs))
-    (workspace / "results/runs" / run / "pointwise.npz").unlink()
+    run = next(iter(expansion.runs))
+    find(workspace / "results/runs" / run, "pointwise.npz").unlink()
     expected = jobs_of_snakemake(workspace)
     assert expected == {"all": 1, "evaluate": 1, "study": 1, "tabulate": 1, "figures": 1, "total": 5}
     assert jobs_of_plan(workspace) == expected
@@ -247,7 +248,7 @@ def test_finished_runs_are_measured(tmp_path):
 
     spec = small_spec()
     folder = tmp_path / "runs" / spec.id
-    write_json(folder / "spec.json", spec.model_dump(mode="json"))
+    write_json(folder / "spec.json", spec.training_spec())
     write_json(folder / "training.json", {"epochs": 2})
     facts = {"seconds": 9.0, "train_seconds": 6.0, "peak_memory_mb": 333.0, "gpu": False}
     write_json(folder / "provenance/train.json", {**facts, "device": "cpu", "start": "2026-01-02T03:04:05"})

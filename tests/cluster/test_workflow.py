@@ -12,12 +12,15 @@ from support.project import complaint, make_workspace, run_script
 from support.studies import (
     BLOCK,
     ENDLESS,
+    MEASURED,
     SMALL,
     ablation,
     call,
     command_of,
     family_of,
+    find,
     finish,
+    jobs,
     kill,
     running,
     snakemake,
@@ -80,13 +83,12 @@ def test_a_study_runs_from_config_to_headline(study):
 def test_every_contract_file_is_there(study):
     expansion = load(study / "tiny.yaml")
     for run, spec in expansion.runs.items():
-        rules = ["train", "evaluate"] + (["latents"] if spec.model == "vae" else [])
-        files = ["spec.json", "model.safetensors", "history.csv", "likelihood.json", "pointwise.npz"]
-        files += ["latents.h5ad", "latent_metrics.json"] if spec.model == "vae" else []
-        for kind, end in (("logs", "log"), ("benchmarks", "tsv"), ("provenance", "json")):
-            files += [f"{kind}/{rule}.{end}" for rule in rules]
-        missing = [file for file in files if not (study / "results/runs" / run / file).is_file()]
-        assert not missing, (run, missing)
+        made = {"train": ["spec.json", "model.safetensors", "history.csv"], "evaluate": ["likelihood.json", "pointwise.npz"]}
+        made |= {"latents": ["latents.h5ad", "latent_metrics.json"]} if spec.model == "vae" else {}
+        for rule, files in made.items():
+            folder = study / "results/runs" / run / ("." if rule == "train" else f"measured/{spec.measurement(rule)}")
+            files += [f"logs/{rule}.log", f"benchmarks/{rule}.tsv", f"provenance/{rule}.json"]
+            assert not [file for file in files if not (folder / file).is_file()], folder
     assert {path.stem for path in (study / "results/tiny/provenance").iterdir()} == {"study", "tabulate", "figures"}
     assert {path.stem for path in (study / "results/datasets/digits/provenance").iterdir()} == {"download", "prepare"}
     tables = {path.name for path in (study / "results/tiny/tables").iterdir()}
@@ -153,14 +155,20 @@ def test_every_kind_of_data_and_system_goes_from_config_to_tables_and_figures(wo
 
 def test_metrics_are_tidy_and_agree_with_the_runs(study):
     metrics = pd.read_csv(study / "results/tiny/metrics.csv")
-    columns = "run,dataset,model,K,prior,flow,seed,metric,value,stderr,unit"
+    columns = "run,dataset,model,K,prior,flow,seed,metric,value,stderr,unit,measurement"
     assert ",".join(metrics.columns) == columns
-    pd.testing.assert_frame_equal(metrics, pd.read_parquet(study / "results/tiny/metrics.parquet"), check_dtype=False)
+    parquet = pd.read_parquet(study / "results/tiny/metrics.parquet")
+    pd.testing.assert_frame_equal(metrics.fillna({"measurement": ""}), parquet, check_dtype=False)
     assert metrics.run.nunique() == RUNS + CONTROLS
     assert not metrics.duplicated(["run", "metric"]).any()
+    specs = load(study / "tiny.yaml").runs
     for run, rows in metrics.groupby("run"):
+        measured = {rule: specs[run].measurement(rule) for rule in ("evaluate", "latents")}
+        assert set(rows.measurement[rows.metric.isin(["nll", "elbo", "ess"])]) == {measured["evaluate"]}
+        assert rows.measurement[rows.metric.isin(["active_units", "ari"])].isin([measured["latents"]]).all()
+        assert rows.measurement[rows.metric.isin(["epochs", "train_seconds"])].isna().all()
         values = rows.set_index("metric")["value"]
-        with np.load(study / f"results/runs/{run}/pointwise.npz") as pointwise:
+        with np.load(find(study / "results/runs" / run, "pointwise.npz")) as pointwise:
             assert values["nll"] == pytest.approx(pointwise["nll"].mean())
             assert values["elbo"] == pytest.approx(pointwise["elbo"].mean())
         assert values["nll"] <= values["nll_miselbo"] + 1e-9 <= -values["elbo"] + 2e-9
@@ -195,7 +203,7 @@ def test_latents_open_in_scanpy(study):
     import scanpy
 
     run = next(path for path in (study / "results/runs").iterdir() if "pbmc68k_reduced-vae-K2" in path.name)
-    cells = scanpy.read_h5ad(run / "latents.h5ad")
+    cells = scanpy.read_h5ad(find(run, "latents.h5ad"))
     assert set(cells.obsm) == {"X_mu_1", "X_mu_2", "X_sigma_1", "X_sigma_2"}
     assert cells.obs["part"].value_counts().to_dict() == {"train": 500, "test": 100}
     assert cells.obs["label"].nunique() == 10
@@ -204,7 +212,7 @@ def test_latents_open_in_scanpy(study):
 
 def test_provenance_chains_inputs_to_outputs(study):
     run = next(path for path in (study / "results/runs").iterdir() if "vae-K2" in path.name)
-    train, evaluate = (read_json(run / f"provenance/{rule}.json") for rule in ("train", "evaluate"))
+    train, evaluate = (read_json(find(run, f"provenance/{rule}.json")) for rule in ("train", "evaluate"))
     prepare = read_json(next((study / "results/datasets").glob(f"{train['spec']['dataset']}/provenance/prepare.json")))
     model = f"results/runs/{run.name}/model.safetensors"
     assert train["outputs"][model] == evaluate["inputs"][model] == sha256(study / model)
@@ -216,7 +224,7 @@ def test_provenance_chains_inputs_to_outputs(study):
         assert key in train
     tabulate, likelihood = (
         read_json(study / "results/tiny/provenance/tabulate.json"),
-        f"results/runs/{run.name}/likelihood.json",
+        str(find(run, "likelihood.json").relative_to(study)),
     )
     assert tabulate["inputs"][likelihood] == evaluate["outputs"][likelihood]
 
@@ -229,12 +237,74 @@ def test_a_second_call_has_nothing_to_do_and_shows_the_table_again(study_copy):
     assert before == {path: path.stat().st_mtime_ns for path in (study_copy / "results").rglob("*") if path.is_file()}
 
 
+MORE_SAMPLES = {**SMALL, "evaluation": {**SMALL["evaluation"], "samples": 60}}
+
+
+def files_of(folder: Path) -> dict[Path, int]:
+    """Return when every file was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_measuring_in_another_way_trains_nothing_and_keeps_the_first_measurement(study_copy):
+    first, before = study_copy / "small.yaml", files_of(study_copy / "results/runs")
+    content, metrics = contents(study_copy / "results/runs"), (study_copy / "results/small/metrics.csv").read_bytes()
+    text = first.read_text()
+    config = write_config(study_copy, MORE_SAMPLES)
+    planned = jobs(finish(snakemake(config, "-n"), study_copy))
+    # the latent codes do not depend on the samples, and the control is measured exactly
+    assert planned == {"evaluate": 4, "study": 1, "tabulate": 1, "figures": 1, "all": 1, "total": 8}
+    failed = audit(study_copy / "results/small", load(config)).of(FAILURE)
+    assert sum("is not measured as the config says" in finding.message for finding in failed) == len(failed) == 4
+    finish(ablation(config, *MEASURED), study_copy)
+    after = files_of(study_copy / "results/runs")
+    assert before.items() <= after.items()
+    assert content.items() <= contents(study_copy / "results/runs").items()
+    new = sorted(str(path.relative_to(study_copy / "results/runs")) for path in after.keys() - before.keys())
+    for run, spec in load(config).runs.items():
+        folder = f"{run}/measured/{spec.measurement('evaluate')}/"
+        here = [name.removeprefix(folder) for name in new if name.startswith(folder)]
+        made = ["benchmarks/evaluate.tsv", "likelihood.json", "logs/evaluate.attempts.log", "logs/evaluate.log"]
+        assert here == ([] if spec.is_control else [*made, "pointwise.npz", "provenance/evaluate.json"])
+    assert len(new) == 4 * 6
+    # and back
+    first.write_text(text)
+    assert jobs(finish(ablation(first), study_copy)).keys() == {"study", "tabulate", "figures", "all", "total"}
+    assert (study_copy / "results/small/metrics.csv").read_bytes() == metrics
+    assert not audit(study_copy / "results/small", load(first)).of(FAILURE)
+
+
+def test_a_second_study_that_measures_the_same_runs_otherwise_does_not_disturb_the_first(study_copy):
+    first, before = study_copy / "small.yaml", files_of(study_copy / "results")
+    found = [str(finding) for finding in audit(study_copy / "results/small", load(first)).all]
+    other = write_config(study_copy, MORE_SAMPLES, study="other")
+    done = jobs(finish(ablation(other), study_copy))
+    assert done == {"evaluate": 4, "study": 1, "tabulate": 1, "figures": 1, "all": 1, "total": 8}
+    after = files_of(study_copy / "results")
+    assert before.items() <= after.items()
+    assert [str(finding) for finding in audit(study_copy / "results/small", load(first)).all] == found
+    assert not audit(study_copy / "results/other", load(other)).of(FAILURE)
+    ours, theirs = (pd.read_csv(study_copy / f"results/{study}/metrics.csv") for study in ("small", "other"))
+    keys = ["run", "metric"]
+    both = ours.merge(theirs, on=keys, suffixes=("", "_other"), validate="one_to_one")
+    assert len(both) == len(ours) == len(theirs)
+    evaluated = (both.metric.isin(["nll", "elbo", "ess"])) & (both.model == "vae")
+    assert (both.measurement != both.measurement_other)[evaluated].all()
+    assert (both.value != both.value_other)[evaluated].all()
+    same = both[both.metric.isin(["ari", "accuracy_svm", "epochs"]) | (both.model == "constant")]
+    pd.testing.assert_series_equal(same.value, same.value_other, check_names=False)
+    again = finish(ablation(first), study_copy)
+    assert "Nothing to be done" in again.stdout + again.stderr
+    # the first study, told to measure in the same way, has it done already
+    planned = jobs(finish(snakemake(write_config(study_copy, MORE_SAMPLES), "-n"), study_copy))
+    assert planned.keys() == {"study", "tabulate", "figures", "all", "total"}
+
+
 def test_the_same_study_killed_half_way_and_resumed_gives_the_same_bytes(small_study, workspace):
     config = write_config(workspace, SMALL)
     with running(ablation(config), workspace) as child:
-        until(lambda: child.poll() is not None or len(list(workspace.glob("results/runs/*/likelihood.json"))) >= 2)
+        until(lambda: child.poll() is not None or len(list(workspace.glob("results/runs/*/measured/*/likelihood.json"))) >= 2)
         assert child.poll() is None
-    finished = {path: path.stat().st_mtime_ns for path in workspace.glob("results/runs/*/likelihood.json")}
+    finished = {path: path.stat().st_mtime_ns for path in workspace.glob("results/runs/*/measured/*/likelihood.json")}
     assert 2 <= len(finished) < 5
     resumed = finish(ablation(config), workspace)
     assert "releasing its lock" in resumed.stdout
@@ -318,11 +388,12 @@ def change(path: Path, place: int = 1000) -> None:
 )
 def test_a_changed_result_is_refused_by_the_rule_that_reads_it(study_copy, file, script, arguments):
     run = sorted((study_copy / "results/runs").glob("digits-vae-*"))[0].relative_to(study_copy)
-    change(study_copy / run / file, -3)
+    changed = find(study_copy / run, file)
+    change(changed, -3)
     before = contents(study_copy / "results")
     arguments = [str(run) if word == "RUN" else word for word in arguments]
     result = run_script(script, *arguments, cwd=study_copy)
-    assert complaint(result).startswith(f"error: {run}/{file}: not what rule ")
+    assert complaint(result).startswith(f"error: {changed.relative_to(study_copy)}: not what rule ")
     assert contents(study_copy / "results") == before
     if script == "tabulate":  # after a failure the run is a hole like any other, with the reason
         assert run_script(script, *arguments, "--allow-missing", cwd=study_copy).returncode == 0
@@ -349,8 +420,8 @@ def test_plain_snakemake_names_a_bad_config_without_a_traceback(workspace):
 
 def test_a_study_named_on_the_command_line_is_not_merged_with_the_demo(workspace):
     result = finish(snakemake(write_config(workspace, *TINY), "-n"), workspace)
-    counts = dict(line.split() for line in (result.stdout + result.stderr).splitlines() if len(line.split()) == 2)
-    assert (counts["train"], counts["evaluate"], counts["latents"]) == ("8", "8", "6")
+    counts = jobs(result)
+    assert (counts["train"], counts["evaluate"], counts["latents"]) == (8, 8, 6)
 
 
 def test_changed_data_costs_no_result_and_repaired_retrains_nothing(study_copy):

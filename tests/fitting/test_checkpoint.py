@@ -18,7 +18,7 @@ from support.project import ROOT
 from support.specs import small_spec
 
 from mixvae.data.prepared import save
-from mixvae.files import canonical_json, sha256
+from mixvae.files import sha256
 from mixvae.fitting.checkpoint import FOLDER, Checkpoint, State, alone
 from mixvae.fitting.runs import build_for
 from mixvae.fitting.training import train
@@ -91,8 +91,8 @@ SLOW = {"training": {"epochs": 12, "warmup": 3, "batch_size": 20, "patience": 12
 
 
 def training_command(spec, data: Path, run: Path, *options: str) -> list[str]:
-    return [sys.executable, str(ROOT / "scripts/train.py"), "--spec", canonical_json(spec.model_dump(mode="json")),
-            "--data", str(data), "--run", str(run), *options]  # fmt: skip
+    return [sys.executable, str(ROOT / "scripts/train.py"), "--spec", spec.canonical(), "--data", str(data),
+            "--run", str(run), *options]  # fmt: skip
 
 
 def results(run: Path):

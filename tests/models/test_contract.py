@@ -1,7 +1,6 @@
 """Every model against the contract, every part against its settings, and a model of one's own from training to audit."""
 
 import inspect
-import json
 import runpy
 import sys
 from importlib import import_module
@@ -15,6 +14,7 @@ import mixvae.models
 from mixvae.distributions.flows import FLOWS
 from mixvae.distributions.likelihoods import LIKELIHOODS
 from mixvae.distributions.priors import PRIORS
+from mixvae.files import read_json
 from mixvae.models import build
 from mixvae.models.contract import Model, WithCategories, WithComponents, WithExtraMetrics
 from mixvae.nets.decoders import DECODERS
@@ -23,7 +23,7 @@ from mixvae.review.audit import audit
 from mixvae.review.audit.findings import FAILURE
 from mixvae.study import expand, parts
 from mixvae.study.commands import command
-from mixvae.study.jobs import all_jobs
+from mixvae.study.jobs import all_jobs, run_file
 from mixvae.study.listing import listing
 from mixvae.study.rules import list_study
 from mixvae.study.run import MODELS, Run
@@ -132,7 +132,7 @@ def test_a_model_of_ones_own_goes_from_training_to_tables_and_audit(shrunk, work
             list_study(job.folder, listing(expansion))
         else:
             script(monkeypatch, command(job, expansion.runs.get(job.name), expansion.datasets.get(job.name), False, False))
-    found = json.loads(Path("results/runs", mine.id, "likelihood.json").read_text())["metrics"]
+    found = read_json(run_file("likelihood.json", mine, Path("results/runs", mine.id)))["metrics"]
     assert found["share"] == {"value": 0.5, "stderr": None, "unit": "of the reconstruction"}
     assert "shrunk" in Path("results/own/tables/ablation_digits.md").read_text()
     assert read_study(Path("results/own/study.json")).runs[mine.id] == mine

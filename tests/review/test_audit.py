@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.project import ROOT, refusal, run_here, run_script
+from support.studies import find
 
 from mixvae.files import read_json, sha256, write_json
 from mixvae.measuring.evaluation import metrics as metrics_of
@@ -75,11 +76,11 @@ def reseal(record: Path, **changes: object) -> None:
 def forge_all(results: Path, run: Path, rule: str, *files: str) -> None:
     """Hide a change of a run's files in every record and the manifest: only what the files say is left to give it away."""
     study = results / "small"
-    forge(run / f"provenance/{rule}.json", outputs=[run / file for file in files])
+    forge(find(run, f"provenance/{rule}.json"), outputs=[find(run, file) for file in files])
     manifest = read_json(study / "manifest.json")
-    for record in run.glob("provenance/*.json"):
+    for record in run.rglob("provenance/*.json"):
         forge(record, inputs=[results.parent / name for name in read_json(record)["inputs"] if f"/{run.name}/" in name])
-        manifest[f"runs/{run.name}/provenance/{record.name}"] = sha256(record)
+        manifest[str(record.relative_to(results))] = sha256(record)
     write_json(study / "manifest.json", manifest)
     for of_all in ("tabulate", "figures"):
         facts = read_json(study / f"provenance/{of_all}.json")
@@ -166,7 +167,7 @@ def test_any_flipped_byte_is_noticed(results, expansion):
 
 @pytest.mark.parametrize("name", ["likelihood.json", "model.safetensors", "latents.h5ad", "spec.json", "provenance/train.json"])
 def test_swapped_files_are_noticed(results, name):
-    one, other = (folder / name for folder in runs_of(results, "*-vae-K2-*"))
+    one, other = (find(folder, name) for folder in runs_of(results, "*-vae-K2-*"))
     kept = one.read_bytes()
     one.write_bytes(other.read_bytes())
     other.write_bytes(kept)
@@ -211,7 +212,7 @@ def test_a_run_that_failures_csv_lists_is_accounted_for_and_still_a_hole(results
     path = results / "small/failures.csv"
     path.write_text(f"run,rule,log\n{run.name},evaluate,killed\n")
     assert_noticed(failures(results), "tabulate", "small", "failures.csv", "all files of which are there")
-    (run / "likelihood.json").unlink()
+    find(run, "likelihood.json").unlink()
     found = failures(results)
     assert_noticed(found, "evaluate", run.name, "likelihood.json", "failures.csv: failed at rule evaluate")
     assert not any("all files of which are there" in finding.message for finding in found)
@@ -394,15 +395,15 @@ def test_other_data_than_published_is_noticed_even_when_all_records_are_forged(r
 )
 def test_metrics_that_cannot_be_are_noticed_even_when_all_records_are_forged(results, change, text):
     run = runs_of(results, "*-K2-*")[0]
-    edit_json(run / "likelihood.json", lambda content: change(content["metrics"]))
+    edit_json(find(run, "likelihood.json"), lambda content: change(content["metrics"]))
     found = forged(results, run, "evaluate", "likelihood.json")
     assert_noticed(found, "evaluate", run.name, "likelihood.json", text)
 
 
 def points(run: Path, **changes) -> None:
-    with np.load(run / "pointwise.npz") as file:
+    with np.load(find(run, "pointwise.npz")) as file:
         arrays = dict(file)
-    np.savez(run / "pointwise.npz", **{**arrays, **{name: change(arrays[name]) for name, change in changes.items()}})
+    np.savez(find(run, "pointwise.npz"), **{**arrays, **{name: change(arrays[name]) for name, change in changes.items()}})
 
 
 @pytest.mark.parametrize(
@@ -430,19 +431,19 @@ def test_fewer_test_points_are_noticed_even_when_means_and_all_records_follow(re
     """The best third of the points, in every run."""
     best = None
     for run in sorted((results / "runs").iterdir()):
-        with np.load(run / "pointwise.npz") as file:
+        with np.load(find(run, "pointwise.npz")) as file:
             arrays = dict(file)
         best = np.argsort(arrays["nll"])[:100] if best is None else best
         arrays = {name: array[best] for name, array in arrays.items()}
-        np.savez(run / "pointwise.npz", **arrays)
-        likelihood = read_json(run / "likelihood.json")
+        np.savez(find(run, "pointwise.npz"), **arrays)
+        likelihood = read_json(find(run, "likelihood.json"))
         for name, entry in metrics_of(arrays, expansion.runs[run.name].likelihood, 64).items():
             likelihood["metrics"][name] = entry
-        write_json(run / "likelihood.json", likelihood)
+        write_json(find(run, "likelihood.json"), likelihood)
         forge_all(results, run, "evaluate", "pointwise.npz", "likelihood.json")
     for run in (results / "runs").iterdir():
         assert_noticed(failures(results), "evaluate", run.name, "pointwise.npz", "shape (100,), expected (300,)")
-        write_json(run / "likelihood.json", read_json(run / "likelihood.json") | {"points": 100})
+        write_json(find(run, "likelihood.json"), read_json(find(run, "likelihood.json")) | {"points": 100})
         forge_all(results, run, "evaluate", "likelihood.json")
         assert_noticed(failures(results), "evaluate", run.name, "likelihood.json", "points: found 100, expected 300")
 
@@ -473,7 +474,7 @@ def test_fewer_test_points_are_noticed_even_when_means_and_all_records_follow(re
 def test_what_contradicts_the_spec_or_other_files_or_is_out_of_range_is_noticed(results, file, metric, change, text):
     run = runs_of(results, "*-K2-*")[0]
     rule = {"likelihood.json": "evaluate", "latent_metrics.json": "latents", "training.json": "train"}[file]
-    edit_json(run / file, lambda content: (content["metrics"][metric] if metric else content).update(change))
+    edit_json(find(run, file), lambda content: (content["metrics"][metric] if metric else content).update(change))
     assert_noticed(forged(results, run, rule, file), rule, run.name, file, text)
 
 
@@ -581,7 +582,7 @@ def test_weights_that_are_none_or_not_as_many_are_noticed(results, content, file
     ],
 )
 def test_times_that_are_none_are_noticed(results, change, text):
-    reseal(runs_of(results)[0] / "provenance/evaluate.json", **change)
+    reseal(find(runs_of(results)[0], "provenance/evaluate.json"), **change)
     found = [f for f in failures(results) if f.check == "times"]
     assert_noticed(found, "evaluate", runs_of(results)[0].name, "evaluate.json", text)
 
@@ -589,7 +590,7 @@ def test_times_that_are_none_are_noticed(results, change, text):
 def test_a_job_before_what_it_read_is_warned_of(results):
     run = runs_of(results)[0]
     for year, warned in ((1999, ["train", run.name]), (2999, [])):
-        reseal(run / "provenance/evaluate.json", start=f"{year}-01-01T00:00:00+00:00")
+        reseal(find(run, "provenance/evaluate.json"), start=f"{year}-01-01T00:00:00+00:00")
         told = [f for f in audit(results / "small").of(WARNING) if (f.check, f.rule) == ("times", "evaluate")]
         assert [f.message.split("before ")[1].split(",")[0].split() for f in told] == [warned] * bool(warned)
     # the tables have read them
@@ -609,14 +610,14 @@ class Bomb:
 
 def test_nothing_of_a_strangers_file_is_executed(results, tmp_path):
     run, mark = runs_of(results)[0], tmp_path / "executed"
-    np.savez(run / "pointwise.npz", nll=np.array([Bomb(mark)], dtype=object))
-    with np.load(run / "pointwise.npz", allow_pickle=True) as file:
+    np.savez(find(run, "pointwise.npz"), nll=np.array([Bomb(mark)], dtype=object))
+    with np.load(find(run, "pointwise.npz"), allow_pickle=True) as file:
         assert file["nll"].dtype == object
     assert mark.exists()  # the bomb works
     mark.unlink()
     forge_all(results, run, "evaluate", "pointwise.npz")
     assert_noticed(failures(results), "evaluate", run.name, "pointwise.npz", "Object arrays cannot be loaded")
-    (run / "pointwise.npz").write_bytes(pickle.dumps(Bomb(mark)))
+    find(run, "pointwise.npz").write_bytes(pickle.dumps(Bomb(mark)))
     forge_all(results, run, "evaluate", "pointwise.npz")
     assert_noticed(failures(results), "evaluate", run.name, "pointwise.npz", "not readable arrays")
     assert not mark.exists()
@@ -626,8 +627,9 @@ def test_links_out_of_the_results_are_not_followed(results, tmp_path):
     run, outside = runs_of(results)[0], tmp_path / "outside"
     outside.mkdir()
     for name in ("likelihood.json", "provenance/latents.json"):
-        shutil.move(run / name, outside / Path(name).name)
-        (run / name).symlink_to(outside / Path(name).name)
+        path = find(run, name)
+        shutil.move(path, outside / path.name)
+        path.symlink_to(outside / path.name)
     found = failures(results)
     assert_noticed(found, "evaluate", run.name, "likelihood.json", "a link that leads out of the results")
     assert_noticed(found, "latents", run.name, "latents.json", "a link that leads out of the results")
@@ -667,7 +669,7 @@ HOSTILE = [
                                   "RUN/latent_metrics.json", "RUN/pointwise.npz", "RUN/provenance/train.json"])  # fmt: skip
 def test_whatever_a_file_holds_it_is_a_finding(results, expansion, name):
     run = runs_of(results)[0]
-    path = results / name.replace("RUN", f"runs/{run.name}")
+    path = find(run, name.removeprefix("RUN/")) if name.startswith("RUN/") else results / name
     whole = path.read_bytes()
     chance = random.Random(name)
     for content in (*chance.sample(HOSTILE, 2), whole[: len(whole) // 2]):
@@ -695,7 +697,7 @@ def test_a_study_that_names_other_folders_is_refused(results):
 def test_what_strangers_write_cannot_steer_the_terminal_or_spoil_the_report(results):
     run = runs_of(results)[0]
     edit_json(
-        run / "likelihood.json", lambda content: content["metrics"].update({"\x1b[2Jnone|<b>": content["metrics"]["nll"]})
+        find(run, "likelihood.json"), lambda content: content["metrics"].update({"\x1b[2Jnone|<b>": content["metrics"]["nll"]})
     )
     result = run_here("audit", "results/small", cwd=results.parent)
     assert result.returncode == 1
@@ -725,7 +727,7 @@ def test_a_packed_file_is_measured_before_it_is_unpacked(results):
     """What is small on disk and large in memory is refused by its own table of contents."""
     run, study = runs_of(results)[0], results / "small"
     largest = 1 << 29
-    with zipfile.ZipFile(run / "pointwise.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(find(run, "pointwise.npz"), "w", zipfile.ZIP_DEFLATED) as archive:
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (largest // 8,)})
         with archive.open("elbo.npy", "w", force_zip64=True) as stream:
@@ -737,7 +739,7 @@ def test_a_packed_file_is_measured_before_it_is_unpacked(results):
     with pq.ParquetWriter(study / "metrics.parquet", table.schema, compression="zstd") as writer:
         for _ in range(10):
             writer.write_table(table)
-    assert (run / "pointwise.npz").stat().st_size + (study / "metrics.parquet").stat().st_size < 4_000_000
+    assert find(run, "pointwise.npz").stat().st_size + (study / "metrics.parquet").stat().st_size < 4_000_000
     forge_all(results, run, "evaluate", "pointwise.npz")
     forge(study / "provenance/tabulate.json", outputs=[study / "metrics.parquet"])
     tracemalloc.start()

@@ -21,7 +21,7 @@ from rocrate.vocabs import RO_CRATE
 from rocrate_validator import services
 from rocrate_validator.models import ValidationSettings
 from support.project import ROOT, refusal, run_here, run_script
-from support.studies import copy_results
+from support.studies import copy_results, find
 
 from mixvae.errors import UserError
 from mixvae.files import read_json, sha256
@@ -245,12 +245,15 @@ def test_jobs_connect_the_published_data_with_every_table_and_figure(exported):
 def test_every_record_is_an_action_with_its_times_and_machine(exported):
     graph = graph_of(exported / "small/crate.zip")
     actions = {entity["@id"]: entity for entity in of_type(graph, "CreateAction")}
-    records = [*exported.glob("*/provenance/*.json"), *exported.glob("*/*/provenance/*.json")]
-    records = [path for path in records if path.name != "export.json"]  # of the crate itself
+    records = [
+        path for path in exported.rglob("provenance/*.json") if path.name != "export.json"
+    ]  # that is of the crate itself
     assert len(actions) == len(records) + 1 == 20
     for path in records:
-        facts, folder = read_json(path), path.parent.parent.name
-        action = actions[f"#job/{path.stem}/{folder}"]
+        # results/<study>/provenance, else results/runs/<run>/... and results/datasets/<dataset>/...
+        first, second, *_ = path.relative_to(exported).parts
+        facts, name = read_json(path), first if second == "provenance" else second
+        action = actions[f"#job/{path.stem}/{name}"]
         assert action["startTime"] == facts["start"]
         assert action["actionStatus"] == "http://schema.org/CompletedActionStatus"
         assert facts["host"] == action["location"]
@@ -281,9 +284,9 @@ def test_twice_it_is_the_same_bytes(exported, tmp_path):
 
 def test_a_study_with_holes_is_exported_with_failed_actions(results, issues):
     run, other = sorted((results / "runs").glob("*-K2-*"))
+    find(run, "logs/evaluate.attempts.log").write_text("out of memory\n")
     for file in ("likelihood.json", "pointwise.npz", "provenance/evaluate.json"):
-        (run / file).unlink()
-    (run / "logs/evaluate.attempts.log").write_text("out of memory\n")
+        find(run, file).unlink()
     shutil.rmtree(other)
     folder = results.parent
     (folder / "config").symlink_to(ROOT / "config")

@@ -15,7 +15,7 @@ from support.made_up import make, sources, study_of
 from support.made_up import run as run_of
 from support.project import ROOT, run_here, run_script
 from support.specs import small_spec
-from support.studies import copy_study
+from support.studies import copy_study, find
 
 from mixvae.errors import UserError
 from mixvae.files import read_json, write_json
@@ -617,7 +617,7 @@ def test_the_first_rank_is_told_with_its_interval(small_study):
     assert f"95 % interval of its rank over {best.points} test points {best.rank_low} to {best.rank_high}" in told
     against = next(text for text in texts if text.startswith("A constant predictor (bernoulli)"))
     points = {
-        run.name: np.load(run / "pointwise.npz")
+        run.name: np.load(find(run, "pointwise.npz"))
         for run in (small_study / "results/runs").iterdir()
         if run.name.startswith(("digits-constant", f"digits-vae-K{best.K}"))
     }

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from support.project import refusal, run_here, run_script
 from support.specs import COLOURS, small_spec
+from support.studies import find
 
 from mixvae.errors import UserError
 from mixvae.files import read_json, sha256, write_json
@@ -221,8 +222,8 @@ def test_what_strangers_write_cannot_steer_the_terminal_nor_be_copied_as_a_comma
 def test_what_is_not_as_on_record_is_said_where_it_is_shown(place):
     assert "WARNING" not in traced(place).stdout
     run = first_record(place).parents[1]
-    (run / "likelihood.json").write_text((run / "likelihood.json").read_text() + " ")
-    (run / "latents.h5ad").unlink()
+    find(run, "likelihood.json").write_text(find(run, "likelihood.json").read_text() + " ")
+    find(run, "latents.h5ad").unlink()
     (place / "results/small/metrics.csv").write_text((place / "results/small/metrics.csv").read_text() + "\n")
     lines = [line.strip() for line in traced(place).stdout.splitlines() if "WARNING" in line]
     assert lines == [

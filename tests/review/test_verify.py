@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from support.project import refusal, run_here, run_script
+from support.studies import find
 
 from mixvae.data.origin import verify_origin
 from mixvae.errors import UserError
@@ -19,13 +20,13 @@ from mixvae.review.verification import (
     find_run,
     judge,
     prediction_interval,
+    recorded_jobs,
     same_files,
     siblings,
     table,
-    verified_spec,
     verify_data,
 )
-from mixvae.study.jobs import rules_of
+from mixvae.study import Run
 
 K1, K2, CONTROL = "digits-vae-K1-*", "digits-vae-K2-*", "digits-constant-*"
 
@@ -36,29 +37,39 @@ def runs_of(folder: Path, pattern: str) -> list[Path]:
     return found
 
 
+def measured(run: Path) -> Run:
+    """Return the spec of a run, with the settings by which it was evaluated."""
+    (spec,) = (spec for rule, spec in recorded_jobs(run) if rule == "evaluate")
+    return spec
+
+
+def likelihoods(runs: list[Path]) -> list[Path]:
+    return [find(run, "likelihood.json") for run in runs]
+
+
 def digests(folder: Path) -> dict[str, str]:
     return {str(path): sha256(path) for path in folder.rglob("*") if path.is_file()}
 
 
 def scale(run: Path, by: float) -> None:
     """Change all likelihoods of a run."""
-    content = read_json(run / "likelihood.json")
+    content = read_json(find(run, "likelihood.json"))
     for entry in content["metrics"].values():
         if entry["value"] is not None:
             entry["value"] *= by
-    write_json(run / "likelihood.json", content)
+    write_json(find(run, "likelihood.json"), content)
 
 
 def vouch(run: Path, rule: str, *files: str) -> None:
     """Write the digests of files as they are now into a record, as somebody would who knows how."""
-    record = run / f"provenance/{rule}.json"
+    record = find(run, f"provenance/{rule}.json")
     facts = read_json(record)
-    facts["outputs"] |= {name: sha256(run / Path(name).name) for name in facts["outputs"] if Path(name).name in files}
+    facts["outputs"] |= {name: sha256(find(run, Path(name).name)) for name in facts["outputs"] if Path(name).name in files}
     write_json(record, facts)
 
 
 def metric(run: Path, name: str = "nll") -> float:
-    return read_json(run / "likelihood.json")["metrics"][name]["value"]
+    return read_json(find(run, "likelihood.json"))["metrics"][name]["value"]
 
 
 @pytest.mark.parametrize("pattern", [K2, CONTROL])
@@ -109,14 +120,13 @@ def test_far_off_values_are_outside(results):
 
 def test_data_that_the_raw_files_do_not_give_are_refused_though_all_records_agree(results):
     run, folder = runs_of(results, K2)[0], results / "datasets/digits"
-    spec = verified_spec(run)
+    spec = measured(run)
     verify_origin(folder, spec)
     with np.load(folder / "data.npz") as file:
         arrays = dict(file)
     np.savez(folder / "data.npz", **arrays | {"x_test_binary": 0 * arrays["x_test_binary"]})
     write_json(folder / "dataset.json", read_json(folder / "dataset.json") | {"sha256": sha256(folder / "data.npz")})
-    for rule in rules_of(spec):
-        record = run / f"provenance/{rule}.json"
+    for record in run.rglob("provenance/*.json"):
         facts = read_json(record)
         facts["inputs"] |= {name: sha256(folder / Path(name).name) for name in facts["inputs"] if "/datasets/" in name}
         write_json(record, facts | {"seal": seal(facts)})
@@ -130,7 +140,7 @@ def test_data_that_the_raw_files_do_not_give_are_refused_though_all_records_agre
 
 def test_what_raw_files_must_be(results):
     run, folder = runs_of(results, K2)[0], results / "datasets/digits"
-    spec = verified_spec(run)
+    spec = measured(run)
     raw = folder / "raw/digits.csv.gz"
     content = raw.read_bytes()
     raw.write_bytes(content + b"\0")
@@ -151,10 +161,11 @@ def test_what_raw_files_must_be(results):
 @pytest.mark.parametrize("file", ["model.safetensors", "likelihood.json", "latents.h5ad", "history.csv"])
 def test_changed_files_are_refused_before_anything_is_trained(results, file):
     run = runs_of(results, K2)[0]
-    with (run / file).open("ab") as stream:
+    path = find(run, file)
+    with path.open("ab") as stream:
         stream.write(b" ")
     said = refusal("verify", run.name, cwd=results.parent)
-    assert said.startswith(f"results/runs/{run.name}/{file}: not what rule ")
+    assert said.startswith(f"{path.relative_to(results.parent)}: not what rule ")
 
 
 def test_other_data_specs_and_weights_are_refused(results):
@@ -162,21 +173,21 @@ def test_other_data_specs_and_weights_are_refused(results):
     shutil.copyfile(other / "model.safetensors", run / "model.safetensors")
     vouch(run, "train", "model.safetensors")
     with pytest.raises(UserError, match=r"model.safetensors: not what rule evaluate has read"):
-        verified_spec(run)
+        recorded_jobs(run)
     shutil.copyfile(runs_of(results, K1)[0] / "spec.json", other / "spec.json")
     with pytest.raises(UserError, match=r"spec\.json: the spec of run digits-vae-K1-"):
-        verified_spec(other)
+        recorded_jobs(other)
     data = results / "datasets/digits"
     (data / "data.npz").write_bytes(b"")
     with pytest.raises(UserError, match=r"data\.npz: not the data that"):
         verify_data(run, data)
-    (run / "provenance/latents.json").unlink()
+    find(run, "provenance/latents.json").unlink()
     (run / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"model\.safetensors: .* found no such file"):
-        verified_spec(run)
+        recorded_jobs(run)
     (runs_of(results, K1)[0] / "provenance/train.json").write_text("[]")
     with pytest.raises(UserError, match=r"train\.json: cannot be read"):
-        verified_spec(runs_of(results, K1)[0])
+        recorded_jobs(runs_of(results, K1)[0])
 
 
 DEEP = '{"a":' * 100_000
@@ -186,18 +197,21 @@ DEEP = '{"a":' * 100_000
 @pytest.mark.parametrize("file", ["provenance/train.json", "provenance/evaluate.json", "spec.json", "likelihood.json"])
 def test_whatever_a_file_holds_it_is_one_line(results, file, content):
     run = runs_of(results, K2)[0]
-    (run / file).unlink()
+    other, path = runs_of(results, K2)[1], find(run, file)
+    spec = measured(other)
+    assert likelihoods([run, other]) == siblings(other, spec)
+    path.unlink()
     if content is None:
         (results.parent / "outside").write_text('{"secret": 1}')
-        (run / file).symlink_to(results.parent / "outside")
+        path.symlink_to(results.parent / "outside")
     else:
-        (run / file).write_text(content)
+        path.write_text(content)
     if file == "likelihood.json":
         vouch(run, "evaluate", file)
     with pytest.raises(UserError) as caught:
-        verified_spec(run)
+        recorded_jobs(run)
     assert len(str(caught.value).splitlines()) == 1
-    assert run not in siblings(runs_of(results, K2)[1])
+    assert likelihoods([other]) == siblings(other, spec)
 
 
 def test_a_deep_record_is_one_line_of_the_script(results):
@@ -211,12 +225,12 @@ def test_a_deep_record_is_one_line_of_the_script(results):
 )
 def test_likelihoods_that_are_no_numbers_are_refused_before_anything_is_trained(results, entry):
     run = runs_of(results, K2)[0]
-    content = read_json(run / "likelihood.json")
+    content = read_json(find(run, "likelihood.json"))
     content["metrics"]["nll"] = entry
-    (run / "likelihood.json").write_text(json.dumps(content))
+    find(run, "likelihood.json").write_text(json.dumps(content))
     vouch(run, "evaluate", "likelihood.json")
     with pytest.raises(UserError):
-        verified_spec(run)
+        recorded_jobs(run)
 
 
 def test_what_strangers_write_cannot_steer_the_terminal(results):
@@ -248,10 +262,13 @@ def test_a_run_is_found_by_id_beginning_and_path(small_study, monkeypatch):
 def test_seeds_are_found_by_their_specs_and_not_by_names(results):
     seeds = runs_of(results, K2)
     shutil.copytree(seeds[0], results / "runs/digits-vae-K2-copy")  # of the same seed under another name: no seed more
-    assert siblings(seeds[0]) == siblings(seeds[1]) == seeds
-    assert siblings(runs_of(results, CONTROL)[0]) == runs_of(results, CONTROL)
+    spec = measured(seeds[0])
+    assert siblings(seeds[0], spec) == siblings(seeds[1], spec) == likelihoods(seeds)
+    assert siblings(seeds[0], spec.measured_by({"samples": 60})) == []  # nobody has measured them so
+    control = runs_of(results, CONTROL)[0]
+    assert siblings(control, measured(control)) == likelihoods(runs_of(results, CONTROL))
     scale(seeds[1], 2)  # no longer what its record says
-    assert siblings(seeds[0]) == [seeds[0]]
+    assert siblings(seeds[0], spec) == likelihoods(seeds[:1])
 
 
 def test_the_prediction_interval_is_that_of_the_textbook():
@@ -273,12 +290,12 @@ def test_one_seed_is_judged_by_the_spread_over_test_points(results):
     run = runs_of(results, K1)[0]
     again = results / "again"
     shutil.copytree(run, again)
-    entry = read_json(run / "likelihood.json")["metrics"]["nll"]
+    entry = read_json(find(run, "likelihood.json"))["metrics"]["nll"]
     for factor, within in ((1.9, True), (2.0, False)):
-        content = read_json(run / "likelihood.json")
+        content = read_json(find(run, "likelihood.json"))
         content["metrics"]["nll"]["value"] = entry["value"] + factor * entry["stderr"]
-        write_json(again / "likelihood.json", content)
-        judged, by = judge(run, again, [run])
+        write_json(find(again, "likelihood.json"), content)
+        judged, by = judge(*likelihoods([run, again]), likelihoods([run]))
         assert "no other seed" in by
         assert {row.metric: row.within for row in judged} == {
             "elbo": True, "nll": within, "nll_miselbo": True, "nll_matched": True
@@ -288,16 +305,16 @@ def test_one_seed_is_judged_by_the_spread_over_test_points(results):
 
 def test_a_clock_makes_no_difference_and_a_bound_does(results):
     run = runs_of(results, K1)[0]
-    spec = verified_spec(run)
+    jobs = recorded_jobs(run)
     again = results / "again"
     shutil.copytree(run, again)
     lines = (run / "history.csv").read_text().splitlines()
     assert lines[0].endswith(",seconds")
     (again / "history.csv").write_text("\n".join([lines[0], *(f"{line.rpartition(',')[0]},9.0" for line in lines[1:])]) + "\n")
-    assert all(same_files(run, again, spec).values())
+    assert all(same_files(run, again, jobs).values())
     (again / "history.csv").write_text("\n".join([lines[0], *lines[2:]]) + "\n")
     (again / "training.json").write_text(json.dumps({}))
-    assert [name for name, same in same_files(run, again, spec).items() if not same] == ["history.csv", "training.json"]
+    assert [name for name, same in same_files(run, again, jobs).items() if not same] == ["history.csv", "training.json"]
 
 
 def test_what_may_explain_other_bytes_is_named(results):

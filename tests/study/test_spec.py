@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from pydantic import ValidationError
 from support.project import ROOT
 
 from mixvae.errors import UserError
@@ -91,6 +93,65 @@ def test_an_option_that_came_later_does_not_change_the_id_of_runs_that_do_not_us
     used = [parse_run({**run, "training": {"flip": True}}), parse_run({**run, "flow": {"name": "iaf", "order": "alternating"}})]
     assert len({plain.id, *(spec.id for spec in used)}) == 3
     assert [parse_run_json(spec.canonical()) for spec in used] == used
+
+
+def test_an_id_depends_on_the_training_alone():
+    spec = parse_run({"dataset": "digits", "model": "vae", "likelihood": "bernoulli", "K": 2})
+    for settings in ({"samples": 50}, {"probe_points": 10}, {"points": 7}):
+        other = spec.measured_by(settings)
+        assert other != spec
+        assert other.id == spec.id
+        assert other.canonical() == spec.canonical()
+        assert other.group != spec.group  # they stand in columns of their own
+    assert "evaluation" not in spec.training_spec()
+    assert parse_run_json(spec.canonical()).measured_by(spec.evaluation.model_dump()) == spec
+    assert spec.measured_by(None) == spec.measured_by({}) == spec
+
+
+def test_a_measurement_depends_on_the_settings_of_its_rule_alone():
+    spec = parse_run({"dataset": "digits", "model": "vae", "likelihood": "bernoulli", "K": 2})
+    rules = ("evaluate", "latents")
+    assert spec.measuring("evaluate") == {"samples": 5000, "points": None}
+    assert spec.measuring("latents") == {"probe_points": 5000, "points": None}
+    assert len({spec.measurement(rule) for rule in rules}) == 2
+    for settings, changed in (
+        ({"samples": 50}, ["evaluate"]),
+        ({"probe_points": 10}, ["latents"]),
+        ({"points": 7}, ["evaluate", "latents"]),
+        ({"samples": 5000, "points": None}, []),
+    ):
+        other = spec.measured_by(settings)
+        assert [rule for rule in rules if other.measurement(rule) != spec.measurement(rule)] == changed
+        # a rule is given its own settings alone, and finds the same folder
+        for rule in rules:
+            assert spec.measured_by(other.measuring(rule)).measurement(rule) == other.measurement(rule)
+    assert set().union(*spec.evaluation.of_rule.values()) == set(type(spec.evaluation).model_fields)
+    another = spec.model_copy(update={"seed": 1, "K": 4})
+    assert [another.measurement(rule) for rule in rules] == [spec.measurement(rule) for rule in rules]
+    control = parse_run({"dataset": "digits", "model": "constant", "likelihood": "bernoulli"})
+    assert control.measuring("evaluate") == {}
+
+
+@pytest.mark.parametrize("settings", [{"sample": 50}, {"samples": "many"}, {"samples": 3}])
+def test_settings_of_measuring_that_are_none_are_refused(settings):
+    with pytest.raises(ValidationError):
+        parse_run({"dataset": "digits", "model": "vae", "likelihood": "bernoulli", "K": 2}).measured_by(settings)
+
+
+def test_two_ways_to_measure_a_run_in_one_study_are_refused_with_one_line():
+    config = copy.deepcopy(BASE)
+    config["runs"].append(config["runs"][0] | {"K": 2, "seed": 1, "evaluation": {"samples": 60}})
+    with pytest.raises(UserError) as error:
+        expand(config, "config/x.yaml")
+    message = str(error.value)
+    assert "\n" not in message
+    assert message.startswith("config/x.yaml: ")
+    assert re.search(
+        r"run digits-vae-K2-standard-none-s1-[0-9a-f]{8} would be measured in two ways, .*samples=5000 .*samples=60 ", message
+    )
+    # said twice, it is one way
+    config["runs"][1]["evaluation"] = {"samples": 5000}
+    assert expand(config, "config/x.yaml").runs == expand(BASE, "config/x.yaml").runs
 
 
 def test_hyperparameters_of_one_prior_do_not_touch_runs_of_another():

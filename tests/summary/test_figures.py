@@ -1,7 +1,6 @@
 """Figures from made-up results of untrained models: what is drawn, that nothing overlaps, and that bytes repeat."""
 
 import itertools
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib import pyplot as plt
+from support.made_up import evaluated_on
 
 from mixvae.data import prepared
 from mixvae.data.arrays import Arrays
@@ -17,6 +17,7 @@ from mixvae.fitting.runs import build_for, save_run
 from mixvae.fitting.training import Trained
 from mixvae.measuring import latents
 from mixvae.study import DatasetInfo, parse_run
+from mixvae.study.jobs import run_file
 from mixvae.study.metrics import made_from
 from mixvae.study.outputs import figures as figure_names
 from mixvae.summary import differences, figures
@@ -83,16 +84,17 @@ def make(root, specs, missing=(), classes: int = 3) -> View:
         if spec.model != "toy":
             binary = spec.likelihood.name == "bernoulli"
             codes = {part: latents.codes(model, torch.from_numpy(data.points(part, binary))) for part in y}
-            latents.write_h5ad(run / "latents.h5ad", codes, y, np.zeros(SIZES["test"], int), labels)
+            path = run_file("latents.h5ad", spec, run)
+            path.parent.mkdir(parents=True)
+            latents.write_h5ad(path, codes, y, np.zeros(SIZES["test"], int), labels)
         points = {made_from(block): rng.normal(19 - spec.K, 1, SIZES["test"]) for block in LIKELIHOODS}
-        np.savez(run / "pointwise.npz", **points)
-        (run / "provenance").mkdir()
-        (run / "provenance/evaluate.json").write_text(json.dumps({"inputs": {"data.npz": "a"}}))
+        evaluated_on(spec, run, "a")
+        np.savez(run_file("pointwise.npz", spec, run), **points)
         values = {"elbo": -20.0 - spec.seed, "nll_miselbo": 19.0, "nll_matched": 18.0, "kl": 0.25}
         values |= {"accuracy_svm": 0.5 + spec.K / 100, "accuracy_knn": 0.7, "accuracy_mlp": 0.8}
         values |= {"pareto_k_above_0.7": 0.5 if spec.K > 1 else 0.0}
         names = (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed)
-        rows += [(*names, metric, value, None, "") for metric, value in values.items()]
+        rows += [(*names, metric, value, None, "", "") for metric, value in values.items()]
     study = StudyRuns("s", {spec.id: spec for spec in specs}, [], {name: info})
     metrics = pd.DataFrame(rows, columns=COLUMNS)
     if info.kind != "density":

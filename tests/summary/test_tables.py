@@ -16,7 +16,7 @@ from support.specs import small_spec
 
 from mixvae.files import sha256
 from mixvae.study import catalogue, outputs, parse_run
-from mixvae.study.jobs import RUN_FILES
+from mixvae.study.jobs import RUN_FILES, folder_of, record_of, run_file
 from mixvae.study.metrics import made_from
 from mixvae.summary import rendering
 from mixvae.summary.cells import COMPARABLE, LIKELIHOODS
@@ -59,7 +59,7 @@ def specs_of(**axes):
 
 def keep_points(given, spec, count):
     """Leave the first test points alone in what a run was evaluated on."""
-    path = given.runs / spec.id / "pointwise.npz"
+    path = run_file("pointwise.npz", spec, given.runs / spec.id)
     with np.load(path) as file:
         short = {name: array[:count] for name, array in file.items()}
     np.savez(path, **short)
@@ -201,7 +201,7 @@ def test_how_runs_were_trained_is_named_only_where_nothing_else_differs():
         "standard+none (latent=3)",
         "standard+none (latent=4)",
     ]
-    points = [run("vae"), run("vae", training={"points": 100}), run("vae", evaluation={"points": 100})]
+    points = [run("vae"), run("vae", training={"points": 100}), run("vae", seed=1, evaluation={"points": 100})]
     assert len(set(names_of(points))) == 3
 
 
@@ -280,7 +280,7 @@ def test_runs_evaluated_on_different_numbers_of_points_are_not_paired(tmp_path):
 def test_points_of_other_data_are_not_paired(tmp_path):
     specs = [small_spec(K=K) for K in (1, 2)]
     given = make(tmp_path, specs, [10, 9])
-    evaluated_on(tmp_path / specs[1].id, "another")
+    evaluated_on(specs[1], tmp_path / specs[1].id, "another")
     assert table(given)["delta"].isna().all()
     frame, page = made(comparisons, given)
     assert frame.empty
@@ -325,7 +325,7 @@ def test_comparisons_are_paired_and_adjusted_as_one_family(tmp_path):
     assert (found.delta, found.seed_low, found.seed_high) == pytest.approx((1.5005, 1.001, 2))
 
     def side(K):
-        files = [tmp_path / spec.id / "pointwise.npz" for spec in specs if spec.latent == 3 and spec.K == K]
+        files = [run_file("pointwise.npz", spec, tmp_path / spec.id) for spec in specs if spec.latent == 3 and spec.K == K]
         return np.mean([-np.load(file)["elbo"] for file in files], axis=0)
 
     for against in (1, 2):
@@ -514,7 +514,8 @@ def test_one_test_point_has_a_difference_and_a_rank_without_intervals(tmp_path):
 def test_equal_cells_share_a_rank(tmp_path):
     specs = [small_spec(K=K) for K in (1, 2, 4)]
     given = make(tmp_path / "runs", specs, [10, 10, 30])
-    (given.runs / specs[1].id / "pointwise.npz").write_bytes((given.runs / specs[0].id / "pointwise.npz").read_bytes())
+    one, other = (run_file("pointwise.npz", spec, given.runs / spec.id) for spec in specs[:2])
+    other.write_bytes(one.read_bytes())
     block = ranking.make(given).iloc[:3]
     assert list(block["rank"]) == list(block.rank_low) == [1, 1, 3]
     assert list(block.rank_high) == [2, 2, 3]
@@ -745,14 +746,15 @@ def test_failures_name_the_first_missing_rule_and_the_end_of_its_log(tmp_path, m
     assert failures(study, runs).log[0].endswith("split\nslurmstepd: error: StepId=7.0 exceeded memory limit")
     touch(data / "data.npz", data / "dataset.json")
     assert failures(study, runs).rule.tolist() == ["train"]
-    touch(*(folder / name for name in (*RUN_FILES["train"], "provenance/train.json", "logs/evaluate.attempts.log")))
+    log = folder_of("evaluate", spec, folder) / "logs/evaluate.attempts.log"
+    touch(*(folder / name for name in (*RUN_FILES["train"], "provenance/train.json")), log)
     start = "--- 2026-01-01T00:00:00Z on a\n"
-    (folder / "logs/evaluate.attempts.log").write_text(start + "\n".join(map(str, range(20))) + "\nerror: boom\n")
+    log.write_text(start + "\n".join(map(str, range(20))) + "\nerror: boom\n")
     [row] = failures(study, runs).to_dict("records")
     assert row["rule"] == "evaluate"
     assert row["log"].splitlines()[1:] == ["16", "17", "18", "19", "error: boom"]
     for rule in ("evaluate", "latents"):
-        touch(*(folder / name for name in (*RUN_FILES[rule], f"provenance/{rule}.json")))
+        touch(*(run_file(name, spec, folder) for name in RUN_FILES[rule]), record_of(rule, spec, folder))
     (data / "data.npz").unlink()  # to save space; the run is complete
     assert failures(study, runs).empty
 
@@ -777,7 +779,6 @@ def fabricate(root, specs):
     (root / "results/s/study.json").write_text(json.dumps(content))
     for spec in specs:
         folder = root / "results/runs" / spec.id
-        (folder / "provenance").mkdir(parents=True)
         pointwise = {made_from(name): rng.normal(-80 if name == "-elbo" else 80, 1, N) for name in LIKELIHOODS}
         found = {name: (array.mean(), "nats") for name, array in pointwise.items()}
         if spec.likelihood.name == "gaussian":
@@ -789,16 +790,17 @@ def fabricate(root, specs):
         latents = {"ari": (0.5, "score"), "active_units": (3, "units"), "accuracy_svm": (0.9, "share")}
         for name, values in (("likelihood.json", found), ("latent_metrics.json", latents)):
             entries = {metric: {"value": value, "stderr": None, "unit": unit} for metric, (value, unit) in values.items()}
-            (folder / name).write_text(json.dumps({"metrics": entries}))
-        np.savez(folder / "pointwise.npz", **pointwise)
+            path = run_file(name, spec, folder)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"metrics": entries}))
+        np.savez(run_file("pointwise.npz", spec, folder), **pointwise)
         training = {"parameters": 1, "epochs": 3, "best_epoch": 2, "stopped_by": "budget"}
+        touch(*(run_file(name, spec, folder) for name in ("model.safetensors", "latents.h5ad", "history.csv", "spec.json")))
         (folder / "training.json").write_text(json.dumps(training))
         for rule in ("train", "evaluate", "latents"):
-            (folder / f"provenance/{rule}.json").write_text(
-                json.dumps({"inputs": {}, "outputs": {}, "train_seconds": 1, "peak_memory_mb": 1})
-            )
-        for name in ("model.safetensors", "latents.h5ad", "history.csv", "spec.json"):
-            (folder / name).touch()
+            record = record_of(rule, spec, folder)
+            record.parent.mkdir()
+            record.write_text(json.dumps({"inputs": {}, "outputs": {}, "train_seconds": 1, "peak_memory_mb": 1}))
 
 
 def test_tabulate_writes_every_table_of_a_study(workspace):
@@ -808,7 +810,7 @@ def test_tabulate_writes_every_table_of_a_study(workspace):
     specs += [parse_run({"model": "constant", "dataset": "mnist", "likelihood": name}) for name in ("bernoulli", "gaussian")]
     specs += [parse_run({"model": "constant", "dataset": "cifar10", "likelihood": "gaussian"})]
     fabricate(workspace, specs)
-    (workspace / "results/runs" / specs[-4].id / "likelihood.json").unlink()
+    run_file("likelihood.json", specs[-4], workspace / "results/runs" / specs[-4].id).unlink()
     arguments = ("--study", "results/s/study.json", "--runs", "results/runs", "--allow-missing")
     result = run_script("tabulate", *arguments, cwd=workspace)
     assert result.returncode == 0, result.stderr

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mixvae.study import catalogue, parse_run
+from mixvae.study.jobs import record_of, run_file
 from mixvae.summary.cells import Sources
 from mixvae.summary.results import COLUMNS, StudyRuns
 
@@ -29,9 +30,8 @@ def make(tmp_path, specs, values, missing=()):
         noise = rng.normal(0, 0.1, N)
         nll = value + difficulty + noise - noise.mean()
         pointwise = {"elbo": -(nll + 1), "nll": nll, "nll_miselbo": nll + 0.5, "nll_matched": nll + 0.25}
-        (tmp_path / spec.id / "provenance").mkdir(parents=True)
-        np.savez(tmp_path / spec.id / "pointwise.npz", **pointwise)
-        evaluated_on(tmp_path / spec.id, "a")
+        evaluated_on(spec, tmp_path / spec.id, "a")
+        np.savez(run_file("pointwise.npz", spec, tmp_path / spec.id), **pointwise)
         metrics = {name: array.mean() for name, array in pointwise.items()}
         metrics |= {
             "pareto_k_above_0.7": 0.05,
@@ -40,14 +40,16 @@ def make(tmp_path, specs, values, missing=()):
             "ari": value / 100,
         }
         names = (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed)
-        rows += [(*names, metric, number, None, "") for metric, number in metrics.items()]
+        rows += [(*names, metric, number, None, "", "") for metric, number in metrics.items()]
     return sources(study_of(runs.values()), pd.DataFrame(rows, columns=COLUMNS), tmp_path, missing)
 
 
-def evaluated_on(folder, data):
+def evaluated_on(spec, run, data):
     """Say which data a run was evaluated on, by a digest."""
     inputs = {"results/datasets/any/data.npz": data, "results/datasets/any/dataset.json": "b"}
-    (folder / "provenance/evaluate.json").write_text(json.dumps({"inputs": inputs}))
+    record = record_of("evaluate", spec, run)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps({"inputs": inputs}))
 
 
 def study_of(specs):
@@ -58,7 +60,7 @@ def study_of(specs):
 def metrics_of(values, unit=""):
     """Return a tidy frame of {spec: {metric: value}}."""
     rows = [
-        (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed, metric, value, None, unit)
+        (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed, metric, value, None, unit, "")
         for spec, found in values.items()
         for metric, value in found.items()
     ]

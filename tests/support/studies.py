@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,11 @@ def finish(line: list[str], cwd: Path, **environment: str) -> subprocess.Complet
     return result
 
 
+def jobs(result: subprocess.CompletedProcess) -> dict[str, int]:
+    """Return the numbers of jobs by rule that Snakemake has said that it has to do."""
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", result.stdout + result.stderr, re.MULTILINE)}
+
+
 @contextlib.contextmanager
 def running(line: list[str], cwd: Path, **environment: str) -> Iterator[subprocess.Popen]:
     """Run a command in the background and, in the end, kill it with everything below it."""
@@ -103,6 +109,12 @@ def until(condition: Callable[[], object], seconds: float = 600) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def find(run: Path, name: str) -> Path:
+    """Return the path of a file of a run, be it in the run's folder or in that of the only measurement that has such a file."""
+    (path,) = (path for path in (run / name, *run.glob(f"measured/*/{name}")) if path.exists())
+    return path
 
 
 def digests(results: Path) -> dict[str, str]:

@@ -11,7 +11,6 @@ from snakemake.exceptions import WorkflowError
 SRC = str(Path(workflow.basedir) / "src")
 sys.path.insert(0, SRC)
 
-from mixvae.files import canonical_json
 from mixvae.study import UserError, expand, resources
 from mixvae.study.listing import listing
 from mixvae.study.own_data import SOURCES_VARIABLE, source_of, without_source
@@ -35,7 +34,7 @@ EXPANSION = in_one_line(expand, config, " + ".join(map(str, workflow.configfiles
 RUNS = EXPANSION.runs
 STUDY = f"results/{EXPANSION.study.study}"
 RUN = "results/runs/{run}"
-MEASURED = RUN + "/measured/{measurement}"
+MEASURED = "results/runs/{run}/measured/{measurement}"
 DATASET = "results/datasets/{dataset}"
 
 # Jobs run this python and import this checkout's library, and look for data where the config says.
@@ -58,6 +57,7 @@ def spec_json(wildcards):
 
 def settings_of(rule):
     """Return the function that gives the settings of a measuring rule for a run."""
+    from mixvae.files import canonical_json
 
     def settings(wildcards):
         spec = spec_of(wildcards)

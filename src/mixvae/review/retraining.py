@@ -51,7 +51,8 @@ def verify_run(name: str) -> None:
             print(f"measured with {canonical_json(measured.measuring('evaluate'))}")
             print("\n".join(verification.table(judged)))
             print(f"expected: {by}")
-            outside += [f"{row.metric} not within the {by}" for row in judged if not row.within]
+            if far := [row.metric for row in judged if not row.within]:
+                outside.append(f"{', '.join(far)} not within the {by}")
 
     for answer, text in ((True, "identical"), (False, "not identical")):
         if files := [file for file, found in same.items() if found == answer]:
@@ -64,7 +65,7 @@ def verify_run(name: str) -> None:
     if not other:
         say("warning: same code, packages and processor, yet other bytes")
     if outside:
-        raise UserError(f"{run}: trained again, {', '.join(outside)}")
+        raise UserError(f"{run}: trained again, {'; '.join(outside)}")
     spread = "seed-to-seed spread" if len(seeds) > 1 else "uncertainty over test points (one seed has no spread)"
     print(f"{run}: not byte-identical, but within the {spread}")
 

@@ -89,13 +89,14 @@ def expand(config: Any, source: str, execute: bool = True) -> Expansion:
                 if reason:
                     skipped.append((combination, reason))
                 else:
-                    _add(runs, spec)
+                    _add(runs, spec, file)
                     datasets[spec.dataset] = info
     if not runs:
         raise UserError(f"{source}: runs: no combination makes sense; the first was left out because {skipped[0][1]}")
     for spec in list(runs.values()):
         if likelihood := spec.likelihood.of_control:
-            _add(runs, Constant(model="constant", dataset=spec.dataset, data=spec.data, likelihood=likelihood))
+            control = Constant(model="constant", dataset=spec.dataset, data=spec.data, likelihood=likelihood)
+            _add(runs, control, source)
     own = frozenset(spec.dataset for spec in runs.values() if spec.data)
     return Expansion(study, runs, skipped, dict(sorted(datasets.items())), own)
 
@@ -177,13 +178,13 @@ def load(path: Path, execute: bool = True) -> Expansion:
     return expansion
 
 
-def _add(runs: dict[str, Run], spec: Run) -> None:
+def _add(runs: dict[str, Run], spec: Run, source: str) -> None:
     other = runs.setdefault(spec.id, spec)
     if other.training_spec() != spec.training_spec():
-        raise UserError(f"two different runs share the id {spec.id}; change any hyperparameter of one of them")
+        raise UserError(f"{source}: two different runs share the id {spec.id}; change any hyperparameter of one of them")
     if other != spec:
         raise UserError(
-            f"run {spec.id} would be measured in two ways, with evaluation {other.evaluation} and {spec.evaluation}; "
+            f"{source}: run {spec.id} would be measured in two ways, with evaluation {other.evaluation} and {spec.evaluation}; "
             "a study has one way for each run: put the other into a study of its own, which trains nothing again"
         )
 
