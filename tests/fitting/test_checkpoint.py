@@ -6,6 +6,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,6 +169,34 @@ def test_a_signal_saves_and_asks_to_be_started_again(digits, uninterrupted, tmp_
     assert start(command, log).wait(300) == 0
     assert "going on from epoch" in log.read_text()
     assert results(run) == uninterrupted
+
+
+def test_a_state_outlives_a_change_to_the_report_but_not_to_a_distribution(digits, tmp_path, monkeypatch):
+    """In a copy of the library, by the digest of what rule train imports."""
+    for name in ("src", "scripts"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "src"))
+    run, log = tmp_path / "run", tmp_path / "log"
+    command = training_command(small_spec(**SLOW), digits, run)
+    command[1] = str(tmp_path / "scripts/train.py")
+    said = []
+    for changed in (None, "review/report/page.py", "distributions/priors.py"):
+        if changed:
+            with (tmp_path / "src/mixvae" / changed).open("a") as file:
+                file.write("# one more sentence\n")
+        log.unlink(missing_ok=True)
+        child = start(command, log)
+        deadline = time.monotonic() + 300
+        while not (run / FOLDER / ".lock").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(300) == 75, log.read_text()
+        said.append(log.read_text())
+    first, after_the_report, after_the_prior = said
+    assert "going on from epoch" not in first
+    assert "going on from epoch" in after_the_report
+    assert "of other code, data, versions or device; training starts anew" in after_the_prior
 
 
 def damage(path: Path, how: str) -> None:

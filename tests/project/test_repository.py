@@ -20,7 +20,7 @@ CHECKS = {
     "snakefmt": ["-m", "snakefmt", "--check", "Snakefile", "workflow"],
     "snakemake --lint": ["-m", "snakemake", "--lint"],
 }
-COMMON = ("errors", "files", "seeds", "progress", "interruption", "code", "provenance", "cli")
+COMMON = ("errors", "files", "seeds", "progress", "interruption", "own", "code", "provenance", "cli")
 """What every room may use, and what uses no room."""
 THIN = 40
 """Lines of a script: its arguments, one call, its exit code."""

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ from mixvae.summary.holes import failures
 from mixvae.summary.tables import TABLES
 from mixvae.summary.tables.comparisons import probability
 
-ablation, comparisons, ranking, latent, reconstruction, components, density, _ = TABLES.values()
+ablation, comparisons, ranking, latent, reconstruction, _, components, density, _ = TABLES.values()
 
 
 def made(table, given):
@@ -627,10 +628,38 @@ def test_density_table_has_the_kl_on_the_grid_beside_its_estimate():
     assert headline(density, frame).split()[-3:] == ["kl", "4", "0.250"]
 
 
+def own_model(K):
+    """The spec of a model of a user's own file, with a metric of its own."""
+    facts = dict.fromkeys(("has_codes", "posterior_is_mixture"), True)
+    facts |= dict.fromkeys(("categorises", "components_are_models", "named_by_model", "has_category_priors"), False)
+    facts |= {
+        "latent_units": 3,
+        "judged": ["nll_miselbo"],
+        "extra": ["spread"],
+        "metrics": {"spread": {"note": "of means", "better": "max"}},
+    }
+    own = {"model": "mine", "sha256": "a" * 64, "settings": {"beta": 2.0}, "facts": facts}
+    return parse_run(run("vae", K=K).training_spec() | own)
+
+
+def test_metrics_of_own_models_have_a_table():
+    specs = [own_model(K) for K in (2, 4)]
+    values = zip(specs, ({"spread": 0.5}, {"spread": 0.75}), strict=True)
+    given = sources(study_of(specs), metrics_of(SimpleNamespace(items=lambda: values)))
+    frame, page = made(TABLES["own"], given)
+    shown = by_row(TABLES["own"], frame)
+    assert shown.loc[("spread", 4), "standard+none"] == "**0.750**"
+    assert shown.loc[("spread", 2), "standard+none"] == "0.500"
+    assert "- `spread`: of means; higher is better." in page
+    assert outputs.tables(specs, given.study.datasets) == [
+        f"{kind}_mnist" for kind in ("ablation", "comparisons", "ranking", "latent", "own", "published")
+    ]
+
+
 @pytest.mark.parametrize("kind", TABLES)
 def test_every_table_can_be_written(kind, tmp_path):
     toy = parse_run({"model": "toy", "dataset": "ring", "K": 2})
-    spec = {"density": toy, "ablation": run("vae", K=2)}.get(kind, run("mvae", K=2))
+    spec = {"density": toy, "ablation": run("vae", K=2), "own": own_model(K=2)}.get(kind, run("mvae", K=2))
     given = sources(study_of([spec]), metrics_of({}), tmp_path, {spec.id})
     frame, page = made(TABLES[kind], given)
     if kind not in ("comparisons", "ranking"):

@@ -1,6 +1,7 @@
 """Studies through the SLURM profile on a real cluster: the results of a local run, whatever happens to the jobs."""
 
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -119,6 +120,20 @@ def test_jobs_that_slurm_forgets_do_not_hang_the_study(slurm, workspace, small):
     same_results(workspace, small)
     text = (removed.parent / "logs/evaluate.attempts.log").read_text()
     assert text.count("SLURM job") == 1  # what ended was taken over
+
+
+def test_an_own_part_is_executed_by_its_jobs_but_by_none_that_only_reads_the_config(slurm, prepared_workspace):
+    folder = prepared_workspace
+    shutil.copy(ROOT / "docs/examples/student_prior.py", folder)
+    config = write_config(folder, {**BLOCK, "K": 1, "prior": {"path": "student_prior.py"}})
+    result = finish(ablation(config, *QUICK, *MEASURED), folder, **IMPATIENT)
+    assert (result.stdout + result.stderr).count("student_prior.py: executed, to learn what it is") == 1
+    logs = [path.read_text() for path in folder.glob(".snakemake/slurm_logs/*/*/*.log")]
+    assert len(logs) == 5  # two trainings and what measures them
+    assert not [text for text in logs if "executed, to learn" in text]
+    (run,) = folder.glob("results/runs/digits-vae-K1-student_prior-*")
+    assert [path.name.rsplit("-", 1)[0] for path in run.glob("*.py")] == ["student_prior"]
+    assert list(run.glob("measured/*/likelihood.json"))
 
 
 def test_failed_runs_are_tried_again_then_listed_and_the_others_go_on(slurm, prepared_workspace, long_study):
