@@ -184,7 +184,8 @@ def test_a_state_outlives_a_change_to_the_report_but_not_to_a_distribution(digit
         if changed:
             with (tmp_path / "src/mixvae" / changed).open("a") as file:
                 file.write("# one more sentence\n")
-        log.unlink(missing_ok=True)
+        for left in (log, run / FOLDER / ".lock"):
+            left.unlink(missing_ok=True)
         child = start(command, log)
         deadline = time.monotonic() + 300
         while not (run / FOLDER / ".lock").exists():
