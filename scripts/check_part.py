@@ -11,7 +11,7 @@ def main(parser: cli.ArgumentParser) -> int:
     parser.add_argument("--settings", type=json.loads, default={}, help="its settings as one JSON text, such as '{\"df\": 4}'")
     arguments = parser.parse_args()
 
-    from mixvae.models.check_part import check_part
+    from mixvae.cluster.check_part import check_part
 
     return check_part(arguments.path, arguments.settings)
 

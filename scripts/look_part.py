@@ -11,7 +11,7 @@ def main(parser: cli.ArgumentParser) -> None:
     arguments = parser.parse_args()
     own.offer(arguments.path)
 
-    from mixvae.models.look import serve
+    from mixvae.cluster.look_part import serve
 
     serve(sys.stdin, sys.stdout)
 

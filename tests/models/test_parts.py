@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mixvae.models.part_checks import checks
+from mixvae.cluster.part_checks import checks
 from mixvae.study import parse_run, parts
 
 PARTS = [

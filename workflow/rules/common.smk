@@ -47,7 +47,9 @@ os.environ[SOURCES_VARIABLE] = json.dumps({name: source_of(EXPANSION.datasets[na
 
 def spec_of(wildcards):
     if wildcards.run not in RUNS:
-        raise WorkflowError(f"{wildcards.run} is no run of study {EXPANSION.study.study}; `make check` prints its runs")
+        raise WorkflowError(
+            f"{wildcards.run} is no run of study {EXPANSION.study.study} (make check prints its runs); has the config or an own part changed since?"
+        )
     return RUNS[wildcards.run]
 
 

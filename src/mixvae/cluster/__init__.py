@@ -1,1 +1,1 @@
-"""Runs a study on a machine or a SLURM cluster: tries the profile, estimates the cost, and watches Snakemake do the jobs."""
+"""Runs a study on a machine or a SLURM cluster: tries profiles and own parts, estimates the cost, watches Snakemake do the jobs."""

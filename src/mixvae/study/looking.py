@@ -148,7 +148,7 @@ class Looker:
                 temporary.write_bytes(file.path.read_bytes())
 
     def _ask(self, file: OwnFile, question: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer to a question, see `mixvae.models.look`. Raises UserError for what is wrong with the file."""
+        """Return the answer to a question, see `mixvae.cluster.look_part`. Raises UserError for what is wrong with the file."""
         key = hashlib.sha256(canonical_json([code_digest("look_part"), file.name, file.sha256, question]).encode()).hexdigest()
         if key not in self.answers:
             if not self.execute:

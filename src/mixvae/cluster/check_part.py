@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from mixvae import own
+from mixvae.cluster.look_part import KINDS, answer
+from mixvae.cluster.part_checks import Spec, checks
 from mixvae.errors import UserError, one_line
 from mixvae.files import sha256
-from mixvae.models.look import KINDS, answer
-from mixvae.models.part_checks import Spec, checks
 from mixvae.study import DatasetInfo, own_parts, parse_run
 from mixvae.study.own_parts import NAME
 
