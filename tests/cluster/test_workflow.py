@@ -292,6 +292,13 @@ def test_a_second_study_that_measures_the_same_runs_otherwise_does_not_disturb_t
     assert (both.value != both.value_other)[evaluated].all()
     same = both[both.metric.isin(["ari", "accuracy_svm", "epochs"]) | (both.model == "constant")]
     pd.testing.assert_series_equal(same.value, same.value_other, check_names=False)
+    # a run is verified with all its measurements
+    run = next(run for run, spec in load(other).runs.items() if not spec.is_control)
+    verified = run_script("verify", run, cwd=study_copy)
+    assert verified.returncode == 0, verified.stderr
+    said = [line for line in verified.stdout.splitlines() if line.startswith("measured with")]
+    assert sorted(said) == [f'measured with {{"points":null,"samples":{samples}}}' for samples in (50, 60)]
+    assert verified.stdout.splitlines()[-1] == f"results/runs/{run}: byte-identical"
     again = finish(ablation(first), study_copy)
     assert "Nothing to be done" in again.stdout + again.stderr
     # the first study, told to measure in the same way, has it done already
