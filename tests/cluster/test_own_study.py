@@ -1,5 +1,6 @@
 """The examples of docs/extending.md, as files of a user, through a whole study; and nobody who reads it executes them."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def test_nobody_who_reads_it_executes_anything(finished, own_study):
         "trace": [
             next(finished.glob("results/own/tables/ablation_*.csv")),
             "--row=nll,K=2",
-            "--column=beta_vae student_prior+none",
+            "--column=beta_vae student_prior+none (bernoulli)",
         ],
         "report": ["results/own"],
         "export": ["results/own"],
@@ -154,6 +155,7 @@ def test_an_error_in_a_job_is_a_line(finished):
     )
     done = run_script("ablation", "broken.yaml", *QUIET, "--quiet", "all", cwd=finished)
     assert done.returncode == 1
-    said = done.stdout + done.stderr
-    assert "line 32, in objective: ArithmeticError: of mine" in said
-    assert "Traceback" not in said
+    (failure,) = pd.read_csv(finished / "results/broken/failures.csv").itertuples()
+    said = failure.log
+    assert re.search(r"error: results/parts/broken-\w+\.py, line \d+, in objective: ArithmeticError: of mine\n", said)
+    assert "Traceback" not in said + done.stdout + done.stderr

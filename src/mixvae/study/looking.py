@@ -33,7 +33,7 @@ LIBRARY = {
     for kind in set(KINDS.values())
 } | {"model": set(MODELS)}
 """The names of the library's parts by kind."""
-ENTRY_POINTS = "mixvae.parts"
+ENTRY_POINTS = "mixvae_parts"
 """The group of entry points by which packages offer parts: a name, and the module that has the part."""
 CACHE = STORE / ".looked.json"
 
@@ -104,14 +104,15 @@ class Looker:
             return None
         file, settings = named
         run = {key: value for key, value in block.items() if key != "model"}
-        about = dataset.model_dump(mode="json")
-        said = self._ask(file, {"ask": "model", "kind": "model", "settings": settings, "run": run, "dataset": about})
+        said = self._ask(
+            file, {"ask": "model", "kind": "model", "settings": settings, "run": run, "dataset": _described(dataset)}
+        )
         own = {"model": file.name, "sha256": file.sha256, "settings": said["settings"], "facts": said["facts"]}
         return said["run"] | own, said["skip"]
 
     def skip_reason(self, spec: Run, dataset: DatasetInfo) -> str | None:
         """Return why one of a run's own parts does not fit it, in the part's own words. Raises UserError."""
-        about = {"ask": "skip", "run": spec.training_spec(), "dataset": dataset.model_dump(mode="json")}
+        about = {"ask": "skip", "run": spec.training_spec(), "dataset": _described(dataset)}
         for key, kind in KINDS.items():
             part = getattr(spec, key, None)
             if file := self.deciding.get(getattr(part, "sha256", None)):
@@ -173,6 +174,11 @@ class Looker:
             return json.loads(process.stdout.readline())
         except (OSError, ValueError):
             raise UserError(f"{file.path}: executing it ended its process (exit code {process.wait()}); see above") from None
+
+
+def _described(dataset: DatasetInfo) -> dict[str, Any]:
+    """Return a data set's entry without its files, since a part is the same wherever they lie."""
+    return dataset.model_dump(mode="json") | {"files": {}}
 
 
 def _offered(name: str) -> Path | None:

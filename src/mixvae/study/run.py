@@ -66,9 +66,7 @@ class Run(Frozen):
     def id(self) -> str:
         """The run's id: a readable slug and 8 hex digits of the sha256 of the canonical JSON of what its training depends on."""
         dataset = re.sub(r"[^A-Za-z0-9_]+", "_", self.dataset)
-        return (
-            f"{dataset}-{self.model}-K{self.K}-{self.prior.name}-{self.flow.name}-s{self.seed}-{_digest(self.training_spec())}"
-        )
+        return f"{dataset}-{self.model}-K{self.K}-{self.prior.name}-{self.flow.name}-s{self.seed}-{_digest(_identity(self.training_spec()))}"
 
     def training_spec(self) -> dict[str, Any]:
         """Return what its training depends on, as JSON types, with defaults spelt out but for those of `later` options."""
@@ -94,7 +92,7 @@ class Run(Frozen):
     @property
     def group(self) -> str:
         """8 hex digits of the sha256 of all settings but K and seed: runs of one group stand in one column of a table."""
-        return _digest(self.model_copy(update={"K": 1, "seed": 0}).model_dump(mode="json"))
+        return _digest(_identity(self.model_dump(mode="json") | {"K": 1, "seed": 0}))
 
     @property
     def sampled_components(self) -> int:
@@ -177,6 +175,12 @@ class Run(Frozen):
         if dataset.kind not in self.likelihood.kinds:
             return f"likelihood {self.likelihood.name} does not fit {self.dataset}, whose kind is {dataset.kind}"
         return None
+
+
+def _identity(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a spec without the facts about own parts, which follow from their files and settings, and may depend on K."""
+    parts = {key: _identity(value) if isinstance(value, dict) and "sha256" in value else value for key, value in spec.items()}
+    return {key: value for key, value in parts.items() if key != "facts" or "sha256" not in spec}
 
 
 def _digest(value: Any) -> str:
