@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from mixvae.errors import UserError, one_line
+from mixvae.files import canonical_json
 
 SETTINGS, MODULE = "Settings", "Module"
 """The two classes of a part's file."""
@@ -65,7 +66,15 @@ def choose(registry: Mapping[type, Any], settings: Any) -> tuple[Any, Any]:
     if type(settings) in registry:
         return registry[type(settings)], settings
     module = load(settings.sha256, settings.name)
-    return getattr(module, MODULE), getattr(module, SETTINGS).model_validate(settings.settings)
+    return getattr(module, MODULE), read(getattr(module, SETTINGS), settings.settings)
+
+
+def read(settings: type[Any], values: Mapping[str, Any]) -> Any:
+    """Return the settings of a part from what a config or a spec says; raises pydantic.ValidationError.
+
+    They are read as JSON, in which a list may stand for a tuple.
+    """
+    return settings.model_validate_json(canonical_json(values))
 
 
 def blame(error: BaseException) -> str | None:

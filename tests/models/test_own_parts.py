@@ -9,6 +9,7 @@ from support.project import ROOT, refusal, run_here
 
 from mixvae import own
 from mixvae.errors import UserError
+from mixvae.nets import encoders
 from mixvae.study import expand, looking, parse_run_json
 from mixvae.study.config import read_study
 from mixvae.study.looking import NotExecuted
@@ -212,6 +213,18 @@ def test_a_grid_of_own_and_other_parts_and_what_is_skipped(here):
     assert cells == expected
     assert {reason for _, reason in found.skipped} == {"stretch_flow treats components differently, and K = 1 has one"}
     assert len(found.skipped) == 4
+
+
+def test_lists_and_numbers_of_yaml_are_read_as_the_types_of_the_settings(here):
+    (here / "net.py").write_text(
+        ENCODER.replace("width: int = 4", "width: int = 4\n    hidden: tuple[int, ...] = (3,)\n    rate: float = 1")
+    )
+    spec = trained(encoder={"path": "net.py", "hidden": [5, 6], "rate": 2})
+    assert spec.encoder.settings == {"width": 4, "hidden": [5, 6], "rate": 2.0}
+    own.offer(own.STORE)
+    network, features = encoders.features(spec.encoder, 2, (1, 8, 8))
+    assert features == network.features == 4
+    assert "net.py: hidden: found 5; input should be a list" in refused(encoder={"path": "net.py", "hidden": 5})
 
 
 def test_a_file_is_executed_once(here, monkeypatch):

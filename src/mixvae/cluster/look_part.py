@@ -50,7 +50,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     try:
         settings = _settings_class(question)
         if question["ask"] == "skip":
-            part = settings.model_validate(question["settings"])
+            part = own.read(settings, question["settings"])
             reason = part.skip_reason(parse_run(question["run"]), DatasetInfo.model_validate(question["dataset"]))
             return {"skip": _text(reason, question)}
         return _model(settings, question) if question["kind"] == "model" else _part(settings, question)
@@ -77,7 +77,7 @@ def _settings_class(question: dict[str, Any]) -> type[Any]:
 
 
 def _part(settings: type[PartSettings], question: dict[str, Any]) -> dict[str, Any]:
-    part = settings.model_validate(question["settings"])
+    part = own.read(settings, question["settings"])
     kind = KINDS[question["kind"]]
     missing = [name for name in facts_of(kind) if not hasattr(part, name)]
     if missing:
@@ -93,7 +93,7 @@ def _model(settings: type[Run], question: dict[str, Any]) -> dict[str, Any]:
     if clash:
         raise UserError(f"{question['file']}: {min(clash)} stands beside model, not within it: it is a setting of every model")
     (name,) = get_args(settings.model_fields["model"].annotation)
-    spec = settings.model_validate(question["run"] | question["settings"] | {"model": name})
+    spec = own.read(settings, question["run"] | question["settings"] | {"model": name})
     dataset = DatasetInfo.model_validate(question["dataset"])
     every = spec.model_dump(mode="json")
     common = {field: value for field, value in every.items() if field in OwnModel.model_fields and field != "model"}

@@ -37,5 +37,6 @@ def build(spec: Run, x: Tensor, shape: tuple[int, ...]) -> Model:
 def as_its_file_has_it(spec: OwnModel, settings: type[Run]) -> Run:
     """Return the spec of an own model as the settings class of its file has it."""
     (name,) = get_args(settings.model_fields["model"].annotation)
-    shared = {field: getattr(spec, field) for field in settings.model_fields.keys() & OwnModel.model_fields.keys()}
-    return settings.model_validate(shared | spec.settings | {"model": name})
+    every = spec.model_dump(mode="json")
+    shared = {field: every[field] for field in settings.model_fields.keys() & OwnModel.model_fields.keys()}
+    return own.read(settings, shared | spec.settings | {"model": name})

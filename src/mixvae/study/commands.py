@@ -27,6 +27,8 @@ def command(job: Job, spec: Run | None, info: DatasetInfo | None, gpu: bool, hol
             run, data = ["--run", f"{RESULTS}/runs/{job.name}"], ["--data", f"{RESULTS}/datasets/{spec.dataset}"]
             settings = ["--settings", canonical_json(spec.measuring(job.rule))] if job.rule != "train" else []
             options = ["--spec", spec.canonical(), *data, *run] if job.rule == "train" else [*run, *data, *settings]
+            if job.rule == "train" and spec.own_files:
+                options += ["--parts", run[1]]
             options += ["--gpu", str(int(gpu))] if job.rule != "latents" else []
         case "tabulate":
             options = ["--study", f"{RESULTS}/{job.name}/study.json", "--runs", f"{RESULTS}/runs"]
