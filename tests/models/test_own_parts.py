@@ -5,14 +5,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 from support.project import ROOT, refusal, run_here
 
 from mixvae import own
 from mixvae.errors import UserError
+from mixvae.models import build
 from mixvae.nets import encoders
-from mixvae.study import expand, looking, parse_run_json
+from mixvae.study import catalogue, expand, looking, parse_run_json
 from mixvae.study.config import read_study
 from mixvae.study.looking import NotExecuted
+from mixvae.study.run import MODELS
 
 EXAMPLES = ROOT / "docs/examples"
 PRIOR = (EXAMPLES / "student_prior.py").read_text()
@@ -225,6 +228,35 @@ def test_lists_and_numbers_of_yaml_are_read_as_the_types_of_the_settings(here):
     network, features = encoders.features(spec.encoder, 2, (1, 8, 8))
     assert features == network.features == 4
     assert "net.py: hidden: found 5; input should be a list" in refused(encoder={"path": "net.py", "hidden": 5})
+
+
+@pytest.mark.parametrize("name", sorted(MODELS.keys() - {"toy", "constant"}))
+def test_a_model_may_derive_from_any_system(name, here):
+    """Its facts and its initial weights are then those of the system."""
+    system = MODELS[name].__name__
+    (here / "mine.py").write_text(
+        f"from mixvae.models.{name} import {system}\nfrom mixvae.study import systems\n"
+        f"class Settings(systems.{system}):\n    more: float = 1.0\nclass Module({system}):\n    pass\n"
+    )
+    likelihood = {"likelihood": "gaussian" if name == "mvae" else "bernoulli"}
+    mine, theirs = trained(model="mine.py", **likelihood), trained(model=name, **likelihood)
+    for fact in (
+        "has_codes",
+        "categorises",
+        "posterior_is_mixture",
+        "components_are_models",
+        "latent_units",
+        "sampled_components",
+    ):
+        assert getattr(mine, fact) == getattr(theirs, fact), fact
+    assert mine.extra_metrics("grey_image") == theirs.extra_metrics("grey_image")
+    assert mine.judged_by(catalogue()["digits"]) == theirs.judged_by(catalogue()["digits"])
+    own.offer(own.STORE)
+    models = [build(spec, torch.rand(40, 64, generator=torch.Generator().manual_seed(0)), (1, 8, 8)) for spec in (mine, theirs)]
+    assert type(models[0]).__name__ == "Module"
+    weights, others = (model.state_dict() for model in models)
+    assert weights.keys() == others.keys()
+    assert all(torch.equal(weights[key], others[key]) for key in weights)
 
 
 def test_a_file_is_executed_once(here, monkeypatch):

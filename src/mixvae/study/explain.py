@@ -86,7 +86,7 @@ def explain(error: ValidationError, models: list[type[BaseModel]], prefix: tuple
         case _:
             # pydantic's message in the words of YAML
             message = first["msg"][0].lower() + first["msg"][1:]
-            message = re.sub("a valid dictionary.*", "a mapping", re.sub("a valid tuple.*", "a list", message))
+            message = re.sub("a valid (dictionary|object).*", "a mapping", re.sub("a valid (tuple|array).*", "a list", message))
             text = f"{where}: found {_short(found)}; {message}"
     more = error.error_count() - 1
     return text.removeprefix(": ") + (f" (and {more} more)" if more else "")
