@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mixvae import cli
-from mixvae.study.run import run_spec
+from mixvae.study.reading import run_spec
 
 
 def main(parser: cli.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mixvae import cli, own
 from mixvae.interruption import StopRequest
-from mixvae.study.run import read_spec
+from mixvae.study.reading import read_spec
 
 
 def main(parser: cli.ArgumentParser) -> None:

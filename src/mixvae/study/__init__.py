@@ -4,7 +4,8 @@ from mixvae.errors import UserError
 from mixvae.study.catalogue import DatasetInfo, catalogue
 from mixvae.study.config import Expansion, Study, expand, load
 from mixvae.study.config_file import find_config
-from mixvae.study.run import Run, parse_run, parse_run_json
+from mixvae.study.reading import parse_run, parse_run_json
+from mixvae.study.run import Run
 from mixvae.study.systems import Constant, MixtureVAE
 
 __all__ = [

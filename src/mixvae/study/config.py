@@ -17,7 +17,8 @@ from mixvae.study.config_file import find_config, read_yaml
 from mixvae.study.explain import explain, key_path
 from mixvae.study.looking import KINDS, Looker
 from mixvae.study.own_data import names_a_file, resolve
-from mixvae.study.run import MODELS, Run, parse_run
+from mixvae.study.reading import parse_run
+from mixvae.study.run import MODELS, Run
 from mixvae.study.systems import Constant
 
 OWN_DATA_CACHE = Path("results/datasets/.own.json")

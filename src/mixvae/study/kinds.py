@@ -6,20 +6,21 @@ A part of the library, or of a user's own file, is a subclass with its settings 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
 from mixvae.study.base import Frozen
-
-if TYPE_CHECKING:
-    from mixvae.study.catalogue import DatasetInfo
-    from mixvae.study.run import Run
 
 
 class PartSettings(Frozen):
     """The settings of any part."""
 
-    def skip_reason(self, run: Run, dataset: DatasetInfo) -> str | None:
-        """Return why the part does not fit a run or its data set, or None if it fits; a run that it does not fit is skipped."""
+    def skip_reason(self, run: Any, dataset: Any) -> str | None:
+        """Return why the part does not fit a run or its data set, or None if it fits; a run that it does not fit is skipped.
+
+        Arguments:
+            run: The run's spec, a `mixvae.study.run.Run`.
+            dataset: The data set's entry, a `mixvae.study.catalogue.DatasetInfo`.
+        """
         return None
 
 

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
-from pydantic import Field, TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic import Field
 
-from mixvae.errors import UserError
 from mixvae.files import canonical_json
 from mixvae.study.base import Frozen
 from mixvae.study.catalogue import DatasetInfo
-from mixvae.study.explain import explain
 from mixvae.study.own_data import OwnData
 from mixvae.study.own_parts import kept_as
 from mixvae.study.parts import Count, Decoder, Encoder, Likelihood
@@ -83,7 +76,7 @@ class Run(Frozen):
 
     def measured_by(self, settings: dict[str, Any] | None) -> Run:
         """Return this spec with other settings of measuring. Raises pydantic.ValidationError for what are none."""
-        return parse_run(self.training_spec() | {"evaluation": settings}) if settings else self
+        return type(self).model_validate(self.training_spec() | {"evaluation": settings}) if settings else self
 
     def measurement(self, rule: str) -> str:
         """8 hex digits of the sha256 of a measuring rule and its settings, the name of the folder of what it measures."""
@@ -186,48 +179,3 @@ def _identity(spec: dict[str, Any]) -> dict[str, Any]:
 def _digest(value: Any) -> str:
     """Return 8 hex digits of the sha256 of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:8]
-
-
-@cache
-def _adapter(systems: tuple[type[Run], ...]) -> TypeAdapter:
-    return TypeAdapter(Annotated[Union[systems], Field(discriminator="model")])  # noqa: UP007, of a tuple
-
-
-def parse_run(value: dict[str, Any]) -> Run:
-    """Validate one run's mapping; raises pydantic.ValidationError."""
-    if isinstance(value, dict) and "sha256" in value:
-        from mixvae.study.systems import OwnModel  # late, since it is a Run
-
-        return OwnModel.model_validate(value)
-    return _adapter(tuple(MODELS.values())).validate_python(value)
-
-
-def parse_run_json(text: str) -> Run:
-    """Validate one run's JSON, as written by `canonical`; raises ValueError, of which pydantic.ValidationError is one."""
-    return parse_run(from_json(text))
-
-
-def read_spec(text: str, source: str) -> Run:
-    """Parse a run's JSON; raises UserError naming `source` and what is wrong."""
-    with _one_line(source):
-        return parse_run_json(text)
-
-
-def run_spec(folder: Path, settings: str) -> Run:
-    """Read `spec.json` of a run's folder, and how to measure the run as JSON; raises UserError."""
-    path = folder / "spec.json"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; train the run first")
-    spec = read_spec(path.read_text(), str(path))
-    with _one_line("--settings"):
-        return spec.measured_by(from_json(settings))
-
-
-@contextmanager
-def _one_line(source: str) -> Iterator[None]:
-    try:
-        yield
-    except ValidationError as error:
-        raise UserError(f"{source}: {explain(error, list(MODELS.values()))}") from None
-    except ValueError as error:
-        raise UserError(f"{source}: not JSON ({error})") from None
