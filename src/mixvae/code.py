@@ -3,7 +3,6 @@
 import ast
 import hashlib
 import subprocess
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ def code_files(rule: str) -> tuple[Path, ...]:
     while waiting:
         file = waiting.pop()
         seen.add(file)
-        waiting |= {module for node in ast.walk(ast.parse(file.read_text())) for module in _imported(node)} - seen
+        waiting |= {module for name in _imported(file.read_text()) for module in _modules(ROOT, name)} - seen
     return tuple(sorted(seen))
 
 
@@ -43,32 +42,33 @@ def code_digest(rule: str) -> str:
     return digest.hexdigest()
 
 
-def _imported(node: ast.AST) -> Iterator[Path]:
-    """Yield the files of the library that a statement imports, or that a string names as `import_module` takes it.
+@cache
+def _imported(text: str) -> frozenset[str]:
+    """Return the names of the library that a file's text imports, or has in a string as `import_module` takes it.
 
     A string that goes on after "mixvae.models." stands for all modules of models.
     """
-    names: list[str] = []
-    if isinstance(node, ast.Import):
-        names = [alias.name for alias in node.names]
-    elif isinstance(node, ast.ImportFrom):
-        names = [f"{node.module}.{alias.name}" for alias in node.names]
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
-        names = [node.value]
-    for name in names:
-        if name.split(".")[0] == "mixvae":
-            yield from _modules(name)
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
+            names.add(node.value)
+    return frozenset(name for name in names if name.split(".")[0] == "mixvae")
 
 
-def _modules(name: str) -> Iterator[Path]:
-    """Yield the files that importing a name runs: the packages on its way, and its module."""
-    folder = ROOT / "src"
+@cache
+def _modules(root: Path, name: str) -> tuple[Path, ...]:
+    """Return the files that importing a name runs: the packages on its way, and its module."""
+    folder, found = root / "src", []
     for part in name.split("."):
         if not part:
-            yield from folder.glob("*.py")
-            return
-        yield from (path for path in (folder / f"{part}.py", folder / part / "__init__.py") if path.is_file())
+            return (*found, *folder.glob("*.py"))
+        found += [path for path in (folder / f"{part}.py", folder / part / "__init__.py") if path.is_file()]
         folder /= part
+    return tuple(found)
 
 
 def git_state() -> dict[str, Any] | None:
