@@ -178,6 +178,8 @@ def test_mistakes_in_a_config_are_a_line(here):
     assert "Settings of a prior derive from mixvae.study.kinds.PriorSettings; these are of a flow" in line
     assert "broken.py, line 14, in Settings: NameError: name 'undefined' is not defined" in refused(prior="broken.py")
     assert "prior: the own part student cannot stand here" in refused(model="cpvae", prior={"path": "student.py"})
+    (here / "deadly.py").write_text("import os\nos._exit(3)\n")
+    assert "deadly.py: executing it ended its process (exit code 3)" in refused(prior="deadly.py")
     assert "unknown prior 'studnt'" in refused(prior="studnt")
 
 

@@ -19,7 +19,7 @@ from mixvae.study.looking import KINDS, Looker
 from mixvae.study.own_data import names_a_file, resolve
 from mixvae.study.reading import parse_run
 from mixvae.study.run import MODELS, Run
-from mixvae.study.systems import Constant
+from mixvae.study.systems import Constant, OwnModel
 
 OWN_DATA_CACHE = Path("results/datasets/.own.json")
 """The cache of facts about users' own files, so that not every job reads them again."""
@@ -152,7 +152,7 @@ def _with_parts(
     """Return the run of a combination, and why it is skipped, if it is; its own parts are looked at for it."""
     described = dict(combination)
     try:
-        for key in KINDS.keys() & combination.keys():
+        for key in (key for key in KINDS if key in combination):
             where = _where(number, key, axes)
             described[key] = looker.part(key, combination[key])
         where = _where(number, "model", axes)
@@ -207,14 +207,13 @@ def _where(number: int, key: str, axes: dict[str, int]) -> str:
 
 def _parse_run(combination: dict[str, Any], axes: dict[str, int], source: str, number: int) -> Run:
     model = combination.get("model", "vae")
-    if "sha256" in combination:
-        return parse_run(combination)
-    if not isinstance(model, str) or model not in MODELS:
+    system = OwnModel if "sha256" in combination else MODELS.get(model) if isinstance(model, str) else None
+    if system is None:
         raise UserError(f"{source}: {_where(number, 'model', axes)}: unknown model {model!r}{did_you_mean(model, MODELS)}")
     try:
         return parse_run({"model": model, **combination})
     except ValidationError as error:
-        text = explain(error, [MODELS[model]], ("runs", number))
+        text = explain(error, [system], ("runs", number))
         # name the element of the list that is wrong, not the whole list
         for key in axes:
             plain = key_path(("runs", number, key))

@@ -74,7 +74,8 @@ class Looker:
 
     def __exit__(self, *error: object) -> None:
         for process in self.processes.values():
-            process.stdin.close()
+            with contextlib.suppress(OSError):  # one that has died takes no more
+                process.stdin.close()
             process.wait()
         if len(self.answers) > self.known and self.execute:
             with contextlib.suppress(OSError):  # jobs that start together may lose an answer, which is only asked again
