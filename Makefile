@@ -39,6 +39,7 @@ check: $(INSTALLED)
 	@$(ACTIVE) python scripts/check.py "$(STUDY)"
 
 check-part: $(INSTALLED)
+	@test -n "$(FILE)" || { echo "error: FILE is empty; give the path of a part's file, FILE=my_prior.py" >&2; exit 1; }
 	@$(ACTIVE) python scripts/check_part.py "$(FILE)" $(ARGS)
 
 plan: $(INSTALLED)

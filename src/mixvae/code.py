@@ -10,6 +10,8 @@ from typing import Any
 from mixvae.files import sha256
 
 ROOT = Path(__file__).resolve().parents[2]
+CODE = ("src", "scripts", "workflow", "Snakefile", "envs")
+"""Where the code lies: other files of the checkout, such as a user's own, make no difference to it."""
 ROOMS = ("study", "data", "nets", "distributions", "models", "fitting", "measuring", "summary", "review", "cluster")
 """The rooms of the library in the order in which data pass through them: a room imports only from those before it."""
 
@@ -72,10 +74,10 @@ def _modules(root: Path, name: str) -> tuple[Path, ...]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Return the commit checked out and whether the working tree differs from it; None outside a git checkout."""
+    """Return the commit checked out and whether the code in the working tree differs from it; None outside a git checkout."""
     try:
         commit = _git("rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git("status", "--porcelain"))}
+        return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--", *CODE))}
     except (OSError, subprocess.CalledProcessError):
         return None
 

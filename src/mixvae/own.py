@@ -3,6 +3,7 @@
 A file is found by its sha256 among those that were offered, so that nothing is executed but what a spec names.
 """
 
+import ast
 import hashlib
 import sys
 import traceback
@@ -41,6 +42,7 @@ def load(sha256: str, name: str) -> ModuleType:
     """Execute a file, once, and return its module with SETTINGS and MODULE; raises UserError that names the file's line."""
     if sha256 not in _loaded:
         path = file_of(sha256, name)
+        _has_classes(path)
         module = ModuleType(f"mixvae_own_{name}")
         module.__file__ = str(path)
         sys.modules[module.__name__] = module  # pydantic looks up a class's annotations there
@@ -48,13 +50,21 @@ def load(sha256: str, name: str) -> ModuleType:
             exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
         except Exception as error:
             raise UserError(blame(error) or f"{path}: {_said(error)}") from None
-        for wanted in (SETTINGS, MODULE):
-            if not isinstance(getattr(module, wanted, None), type):
-                raise UserError(
-                    f"{path}: no class {wanted}; the file of a part has {SETTINGS} and {MODULE}, see docs/extending.md"
-                )
         _loaded[sha256] = module
     return _loaded[sha256]
+
+
+def _has_classes(path: Path) -> None:
+    """Raise UserError for a file without the two classes of a part, before it is executed."""
+    try:
+        tree = ast.parse(path.read_bytes(), str(path))
+    except SyntaxError as error:
+        raise UserError(f"{path}, line {error.lineno}: {_said(error)}") from None
+    there = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    if missing := {SETTINGS, MODULE} - there:
+        raise UserError(
+            f"{path}: no class {min(missing)}; the file of a part has {SETTINGS} and {MODULE}, see docs/extending.md"
+        )
 
 
 def choose(registry: Mapping[type, Any], settings: Any) -> tuple[Any, Any]:
@@ -80,8 +90,6 @@ def read(settings: type[Any], values: Mapping[str, Any]) -> Any:
 def blame(error: BaseException) -> str | None:
     """Return in one line what went wrong in which line of an own file; None where no own file took part."""
     ours = {str(path) for path in _offered.values()}
-    if isinstance(error, SyntaxError) and error.filename in ours:
-        return f"{error.filename}, line {error.lineno}: {_said(error)}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in ours]
     return f"{frames[-1].filename}, line {frames[-1].lineno}, in {frames[-1].name}: {_said(error)}" if frames else None
 

@@ -98,7 +98,9 @@ def test_nobody_who_reads_it_executes_anything(finished, own_study):
             (finished / "results/parts/.looked.json").unlink()
         done = run_here("audit", "mine.yaml", cwd=finished)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert ("does not execute a user's own part; the runs are taken from study.json alone" in done.stderr) != known
+        assert (
+            "reading results never executes a user's own part; the runs are taken from study.json alone" in done.stderr
+        ) != known
     assert not (own_study / "executed").exists()
 
 
@@ -121,7 +123,7 @@ def test_verify_trains_again_and_says_whose_code_it_runs(finished, own_study):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "byte-identical" in done.stdout
     assert (own_study / "executed").exists()
-    assert sum("is executed, a part that whoever made this run has written" in line for line in done.stderr.splitlines()) == 2
+    assert sum("is executed: a part that the author of this run wrote" in line for line in done.stderr.splitlines()) == 2
 
 
 def test_a_changed_file_makes_new_runs_and_leaves_the_old_ones(finished):

@@ -5,10 +5,11 @@ from typing import Any
 
 from mixvae import own
 from mixvae.cluster.look_part import KINDS, answer
-from mixvae.cluster.part_checks import Spec, checks
+from mixvae.cluster.part_checks import FIRST, Spec, checks
 from mixvae.errors import UserError, one_line
 from mixvae.files import sha256
 from mixvae.study import DatasetInfo, own_parts, parse_run
+from mixvae.study.own_data import find_file
 from mixvae.study.own_parts import NAME
 
 IMAGES = DatasetInfo(
@@ -34,8 +35,7 @@ def check_part(path: Path, settings: dict[str, Any]) -> int:
 
     Raises UserError for a file that is no part, or does not take the settings.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
+    path = find_file(str(path), None, (".py",))
     if not NAME.fullmatch(path.stem) or path.suffix != ".py":
         raise UserError(f"{path}: the name of a part's file has letters, digits and _, and ends with .py; rename it")
     own.offer(path)
@@ -52,13 +52,20 @@ def check_part(path: Path, settings: dict[str, Any]) -> int:
         described = _said(question | {"ask": "part"})
         own_class = getattr(own_parts, f"Own{kind.title()}")
         part = own_class.model_validate(about | {name: described[name] for name in ("settings", "facts")})
-    failed = 0
-    for name, check in checks(kind, part).items():
+    failed, said = 0, ""
+    found = checks(kind, part)
+    for name, check in found.items():
         wrong = _wrong(check)
         failed += bool(wrong)
-        print(f"{'FAILED' if wrong else 'ok':8}{name}{': ' if wrong else ''}{wrong}", flush=True)
-    verdict = f"{failed} checks failed" if failed else "all checks passed"
-    print(f"{path}: a {kind}; {verdict}")
+        print(
+            f"{'FAILED' if wrong else 'ok':8}{name}{': ' if wrong else ''}{'the same' if wrong and wrong == said else wrong}",
+            flush=True,
+        )
+        said = wrong or said
+        if wrong and name in FIRST:
+            print("        the other checks are not made before this is right")
+            break
+    print(f"{path}: a {kind}; {f'{failed} of {len(found)} checks failed' if failed else 'all checks passed'}")
     return int(failed > 0)
 
 
@@ -69,7 +76,7 @@ def _wrong(check: Any) -> str:
     except UserError as error:
         return one_line(error)
     except Exception as error:
-        return one_line(own.blame(error) or f"{type(error).__name__}: {error}")
+        return one_line(own.blame(error) or f"the library cannot use it, {type(error).__name__}: {error}")
     return ""
 
 

@@ -4,12 +4,12 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterable
-from typing import IO, Any, get_args
+from typing import IO, Any, get_args, get_origin
 
 from pydantic import ValidationError
 
 from mixvae import own
-from mixvae.errors import UserError
+from mixvae.errors import UserError, did_you_mean
 from mixvae.study import DatasetInfo, parse_run
 from mixvae.study.explain import explain
 from mixvae.study.kinds import (
@@ -49,6 +49,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     """Return the answer to a question of `mixvae.study.looking`, or {"error": what is wrong, in one line}."""
     try:
         settings = _settings_class(question)
+        _check_names(settings, question)
         if question["ask"] == "skip":
             part = own.read(settings, question["settings"])
             reason = part.skip_reason(parse_run(question["run"]), DatasetInfo.model_validate(question["dataset"]))
@@ -76,6 +77,23 @@ def _settings_class(question: dict[str, Any]) -> type[Any]:
     return settings
 
 
+def _check_names(settings: type[Any], question: dict[str, Any]) -> None:
+    """Raise UserError for a setting that the file does not have, or a list where it takes one value."""
+    others = Run.model_fields.keys() | OwnModel.model_fields.keys() | {"name"}
+    valid = [name for name in settings.model_fields if question["kind"] != "model" or name not in others]
+    for name, value in question["settings"].items():
+        where = f"{question['file']}: {name}"
+        if question["kind"] == "model" and name in OwnModel.model_fields:
+            raise UserError(f"{where} stands beside model, and not beside path: it is a setting of every model")
+        if name not in settings.model_fields:
+            raise UserError(f"{where}: unknown setting of the part{did_you_mean(name, valid)}")
+        takes_lists = get_origin(settings.model_fields[name].annotation) in (list, tuple, set, frozenset)
+        if isinstance(value, list) and not takes_lists:
+            raise UserError(
+                f"{where}: found {value}; a setting has one value, so name the part once for each: [{{path: ..., {name}: ...}}, ...]"
+            )
+
+
 def _part(settings: type[PartSettings], question: dict[str, Any]) -> dict[str, Any]:
     part = own.read(settings, question["settings"])
     kind = KINDS[question["kind"]]
@@ -89,9 +107,6 @@ def _part(settings: type[PartSettings], question: dict[str, Any]) -> dict[str, A
 
 def _model(settings: type[Run], question: dict[str, Any]) -> dict[str, Any]:
     """Return the settings and facts of a run of an own model, and why it is skipped, if it is."""
-    clash = question["settings"].keys() & OwnModel.model_fields.keys()
-    if clash:
-        raise UserError(f"{question['file']}: {min(clash)} stands beside model, not within it: it is a setting of every model")
     (name,) = get_args(settings.model_fields["model"].annotation)
     spec = own.read(settings, question["run"] | question["settings"] | {"model": name})
     dataset = DatasetInfo.model_validate(question["dataset"])

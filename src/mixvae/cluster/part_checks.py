@@ -16,6 +16,7 @@ from torch.autograd.functional import jacobian
 from torch.distributions import Distribution
 
 from mixvae.distributions import flows, priors
+from mixvae.distributions.gaussians import DiagonalMixture
 from mixvae.distributions.likelihoods import likelihood
 from mixvae.distributions.posteriors import GaussianMixture
 from mixvae.errors import UserError
@@ -33,6 +34,9 @@ NEAR = 1e-3
 """How far float32 may be from float64."""
 
 Check = Callable[[], None]
+OFFERS = "what it offers"
+FIRST = (OFFERS, "shapes")
+"""Checks without which the others say nothing."""
 
 
 class Kind(NamedTuple):
@@ -43,6 +47,7 @@ class Kind(NamedTuple):
     value: What the module computes of inputs, (..., B, ...).
     axis: The axis of `value` that is over points.
     special: The checks of this kind alone, of settings.
+    offers: The attributes that the module must have.
     """
 
     make: Callable[[Any, int], nn.Module]
@@ -51,6 +56,7 @@ class Kind(NamedTuple):
     batch: int
     axis: int
     special: dict[str, Callable[[Any], None]]
+    offers: tuple[str, ...]
 
 
 def checks(kind: str, settings: Any) -> dict[str, Check]:
@@ -63,8 +69,9 @@ def checks(kind: str, settings: Any) -> dict[str, Check]:
     if kind == "model":
         discrete = settings(1).likelihood.binary
         return {name: partial(check, settings) for name, check in MODEL_CHECKS.items() if discrete or name != OF_BINARY_IMAGES}
+    special = {name: partial(check, settings) for name, check in KINDS[kind].special.items()}
     general = {name: partial(check, KINDS[kind], settings) for name, check in GENERAL.items()}
-    return general | {name: partial(check, settings) for name, check in KINDS[kind].special.items()}
+    return {OFFERS: partial(everything_is_there, KINDS[kind], settings), "shapes": special.pop("shapes")} | general | special
 
 
 def expect(holds: bool, text: str) -> None:
@@ -110,6 +117,13 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 # --- checks of every part but models
+
+
+def everything_is_there(kind: Kind, settings: Any) -> None:
+    """The module has the attributes and methods of its kind; docs/extending.md and the library's own parts say what they are."""
+    module = kind.make(settings, K)
+    missing = [name for name in kind.offers if not hasattr(module, name)]
+    expect(not missing, f"Module has no {' and no '.join(missing)}; the parts of this kind have {', '.join(kind.offers)}")
 
 
 def no_gradient_is_missing(kind: Kind, settings: Any) -> None:
@@ -172,7 +186,7 @@ def density_is_that_of_samples(what: str, drawn: Tensor, log_prob: Callable[[Ten
     mean, error = ratios.mean().item(), ratios.std().item() / math.sqrt(len(ratios))
     expect(
         abs(mean - 1) <= TOLERANCE + SIGMAS * error,
-        f"{what} is not normalised, or not that of its samples: 1 became {mean:.3f} ± {error:.3f} over {len(ratios)} samples",
+        f"{what} adds up to about {1 / mean:.3f} and not to 1, by {len(ratios)} samples (or these are of another distribution)",
     )
 
 
@@ -266,7 +280,9 @@ def flow_inverse(settings: Any) -> None:
         flat = pushed.z.reshape(1, -1, Z).expand(flow.distinct, -1, -1)
         base, log_det = flow.inverse(flat)
         expect_near("base points by push and by inverse", base.reshape(pushed.base.shape), pushed.base, NEAR)
-        expect_near("log-determinants by push and by inverse", log_det.reshape(pushed.log_det.shape), pushed.log_det, NEAR)
+        expect_near(
+            "log|det dz/dbase|, which both push and inverse give,", log_det.reshape(pushed.log_det.shape), pushed.log_det, NEAR
+        )
 
 
 def flow_determinant(settings: Any) -> None:
@@ -285,9 +301,18 @@ def flow_determinant(settings: Any) -> None:
 
 
 def flow_aggregate(settings: Any) -> None:
-    """The prior that it makes of posteriors is normalised, and that of its samples."""
-    found = moved(make_flow(settings, K)).eval().aggregate(noise(K, 4, Z), torch.zeros(K, 4, Z), torch.float64)
+    """The prior that it makes of posteriors is normalised, and that of its samples; a shared flow makes it of base Gaussians."""
+    flow, mean, log_var = moved(make_flow(settings, K)).eval(), noise(K, 4, Z), torch.zeros(K, 4, Z)
+    found = flow.aggregate(mean, log_var, torch.float64)
     with torch.no_grad():
+        if flow.distinct == 1:
+            z, base = noise(B, Z).double(), DiagonalMixture(mean.flatten(0, 1), log_var.flatten(0, 1), torch.float64)
+            off = float((found.log_prob(z) - base.log_prob(z)).abs().max())
+            expect(
+                off <= NEAR,
+                f"aggregate of a flow that all components share differs from the mixture of base Gaussians by {off:.2g} nats: passed "
+                "through the flow, the prior's determinant cancels that of the posterior; derive from flows.SharedFlow",
+            )
         density_is_that_of_samples("aggregate's density", found.sample((DRAWS,)), found.log_prob)
 
 
@@ -415,18 +440,22 @@ KINDS = {
     "prior": Kind(
         make_prior, lambda settings, components: noise(B, Z), lambda prior, z: prior(encode, z.dtype).log_prob(z), 0, 0,
         {"shapes": prior_shapes, "asked for float64": prior_precision, "density against samples": prior_density},
+        ("gaussians",),
     ),
     "flow": Kind(
         make_flow, lambda settings, components: noise(L, components, B, Z), lambda flow, z: sum(flow.push(z).log_det) + flow.push(z).z.sum(-1), 2, 2,
         {"shapes": flow_shapes, "inverse": flow_inverse, "determinant": flow_determinant, "aggregate": flow_aggregate},
+        ("distinct", "is_identity", "push", "inverse", "aggregate"),
     ),
     "encoder": Kind(
         make_encoder, lambda settings, components: noise(B, math.prod(IMAGE)), lambda network, x: network(x), 0, 1,
         {"shapes": encoder_shapes, "components are independent": encoder_components},
+        (),
     ),
     "decoder": Kind(
         make_decoder, lambda settings, components: (noise(B, Z + math.prod(IMAGE)) > 0).float(), decode, 0, 0,
         {"shapes": decoder_shapes},
+        ("width",),
     ),
     "likelihood": Kind(
         make_likelihood, outputs_and_points, log_likelihood, 0, 0,
@@ -434,6 +463,7 @@ KINDS = {
             "shapes": likelihood_shapes, "gradient of outputs": likelihood_gradient,
             "density against samples": likelihood_density, "control": likelihood_constant,
         },
+        ("parameters_per_point", "encoder_input", "constrain", "unconstrain"),
     ),
 }  # fmt: skip
 

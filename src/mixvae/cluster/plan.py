@@ -86,6 +86,7 @@ def jobs_of(expansion: Expansion) -> pd.DataFrame:
 
 def estimates(expansion: Expansion, waiting: Set[JobKey]) -> pd.DataFrame:
     """Return a row per job of a run that is to do: run, dataset, its kind and work, and the columns of `estimate`."""
+    own.offer(own.STORE)
     here, _ = measure(RESULTS)
     reference = read_table(REFERENCE) if REFERENCE.is_file() else pd.DataFrame()
     finished = [table for table in (here, reference) if not table.empty]
@@ -94,7 +95,6 @@ def estimates(expansion: Expansion, waiting: Set[JobKey]) -> pd.DataFrame:
             f"nothing to estimate hours from: no finished run in {RESULTS}/runs and no {REFERENCE}; run a study first, "
             "e.g. make ablation"
         )
-    own.offer(own.STORE)
     rows = []
     progress = Progress(len(expansion.runs), "run counted")
     for run, spec in expansion.runs.items():

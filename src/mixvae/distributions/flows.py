@@ -45,7 +45,7 @@ class Pushed(NamedTuple):
     log_det: Tensor
 
 
-class _Shared(nn.Module):
+class SharedFlow(nn.Module):
     """A flow that all components of a mixture share.
 
     distinct: How many flows there are: 1, or K where every component has its own.
@@ -67,7 +67,7 @@ class _Shared(nn.Module):
         return DiagonalMixture(mean.flatten(0, 1), log_var.flatten(0, 1), dtype)
 
 
-class Identity(_Shared):
+class Identity(SharedFlow):
     """No flow: z_T = z_0."""
 
     is_identity = True
@@ -93,7 +93,7 @@ class _Gate(AffineTransform):
         return logsigmoid(self.logit).sum(-1)
 
 
-class InverseAutoregressiveFlow(_Shared):
+class InverseAutoregressiveFlow(SharedFlow):
     r"""Inverse autoregressive flow (Kingma et al., 2016), z <- sigmoid(s) z + (1 - sigmoid(s)) m with (s, m) = MADE(z).
 
     Each of the T steps is a MADE, so log|det| is the sum of log sigmoid(s). All components of a mixture share the flow: the

@@ -35,12 +35,12 @@ def verify_run(name: str) -> None:
     data = run.resolve().parent.parent / "datasets" / spec.dataset
     verification.verify_data(run, data)
     verify_origin(data, spec)
-    say(f"{data}: its raw files are those published, and give these data")
+    say(f"{data}: its raw files have the published checksums (own data: the recorded one), and give these data")
     outside: list[str] = []
     with tempfile.TemporaryDirectory(prefix="verify-") as scratch:
         again = Path(scratch) / spec.id
         for name in spec.own_files:
-            say(f"warning: {run / name} is executed, a part that whoever made this run has written")
+            say(f"warning: {run / name} is executed: a part that the author of this run wrote")
         for rule, measured in jobs:
             _do_again(rule, measured, data, again, run, read_json(record_of(rule, measured, run)))
         same = verification.same_files(run, again, jobs)

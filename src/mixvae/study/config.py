@@ -209,7 +209,9 @@ def _parse_run(combination: dict[str, Any], axes: dict[str, int], source: str, n
     model = combination.get("model", "vae")
     system = OwnModel if "sha256" in combination else MODELS.get(model) if isinstance(model, str) else None
     if system is None:
-        raise UserError(f"{source}: {_where(number, 'model', axes)}: unknown model {model!r}{did_you_mean(model, MODELS)}")
+        raise UserError(
+            f"{source}: {_where(number, 'model', axes)}: unknown model {model!r}{did_you_mean(model, MODELS)}, or {{path: my_model.py}}"
+        )
     try:
         return parse_run({"model": model, **combination})
     except ValidationError as error:

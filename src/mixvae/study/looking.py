@@ -154,7 +154,9 @@ class Looker:
         key = hashlib.sha256(canonical_json([code_digest("look_part"), file.name, file.sha256, question]).encode()).hexdigest()
         if key not in self.answers:
             if not self.execute:
-                raise NotExecuted(f"{file.path}: not known yet, and who reads results does not execute a user's own part")
+                raise NotExecuted(
+                    f"{file.path}: new or changed since make check, and reading results never executes a user's own part"
+                )
             answer = self._send(file, question | {"file": str(file.path), "name": file.name, "sha256": file.sha256})
             if "error" in answer:
                 raise UserError(answer["error"])

@@ -21,7 +21,9 @@ def find_results(name: str) -> tuple[Path, Expansion | None]:
     Raises UserError when there is none, and for a folder that is a link to elsewhere, into which files would then be written.
     """
     folder, expansion = Path(name), None
-    if folder.suffix in (".yaml", ".yml") or not folder.is_dir():
+    if len(folder.parts) == 1 and not (CONFIGS / f"{name}.yaml").is_file() and (RESULTS / name).is_dir():
+        folder = RESULTS / name  # of a config elsewhere; a folder of this name here is none of results
+    if folder.suffix in (".yaml", ".yml") or len(folder.parts) < 2 or not folder.is_dir():
         path = find_config(name, CONFIGS)
         study, expansion = read_study(path).study, _expanded(path)
         folder = RESULTS / study

@@ -85,11 +85,16 @@ def _with_start_up(measured: pd.DataFrame) -> pd.DataFrame:
 
     A group of a few jobs could not tell start-up from work, and would scale it with the work.
     """
-    measured = measured.assign(control=[MODELS[model].is_control for model in measured.model])
+    measured = measured.assign(control=measured.model.map(_is_control))
     for _, rows in measured[~measured.control].groupby("rule"):
         guess = np.minimum(fit(rows)[0], MOST_START_UP * rows.seconds)
         measured.loc[rows.index, "start_up"] = rows.start_up.where(rows.start_up > 0, guess)
     return measured
+
+
+def _is_control(model: str) -> bool:
+    """Return whether runs of a model are controls; a model of a user's own file is none."""
+    return model in MODELS and MODELS[model].is_control
 
 
 def _nearest(job: pd.Series, measured: pd.DataFrame) -> tuple[str, pd.DataFrame]:
@@ -97,7 +102,7 @@ def _nearest(job: pd.Series, measured: pd.DataFrame) -> tuple[str, pd.DataFrame]
 
     Those made here come before those of the reference table.
     """
-    control = MODELS[job.model].is_control
+    control = _is_control(job.model)
     of_rule = measured[measured.rule == job.rule]
     rows = of_rule[of_rule.control == control]
     if rows.empty and control:  # the start-up of other runs

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from mixvae import own
 from mixvae.cluster.costs.work import KIND, kind_of, work_of
 from mixvae.errors import UserError
 from mixvae.files import atomic, canonical_json, read_json
@@ -28,12 +29,14 @@ def measure(results: Path) -> tuple[pd.DataFrame, int]:
     for folder in folders:
         try:
             spec = parse_run_json((folder / "spec.json").read_text())
+            if spec.own_files:
+                own.offer(folder)
             info = _info(results, spec)
             for record in (folder / "provenance/train.json", *sorted(folder.glob(f"{MEASURED}/*/provenance/*.json"))):
                 if record.is_file():
                     found.append(_measured(record, spec, info))
-        except (KeyError, ValueError, OSError):
-            # the run is of an earlier version, or is being written
+        except (KeyError, ValueError, OSError, UserError):
+            # the run is of an earlier version, or is being written, or the file of its own part is gone
             unread += 1
         progress.step()
     return pd.DataFrame(found, columns=COLUMNS).assign(source="here"), unread

@@ -44,7 +44,10 @@ def _config(subject: Subject, findings: Findings) -> None:
         findings.note(path, NO_CONFIG)
         return
     for run in sorted(planned.runs.keys() - study.runs.keys()):
-        findings.fail(path, f"run {run} (seed {planned.runs[run].seed}) of the config is not in the study")
+        spec, ours = planned.runs[run], {name for run in study.runs.values() for name in run.own_files}
+        changed = [name.rpartition("-")[0] for name in spec.own_files if name not in ours]
+        why = f"; own part {', '.join(changed)} is another file than the study's" if changed else ""
+        findings.fail(path, f"run {run} (seed {spec.seed}) of the config is not in the study{why}")
     for run in sorted(study.runs.keys() - planned.runs.keys()):
         findings.fail(path, f"run {run} is in the study and not in its config")
     for run in sorted(study.runs.keys() & planned.runs.keys()):

@@ -15,8 +15,8 @@ MARKS = (
 SHARED = {
     "columns": """\
 - Columns are named prior+flow, with the model in front if there are several models. mog(10) is a prior of 10 components. In
-  brackets stands what else tells columns apart: encoder/decoder, widths as layers x units, and "IWAE L=2" for training on the
-  bound of 2 samples.""",
+  brackets stands what else tells columns apart: encoder/decoder, widths as layers x units, other settings by name, and
+  "IWAE L=2" for training on the bound of 2 samples.""",
     "bold": "- Bold: the best K of its column, for each metric.",
     "marks": "\n".join(f"- {mark}" for mark in MARKS),
     "stopped": f"- {MARKS[1]}",
