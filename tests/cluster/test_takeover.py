@@ -15,6 +15,7 @@ from mixvae.files import canonical_json, read_json, sha256, write_json
 from mixvae.provenance import seal
 from mixvae.review.audit import audit
 from mixvae.review.audit.findings import FAILURE, WARNING
+from mixvae.review.verification import find_run
 from mixvae.study import Run, load
 from mixvae.study.jobs import RUN_FILES, record_of, rules_of, run_file
 
@@ -126,13 +127,15 @@ def test_the_study_is_finished_from_them_and_passes_its_audit(old_study):
     assert found.of(FAILURE) == []
     (said,) = (f.message for f in found.of(WARNING) if "other code" in f.message)
     assert said == "most results of rule train, evaluate, latents were made by other code than this checkout's"
+    assert all(find_run(run.rpartition("-")[0], RUNS) == RUNS / run for run in old_study)
     again = finish(ablation(config), Path.cwd())
     assert "taken over" not in again.stdout
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
 @pytest.mark.parametrize(
-    ("file", "kept"), [("model.safetensors", []), ("likelihood.json", ["train"]), ("latents.h5ad", ["train", "evaluate"])]
+    ("file", "kept"),
+    [("model.safetensors", []), ("likelihood.json", ["train", "latents"]), ("latents.h5ad", ["train", "evaluate"])],
 )
 def test_what_is_not_as_its_record_says_is_left_out_with_a_warning(old_study, file, kept, capfd):
     run, spec = next((run, spec) for run, spec in old_study.items() if spec.has_codes)

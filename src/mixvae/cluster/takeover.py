@@ -30,7 +30,9 @@ def take_over(runs: Path, wanted: Collection[str]) -> int:
                 verify_outputs(record)
             except UserError as error:
                 say(f"warning: not taken over: {error}")
-                break
+                if rule == "train":
+                    break
+                continue
             _take_over(rule, spec, old, runs / spec.id)
             taken.add(spec.id)
     return len(taken)
@@ -58,7 +60,7 @@ def _take_over(rule: str, spec: Run, old: Path, run: Path) -> None:
         elif old != folder:
             _link(old / name, folder / name)
     for path in (*old.glob(f"logs/{rule}.*"), *old.glob(f"benchmarks/{rule}.*")):
-        if old != folder:
+        if old != folder and path.is_file():
             target = folder / path.relative_to(old)
             target.parent.mkdir(exist_ok=True)
             shutil.copy2(path, target)
