@@ -109,7 +109,7 @@ def test_a_killed_head_leaves_jobs_that_the_next_one_ends_and_results_that_it_ke
 def test_jobs_that_slurm_forgets_do_not_hang_the_study(slurm, workspace, small):
     """Finished jobs leave the queue after two seconds here, and without accounting nothing knows of them."""
     copy_results(small, workspace)
-    removed = next(workspace.glob("results/runs/*-K2-*/measured/*/likelihood.json"))
+    removed = next(workspace.glob("results/runs/*-K2-*-s0-*/measured/*/likelihood.json"))
     removed.unlink()
     slurm.up(**SHORT_DELAYS, MinJobAge=2)
     try:
