@@ -29,35 +29,36 @@ def offer(*places: Path) -> None:
         _offered[hashlib.sha256(file.read_bytes()).hexdigest()] = file
 
 
-def file_of(sha256: str, name: str) -> Path:
-    """Return the file with a digest; raises UserError where none was offered."""
-    if sha256 not in _offered:
+def content_of(sha256: str, name: str) -> bytes:
+    """Return the content of the file with a digest; raises UserError where none was offered, or it was changed since."""
+    content = _offered[sha256].read_bytes() if sha256 in _offered else b""
+    if hashlib.sha256(content).hexdigest() != sha256:
         raise UserError(
             f"own part {name}: its file with sha256 {sha256} is gone or was changed; a study keeps it in {STORE}/, a run in its folder"
         )
-    return _offered[sha256]
+    return content
 
 
 def load(sha256: str, name: str) -> ModuleType:
     """Execute a file, once, and return its module with SETTINGS and MODULE; raises UserError that names the file's line."""
     if sha256 not in _loaded:
-        path = file_of(sha256, name)
-        _has_classes(path)
+        content, path = content_of(sha256, name), _offered[sha256]
+        _has_classes(content, path)
         module = ModuleType(f"mixvae_own_{name}")
         module.__file__ = str(path)
         sys.modules[module.__name__] = module  # pydantic looks up a class's annotations there
         try:
-            exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+            exec(compile(content, str(path), "exec"), module.__dict__)
         except Exception as error:
             raise UserError(blame(error) or f"{path}: {_said(error)}") from None
         _loaded[sha256] = module
     return _loaded[sha256]
 
 
-def _has_classes(path: Path) -> None:
+def _has_classes(content: bytes, path: Path) -> None:
     """Raise UserError for a file without the two classes of a part, before it is executed."""
     try:
-        tree = ast.parse(path.read_bytes(), str(path))
+        tree = ast.parse(content, str(path))
     except SyntaxError as error:
         raise UserError(f"{path}, line {error.lineno}: {_said(error)}") from None
     there = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}

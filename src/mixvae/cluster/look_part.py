@@ -4,7 +4,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterable
-from typing import IO, Any, get_args, get_origin
+from typing import IO, Any, get_args
 
 from pydantic import ValidationError
 
@@ -56,7 +56,10 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
             return {"skip": _text(reason, question)}
         return _model(settings, question) if question["kind"] == "model" else _part(settings, question)
     except ValidationError as error:
-        return {"error": f"{question['file']}: {explain(error, [settings])}"}
+        hint = (
+            "; a setting has one value, so name the part once for each" if isinstance(error.errors()[0]["input"], list) else ""
+        )
+        return {"error": f"{question['file']}: {explain(error, [settings])}{hint}"}
     except UserError as error:
         return {"error": str(error)}
     except Exception as error:
@@ -78,20 +81,15 @@ def _settings_class(question: dict[str, Any]) -> type[Any]:
 
 
 def _check_names(settings: type[Any], question: dict[str, Any]) -> None:
-    """Raise UserError for a setting that the file does not have, or a list where it takes one value."""
+    """Raise UserError for a setting that the file does not have, or that stands in the wrong place."""
     others = Run.model_fields.keys() | OwnModel.model_fields.keys() | {"name"}
     valid = [name for name in settings.model_fields if question["kind"] != "model" or name not in others]
-    for name, value in question["settings"].items():
+    for name in question["settings"]:
         where = f"{question['file']}: {name}"
         if question["kind"] == "model" and name in OwnModel.model_fields:
             raise UserError(f"{where} stands beside model, and not beside path: it is a setting of every model")
         if name not in settings.model_fields:
             raise UserError(f"{where}: unknown setting of the part{did_you_mean(name, valid)}")
-        takes_lists = get_origin(settings.model_fields[name].annotation) in (list, tuple, set, frozenset)
-        if isinstance(value, list) and not takes_lists:
-            raise UserError(
-                f"{where}: found {value}; a setting has one value, so name the part once for each: [{{path: ..., {name}: ...}}, ...]"
-            )
 
 
 def _part(settings: type[PartSettings], question: dict[str, Any]) -> dict[str, Any]:

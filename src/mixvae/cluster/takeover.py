@@ -41,7 +41,7 @@ def take_over(runs: Path, wanted: Collection[str]) -> int:
 def _of_version_0_1(runs: Path) -> Iterator[tuple[Path, Run]]:
     """Yield the folders that version 0.1 wrote, with the specs in them; a control's folder has kept its name."""
     for path in sorted(runs.glob("*/spec.json")):
-        text = path.read_text()
+        text = path.read_text(errors="replace")
         if '"evaluation"' in text or (path.parent / "provenance/evaluate.json").is_file():
             try:
                 yield path.parent, parse_run_json(text)

@@ -35,7 +35,7 @@ def save_run(folder: Path, spec: Run, model: Model, trained: Trained) -> None:
     write_json(folder / "training.json", facts)
     for name, sha256 in spec.own_files.items():
         with atomic(folder / name) as temporary:
-            temporary.write_bytes(own.file_of(sha256, name).read_bytes())
+            temporary.write_bytes(own.content_of(sha256, name))
     write_json(folder / "spec.json", spec.training_spec())
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mixvae import own
 from mixvae.models.contract import Model
+from mixvae.models.probe import probe
 from mixvae.seeds import derive
 from mixvae.study import Run
 from mixvae.study.systems import OwnModel
@@ -28,8 +29,6 @@ def build(spec: Run, x: Tensor, shape: tuple[int, ...]) -> Model:
         # imported here, so that a job imports only the model that it needs
         model = getattr(import_module(f"mixvae.models.{spec.model}"), type(spec).__name__)(spec, x, shape)
     if spec.own_files and not spec.is_control:
-        from mixvae.models.probe import probe
-
         probe(model, spec, x)
     return model
 

@@ -53,7 +53,9 @@ def find_run(name: str, runs: Path) -> Path:
             raise UserError(f"{name}: no run there (no spec.json); RUN is a run's id, its beginning, or results/runs/<run>")
         return Path(name)
     # a folder of version 0.1, which says how its run was measured, has been taken over into another
-    ids = sorted(path.parent.name for path in runs.glob("*/spec.json") if '"evaluation"' not in path.read_text())
+    ids = sorted(
+        path.parent.name for path in runs.glob("*/spec.json") if '"evaluation"' not in path.read_text(errors="replace")
+    )
     found = [run for run in ids if run.startswith(name)]
     if name in ids or len(found) == 1:
         return runs / (name if name in ids else found[0])

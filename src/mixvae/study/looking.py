@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, get_args
 
 from mixvae.code import ROOT, code_digest
 from mixvae.errors import UserError
-from mixvae.files import atomic, canonical_json, sha256, write_json
+from mixvae.files import atomic, canonical_json, write_json
 from mixvae.own import STORE
 from mixvae.study import parts
 from mixvae.study.catalogue import DatasetInfo
@@ -137,17 +137,18 @@ class Looker:
             raise UserError(f"{path}: the name of a part's file has letters, digits and _, and begins with a letter; rename it")
         if name in LIBRARY[kind]:
             raise UserError(f"{path}: there is a {kind} {name} in the library; rename the file, which names the part in tables")
-        file = OwnFile(path, name, sha256(path))
-        self._keep(file)
+        content = path.read_bytes()
+        file = OwnFile(path, name, hashlib.sha256(content).hexdigest())
+        self._keep(file, content)
         return file, settings
 
-    def _keep(self, file: OwnFile) -> None:
+    def _keep(self, file: OwnFile, content: bytes) -> None:
         """Copy a file to where the study's jobs look for it: they run what was there when the study was expanded."""
         copy = STORE / kept_as(file.name, file.sha256)
         if self.execute and not copy.is_file():
             STORE.mkdir(parents=True, exist_ok=True)
             with atomic(copy) as temporary:
-                temporary.write_bytes(file.path.read_bytes())
+                temporary.write_bytes(content)
 
     def _ask(self, file: OwnFile, question: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to a question, see `mixvae.cluster.look_part`. Raises UserError for what is wrong with the file."""

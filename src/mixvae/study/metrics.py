@@ -180,7 +180,11 @@ def metric_of(name: str) -> Metric:
     A member of a family gives the family. Another name is taken for a metric of an own model, which only the model's file knows.
     """
     stem, family, _ = made_from(name).partition("_component_")
-    return METRICS.get(f"{stem}{family}k" if family else stem) or Metric(made_from(name), "", "")
+    return METRICS.get(f"{stem}{family}k" if family else stem) or _of_own_model(made_from(name))
+
+
+def _of_own_model(name: str) -> Metric:
+    return Metric(name, "", "", who=lambda spec, info: name in spec.own_metrics)
 
 
 def made_from(name: str) -> str:
@@ -208,7 +212,7 @@ def points_probed(spec: Run, info: DatasetInfo) -> int:
 def metrics_of(spec: Run, info: DatasetInfo) -> dict[str, set[str]]:
     """Return, for each rule in `FOUND_IN`, the metrics that a run must have; those that may be absent are left out."""
     must = [metric for metric in METRICS.values() if metric.undefined != "absent" and metric.who(spec, info)]
-    must += [Metric(name, "", "") for name in spec.own_metrics]
+    must += map(_of_own_model, spec.own_metrics)
     return {
         rule: {name for metric in must if metric.where == file for name in metric.names(spec)}
         for rule, file in FOUND_IN.items()

@@ -13,7 +13,7 @@ import pandas as pd
 from mixvae.files import read_json
 from mixvae.study import DatasetInfo, Run
 from mixvae.study.jobs import run_file
-from mixvae.study.metrics import BITS, METRICS, better_end, factor, made_from, metric_of
+from mixvae.study.metrics import BITS, better_end, factor, made_from, metric_of
 from mixvae.summary.groups import Group, Groups, groups_of
 from mixvae.summary.results import StudyRuns
 from mixvae.summary.statistics import over_seeds
@@ -112,7 +112,7 @@ def applies(spec: Run, quantity: str, info: DatasetInfo) -> bool:
         return spec.likelihood.discrete
     if quantity == "jsd" and not spec.posterior_is_mixture:
         return False
-    return quantity in spec.own_metrics or (made_from(quantity) in METRICS and metric_of(quantity).who(spec, info))
+    return metric_of(quantity).who(spec, info)
 
 
 def origin(group: str, quantity: str, info: DatasetInfo, runs: Iterable[str], compared: Iterable[str] = ()) -> dict[str, Any]:
