@@ -12,27 +12,13 @@ from mixvae import own
 from mixvae.errors import UserError, did_you_mean
 from mixvae.study import DatasetInfo, parse_run
 from mixvae.study.explain import explain
-from mixvae.study.kinds import (
-    DecoderSettings,
-    EncoderSettings,
-    FlowSettings,
-    LikelihoodSettings,
-    PartSettings,
-    PriorSettings,
-)
+from mixvae.study.kinds import SETTINGS, PartSettings
 from mixvae.study.metrics import METRICS
 from mixvae.study.own_parts import facts_of
 from mixvae.study.run import Run
 from mixvae.study.systems import OwnMetric, OwnModel, OwnModelFacts
 
-KINDS: dict[str, type] = {
-    "model": Run,
-    "prior": PriorSettings,
-    "flow": FlowSettings,
-    "encoder": EncoderSettings,
-    "decoder": DecoderSettings,
-    "likelihood": LikelihoodSettings,
-}
+KINDS: dict[str, type] = {"model": Run, **SETTINGS}
 """For each kind of part, the class that the settings of a file of this kind derive from."""
 
 

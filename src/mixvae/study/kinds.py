@@ -98,3 +98,13 @@ class LikelihoodSettings(PartSettings):
     def of_control(self) -> LikelihoodSettings | None:
         """The likelihood of the control for models with this likelihood; None where there is no control."""
         return self
+
+
+SETTINGS: dict[str, type[PartSettings]] = {
+    "prior": PriorSettings,
+    "flow": FlowSettings,
+    "encoder": EncoderSettings,
+    "decoder": DecoderSettings,
+    "likelihood": LikelihoodSettings,
+}
+"""The class from which the settings of each kind of part derive in a user's own file."""
