@@ -130,12 +130,13 @@ def test_jobs_of_a_killed_head_are_taken_over_whether_they_have_ended_or_not(pre
     command = ablation(write_config(workspace, LONG), *MEASURED)
     with running(command, workspace) as first:
         until(lambda: len(list(workspace.glob("results/runs/*vae*/checkpoints"))) == 2)
-        jobs = [process for process in family_of(first.pid) if "scripts/train.py" in " ".join(process.cmdline())]
+        wrappers = [process for process in family_of(first.pid) if "logged.sh" in " ".join(process.cmdline()[:2])]
+        # a trainer's own children, such as git, show its command line until they have become what they run
+        trainers = [process for wrapper in wrappers for process in wrapper.children()]
         for process in family_of(first.pid):
             if "snakemake" in " ".join(process.cmdline()[:4]) or process.pid == first.pid:
                 process.kill()
         first.wait()
-        trainers = [process for process in jobs if "logged.sh" not in " ".join(process.cmdline())]
         assert len(trainers) == 2
         # one ends while nobody looks, the other is still at it when the study is called again
         stopped = trainers[0]
