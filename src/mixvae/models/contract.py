@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from mixvae.models.bridge import Bridge
 from mixvae.models.objectives import LogTerms, Objective
 from mixvae.study import Run
 
@@ -19,6 +20,7 @@ class Model(Protocol):
     A model computes in float32. An evaluation asks `prior_distribution` for float64 and adds up log-densities in float64. In
     evaluation mode, densities of mixtures and inverses of flows must be in float64.
 
+    A model that can be measured by annealed importance sampling has `bridge` and `simulate`.
     A model with categories (`categorises` in its spec) also has `categories`; a model with a prior of several components has
     `sample_component`; a model whose components are models (`components_are_models`) has `reconstruct_components`; a model with
     metrics of its own (`extra_metrics` in its spec) has `extra_metrics`. See the classes below.
@@ -87,6 +89,21 @@ class WithDecoders(Protocol):
 
     def reconstruct_components(self, x: Tensor) -> Tensor:
         """Return the output of every component alone at the posterior means of (B, D), (K, B, D)."""
+
+
+class WithBridge(Protocol):
+    """A model whose likelihood can be measured by annealed importance sampling."""
+
+    def bridge(self, x: Tensor, prior: Any, given: Tensor) -> Bridge:
+        """Return the posterior and the joint density of x (B, D), over coordinates without bounds.
+
+        Arguments:
+            prior: What `prior_distribution` returns.
+            given: (B, D) points that the likelihood conditions on, such as on their library size: x itself, unless x was simulated.
+        """
+
+    def simulate(self, given: Tensor, prior: Any) -> tuple[Tensor, Tensor]:
+        """Return draws of x given `given`, (N, D), and with each the draw of the coordinates that it was made from, (N, U)."""
 
 
 class WithExtraMetrics(Protocol):

@@ -11,6 +11,7 @@ from mixvae.distributions.categorical import INITIAL_SPREAD, draw_categories, un
 from mixvae.distributions.gaussians import DiagonalMixture, gaussian_kl_to_each, gaussian_log_prob
 from mixvae.distributions.posteriors import GaussianMixture, clip
 from mixvae.distributions.priors import MixturePrior
+from mixvae.models.bridge import Bridge, mixture_bridge
 from mixvae.models.decoding import CategoryEncoder
 from mixvae.models.objectives import LogTerms, Objective
 from mixvae.nets import mlp
@@ -86,6 +87,24 @@ class CPVAE(CategoryEncoder):
         z, c, log_posterior = self._draw(posterior, noise)
         log_prior = gaussian_log_prob(z.to(prior.loc.dtype), prior.loc[c], prior.log_var[c]) - math.log(self.C)
         return LogTerms(self.log_likelihood(x, self._joined(z, c)), log_prior, log_posterior, log_posterior)
+
+    def bridge(self, x: Tensor, prior: DiagonalMixture, given: Tensor) -> Bridge:
+        """Return q(z | x) of x (B, D) and the joint density over z, with c summed out: every z is decoded once per category."""
+        every = torch.arange(self.C, device=x.device)[:, None, None]
+
+        def log_joint(z: Tensor) -> Tensor:
+            z, c = z.expand(self.C, *z.shape), every.expand(self.C, *z.shape[:-1])
+            log_prior = gaussian_log_prob(z.to(prior.loc.dtype), prior.loc[:, None, None], prior.log_var[:, None, None])
+            log_likelihood = self.log_likelihood(x, self._joined(z, c), given=given).double()
+            return (log_likelihood + log_prior).logsumexp(0) - math.log(self.C)
+
+        return mixture_bridge(self.posterior(x).z, log_joint)
+
+    def simulate(self, given: Tensor, prior: DiagonalMixture) -> tuple[Tensor, Tensor]:
+        """Return draws of x (N, D) and of the coordinates that the bridge of x is over, (N, Z)."""
+        c = torch.randint(self.C, (len(given),), device=given.device)
+        z = prior.sample_components(c).to(given.dtype)
+        return self.draw_points(given, self._joined(z, c)), z
 
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean and standard deviation of q(z | x), (1, B, Z) each."""

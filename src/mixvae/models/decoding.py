@@ -38,9 +38,24 @@ class DecodingModel(nn.Module):
         """Return the bound to maximise and its parts, (B,) each."""
         return bound(self.log_terms(x, self.posterior(x), self.prior_distribution(), noise), kl_weight)
 
-    def log_likelihood(self, x: Tensor, *codes: Tensor) -> Tensor:
-        """Return log p(x | codes) of x (B, D) at codes of (..., B, Z_i) as (..., B)."""
-        return self.likelihood(self.decoder(codes, x), x).log_prob(x)
+    def log_likelihood(self, x: Tensor, *codes: Tensor, given: Tensor | None = None) -> Tensor:
+        """Return log p(x | codes) of x (B, D) at codes of (..., B, Z_i) as (..., B).
+
+        Arguments:
+            given: (B, D) points that a likelihood conditions on instead of x, for an x that was simulated: see `draw_points`.
+        """
+        return self.likelihood(self.decoder(codes, x), x if given is None else given).log_prob(x)
+
+    @torch.no_grad()
+    def draw_points(self, given: Tensor, *codes: Tensor) -> Tensor:
+        """Return one draw of x for each of the codes (N, Z_i), as (N, D).
+
+        Arguments:
+            given: (N, D) points that a likelihood conditions on, such as on the library size of counts.
+        """
+        if hasattr(self.decoder, "sample"):
+            return self.decoder.sample(codes)
+        return self.likelihood(self.decoder(codes, given), given).sample()
 
     def generate(self, *codes: Tensor, x: Tensor | None = None) -> Tensor:
         """Return E[x | codes] or draws of x, see `mixvae.nets.generate`."""
@@ -50,6 +65,11 @@ class DecodingModel(nn.Module):
     def device(self) -> torch.device:
         """The device of the weights."""
         return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the weights."""
+        return next(self.parameters()).dtype
 
     def one_noise(self, x: Tensor) -> Tensor:
         """Return the noise of one sample of every component for x (B, D), (1, sampled_components, B, noise_size)."""

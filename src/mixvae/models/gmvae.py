@@ -11,6 +11,7 @@ from torch.nn.functional import log_softmax
 from mixvae.distributions.categorical import uniform_kl
 from mixvae.distributions.gaussians import gaussian_kl, gaussian_log_prob
 from mixvae.distributions.posteriors import GaussianMixture, clip
+from mixvae.models.bridge import Bridge, mixture_bridge
 from mixvae.models.decoding import ClusteringModel
 from mixvae.models.objectives import LogTerms, Objective
 from mixvae.nets import encoder, mlp
@@ -92,6 +93,20 @@ class GMVAE(ClusteringModel):
         z, w = self._split(draw.z)
         return LogTerms(self.log_likelihood(x, z), prior(z, w), draw.log_mixture, draw.log_component)
 
+    def bridge(self, x: Tensor, prior: Callable, given: Tensor) -> Bridge:
+        """Return the posterior of x (B, D) and the joint density over (z, w), with the clusters summed out."""
+
+        def log_joint(code: Tensor) -> Tensor:
+            z, w = self._split(code)
+            return self.log_likelihood(x, z, given=given).double() + prior(z, w)
+
+        return mixture_bridge(self.posterior(x), log_joint)
+
+    def simulate(self, given: Tensor, prior: Callable) -> tuple[Tensor, Tensor]:
+        """Return draws of x (N, D) and of the coordinates that the bridge of x is over, (N, Z + W)."""
+        z, w = self._codes_of(torch.randint(self.C, (len(given),), device=given.device))
+        return self.draw_points(given, z), torch.cat((z, w), dim=-1)
+
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean and standard deviation of q(z | x), (1, B, Z) each."""
         q = self.posterior(x)
@@ -109,8 +124,13 @@ class GMVAE(ClusteringModel):
 
     def sample_of(self, c: Tensor) -> Tensor:
         """Return E[x | z] at one sample of p(w) p(z | c, w) for each cluster in (n,), as (n, D)."""
+        return self.generate(self._codes_of(c)[0])
+
+    def _codes_of(self, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw z (n, Z) and w (n, W) from p(w) p(z | c, w) for each cluster in (n,)."""
         weight = self.mixture[-1].weight
-        mean, log_var = self.components(torch.randn(len(c), self.latent_w, dtype=weight.dtype, device=weight.device))
+        w = torch.randn(len(c), self.latent_w, dtype=weight.dtype, device=weight.device)
+        mean, log_var = self.components(w)
         rows = torch.arange(len(c), device=c.device)
         mean, std = mean[rows, c], (0.5 * log_var[rows, c]).exp()
-        return self.generate(mean + std * torch.randn_like(mean))
+        return mean + std * torch.randn_like(mean), w

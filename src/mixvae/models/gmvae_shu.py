@@ -10,6 +10,7 @@ from mixvae.distributions.categorical import INITIAL_SPREAD, draw_categories, un
 from mixvae.distributions.gaussians import DiagonalMixture, gaussian_kl, gaussian_log_prob
 from mixvae.distributions.posteriors import clip
 from mixvae.distributions.priors import MixturePrior
+from mixvae.models.bridge import Bridge
 from mixvae.models.decoding import CategoryEncoder
 from mixvae.models.objectives import LogTerms, Objective
 from mixvae.study.systems import ShuGMVAE as Spec
@@ -82,6 +83,24 @@ class ShuGMVAE(CategoryEncoder):
         log_z = gaussian_log_prob(z[..., None, :], posterior.mean.transpose(0, 1), posterior.log_var.transpose(0, 1))
         log_posterior = (posterior.log_categories + log_z).logsumexp(-1)
         return LogTerms(self.log_likelihood(x, z), prior.log_prob(z), log_posterior, log_posterior)
+
+    def bridge(self, x: Tensor, prior: DiagonalMixture, given: Tensor) -> Bridge:
+        """Return the posterior of x (B, D) and the joint density over z, with y summed out."""
+        q = self.posterior(x)
+        mean, log_var, log_categories = q.mean[:, None].double(), q.log_var[:, None].double(), q.log_categories.T[:, None]
+
+        def log_base(z: Tensor) -> Tensor:
+            return (log_categories.double() + gaussian_log_prob(z.double(), mean, log_var)).logsumexp(0)
+
+        def log_joint(z: Tensor) -> Tensor:
+            return self.log_likelihood(x, z, given=given).double() + prior.log_prob(z)
+
+        return Bridge(lambda noise: self._draw(q, noise[:, None])[:, 0], log_base, log_joint)
+
+    def simulate(self, given: Tensor, prior: DiagonalMixture) -> tuple[Tensor, Tensor]:
+        """Return draws of x (N, D) and of the coordinates that the bridge of x is over, (N, Z)."""
+        z = prior.sample((len(given),)).to(given.dtype)
+        return self.draw_points(given, z), z
 
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean and standard deviation of the whole mixture q(z | x), (1, B, Z) each.

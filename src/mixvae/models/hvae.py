@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from mixvae.distributions import flows, priors
+from mixvae.distributions.coordinates import Coordinates
 from mixvae.distributions.gaussians import gaussian_log_prob, log_mixture
 from mixvae.distributions.posteriors import GaussianMixture, clip, own_component
+from mixvae.models.bridge import Bridge, choose, picked
 from mixvae.models.decoding import DecodingModel
 from mixvae.models.objectives import LogTerms
 from mixvae.models.vae import pseudo_inputs, sample_width
@@ -102,6 +104,47 @@ class HierarchicalVAE(DecodingModel):
         mean, log_var = self.conditional(z2).chunk(2, dim=-1)
         return mean, clip(log_var)
 
+    def bridge(self, x: Tensor, prior: Distribution, given: Tensor) -> Bridge:
+        """Return the posterior of x (B, D) and the joint density over (z1, z2); of z1 it has the coordinates before a shared flow."""
+        q, coordinates = self.posterior(x), Coordinates(self.flow)
+        sizes = self.latent, self.latent_top
+
+        def start(noise: Tensor) -> Tensor:
+            noise1, noise2, of_component = noise.split((*sizes, 1), dim=-1)
+            k = choose(of_component[..., 0], self.sampled_components)
+            z2 = picked(q.top.mean, k) + picked(q.top.std, k) * noise2
+            mean, log_var = (
+                part.gather(0, k[None, ..., None].expand(1, *part.shape[1:]))[0] for part in self.lower(q.features, z2)
+            )
+            return torch.cat((coordinates.of_base(mean + (0.5 * log_var).exp() * noise1, k), z2), dim=-1)
+
+        def log_base(u: Tensor) -> Tensor:
+            u1, z2 = u.split(sizes, dim=-1)
+            base, log_det = coordinates.base(u1)
+            lower = (part.double() for part in self.lower(q.features, z2))
+            upper = (part[:, None].double() for part in (q.top.mean, q.top.log_var))
+            log_components = gaussian_log_prob(z2.double(), *upper) + gaussian_log_prob(base.double(), *lower) - log_det
+            return log_mixture(log_components)
+
+        def log_joint(u: Tensor) -> Tensor:
+            u1, z2 = u.split(sizes, dim=-1)
+            z1, log_det = coordinates.codes(u1)
+            log_prior = prior.log_prob(z2) + gaussian_log_prob(z1.double(), *(part.double() for part in self._lower_prior(z2)))
+            return self.log_likelihood(x, z1, z2, given=given).double() + log_prior + log_det
+
+        return Bridge(start, log_base, log_joint)
+
+    def simulate(self, given: Tensor, prior: Distribution) -> tuple[Tensor, Tensor]:
+        """Return draws of x (N, D) and of the coordinates that the bridge of x is over, (N, Z1 + Z2)."""
+        z1, z2 = self._prior_codes(prior, len(given))
+        return self.draw_points(given, z1, z2), torch.cat((Coordinates(self.flow).of_codes(z1), z2), dim=-1)
+
+    def _prior_codes(self, prior: Distribution, n: int) -> tuple[Tensor, Tensor]:
+        """Draw n codes z1 and z2, (n, Z1) and (n, Z2)."""
+        z2 = prior.sample((n,)).to(self.dtype)
+        mean, log_var = self._lower_prior(z2)
+        return mean + (0.5 * log_var).exp() * torch.randn_like(mean), z2
+
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and standard deviations of q_k(z2|x) and of q_k(z1|x, E z2) side by side, (K, B, Z1 + Z2) each."""
         posterior = self.posterior(x)
@@ -123,6 +166,4 @@ class HierarchicalVAE(DecodingModel):
 
     def sample(self, n: int) -> Tensor:
         """Return E[x | z1, z2] at n samples of the prior, (n, D), for likelihoods that condition on the codes alone."""
-        z2 = self.prior_distribution().sample((n,))
-        mean, log_var = self._lower_prior(z2)
-        return self.generate(mean + (0.5 * log_var).exp() * torch.randn_like(mean), z2)
+        return self.generate(*self._prior_codes(self.prior_distribution(), n))

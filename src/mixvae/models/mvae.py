@@ -6,12 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Dirichlet, Distribution, Normal, kl_divergence
-from torch.nn.functional import softplus
+from torch.nn.functional import pad, softplus
 
 from mixvae.distributions import priors
 from mixvae.distributions.gaussians import gaussian_log_prob
 from mixvae.distributions.likelihoods import likelihood
 from mixvae.distributions.posteriors import clip
+from mixvae.models.bridge import Bridge
 from mixvae.models.dependence import STATISTICS, log_kernels, null
 from mixvae.models.objectives import LogTerms, Objective
 from mixvae.nets import decoders, encoder
@@ -170,6 +171,54 @@ class MVAE(nn.Module):
         terms = (self.mixture(z, w).log_prob(x), log_prior, log_posterior, log_posterior)
         return LogTerms(*(term[:, None] for term in terms))
 
+    def bridge(self, x: Tensor, prior: Prior, given: Tensor) -> Bridge:
+        """Return the posterior of x (B, D) and the joint density over all z_i and the additive logistic coordinates of w.
+
+        These are y_i = log w_i / w_K for i < K (Aitchison, 1982), in which a density of w counts prod_i w_i times.
+        """
+        q, sizes = self.posterior(x), (self.components * self.latent, max(0, self.weight_noise - 1))
+
+        def start(noise: Tensor) -> Tensor:
+            z, of_w = self._draw(q, noise[:, None, :, : self.noise_size])
+            codes = z.transpose(1, 2).flatten(2)
+            if not self.weight_noise:
+                return codes
+            log_w = dirichlet_quantiles(of_w, q.concentration)
+            return torch.cat((codes, (log_w[..., :-1] - log_w[..., -1:]).to(codes.dtype)), dim=-1)
+
+        def split(u: Tensor) -> tuple[Tensor, Tensor | None]:
+            codes, y = u.split(sizes, dim=-1)
+            log_w = pad(y.double(), (0, 1)).log_softmax(-1) if self.weight_noise else None
+            return codes.unflatten(-1, (self.components, self.latent)).transpose(1, 2), log_w
+
+        def of_weights(log_w: Tensor | None, concentration: Tensor | None) -> Tensor | float:
+            return 0.0 if log_w is None else dirichlet_log_prob(log_w, concentration) + log_w.sum(-1)
+
+        def log_base(u: Tensor) -> Tensor:
+            z, log_w = split(u)
+            log_codes = gaussian_log_prob(z.double(), q.mean.double(), q.log_var.double()).sum(1)
+            return log_codes + of_weights(log_w, q.concentration)
+
+        def log_joint(u: Tensor) -> Tensor:
+            z, log_w = split(u)
+            log_likelihood = self.mixture(z, None if log_w is None else log_w.exp()).log_prob(x).double()
+            return log_likelihood + prior.codes.log_prob(z).sum(1) + of_weights(log_w, prior.concentration)
+
+        return Bridge(start, log_base, log_joint)
+
+    def simulate(self, given: Tensor, prior: Prior) -> tuple[Tensor, Tensor]:
+        """Return draws of x (N, D) and of the coordinates that the bridge of x is over, (N, K Z + K - 1)."""
+        z, w = self._prior_codes(prior, len(given))
+        u = z.transpose(0, 1).flatten(1)
+        if w is not None:
+            u = torch.cat((u, (w[:, :-1].log() - w[:, -1:].log()).to(u.dtype)), dim=-1)
+        return self.mixture(z, w).sample(), u
+
+    def _prior_codes(self, prior: Prior, n: int) -> tuple[Tensor, Tensor | None]:
+        """Draw n codes z (K, n, Z) and weights w (n, K)."""
+        w = Dirichlet(prior.concentration).sample((n,)) if self.weight_noise else None
+        return prior.codes.sample((self.components, n)).to(self.prior.zeros.dtype), w
+
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and standard deviations of q_i(z_i | x), (K, B, Z) each."""
         q = self.posterior(x)
@@ -191,9 +240,7 @@ class MVAE(nn.Module):
 
     def sample(self, n: int) -> Tensor:
         """Return E[x | z, w] at n draws of the prior, (n, D)."""
-        p = self.prior_distribution()
-        w = Dirichlet(p.concentration).sample((n,)) if self.weight_noise else None
-        return self.mixture(p.codes.sample((self.components, n)), w).mean
+        return self.mixture(*self._prior_codes(self.prior_distribution(), n)).mean
 
     @torch.no_grad()
     def extra_metrics(self, x: Tensor) -> dict[str, tuple[float | None, str]]:

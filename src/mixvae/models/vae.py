@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from mixvae.distributions import flows, priors
+from mixvae.distributions.coordinates import Coordinates
 from mixvae.distributions.posteriors import GaussianMixture, clip
+from mixvae.models.bridge import Bridge, mixture_bridge
 from mixvae.models.decoding import DecodingModel
 from mixvae.models.objectives import LogTerms
 from mixvae.nets import encoder
@@ -64,6 +66,19 @@ class MixtureVAE(DecodingModel):
         """Return the log-densities of x (B, D) at samples made from noise (L, K, B, Z)."""
         draw = posterior.draw(noise)
         return LogTerms(self.log_likelihood(x, draw.z), prior.log_prob(draw.z), draw.log_mixture, draw.log_component)
+
+    def bridge(self, x: Tensor, prior: Distribution, given: Tensor) -> Bridge:
+        """Return the posterior of x (B, D) and the joint density, over z_0 or, under flows of the components' own, over z."""
+
+        def log_joint(z: Tensor) -> Tensor:
+            return self.log_likelihood(x, z, given=given).double() + prior.log_prob(z)
+
+        return mixture_bridge(self.posterior(x), log_joint)
+
+    def simulate(self, given: Tensor, prior: Distribution) -> tuple[Tensor, Tensor]:
+        """Return draws of x (N, D) and of the coordinates that the bridge of x is over, (N, Z)."""
+        z = prior.sample((len(given),)).to(given.dtype)
+        return self.draw_points(given, z), Coordinates(self.flow).of_codes(z)
 
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the means and standard deviations of the base Gaussians, (K, B, Z) each."""
