@@ -1,4 +1,4 @@
-"""Rules evaluate and latents: measure the likelihoods and the latent space of a trained run, each in a way that has a folder."""
+"""Rules evaluate, bracket and latents: measure the likelihoods and the latent space of a trained run, each in a folder of its own."""
 
 
 rule evaluate:
@@ -28,6 +28,36 @@ rule evaluate:
         settings=settings_of("evaluate"),
     shell:
         "exec bash workflow/logged.sh {log} python scripts/evaluate.py --run {params.run} --data {params.data}"
+        " --settings {params.settings:q} --gpu {resources.on_gpu}"
+
+
+rule bracket:
+    input:
+        data_files,
+        f"{RUN}/spec.json",
+        f"{RUN}/model.safetensors",
+    output:
+        f"{MEASURED}/bracket.json",
+        f"{MEASURED}/bracket.npz",
+        f"{MEASURED}/provenance/bracket.json",
+    log:
+        f"{MEASURED}/logs/bracket.log",
+    benchmark:
+        f"{MEASURED}/benchmarks/bracket.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: threads_of
+    resources:
+        mem_mb=asked_for(resources.memory_mb),
+        runtime=asked_for(resources.bracket_minutes),
+        gpu=gpu,
+        on_gpu=gpu,
+    params:
+        run=run_folder,
+        data=data_folder,
+        settings=settings_of("bracket"),
+    shell:
+        "exec bash workflow/logged.sh {log} python scripts/bracket.py --run {params.run} --data {params.data}"
         " --settings {params.settings:q} --gpu {resources.on_gpu}"
 
 

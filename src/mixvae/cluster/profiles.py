@@ -10,7 +10,7 @@ from mixvae.errors import UserError
 from mixvae.study.config_file import read_yaml
 
 FOLDER = Path("workflow/profiles")
-GPU_RULES = ("train", "evaluate")
+GPU_RULES = ("train", "evaluate", "bracket")
 """Rules that ask for a GPU when the study says `gpu: 1`."""
 OTHERS = "other rules"
 OPTIONS = {"slurm_partition": "partition", "slurm_account": "account"} | {key: key for key in ("constraint", "qos", "gres")}

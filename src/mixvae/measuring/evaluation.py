@@ -13,7 +13,6 @@ from mixvae.models import Model
 from mixvae.models.objectives import LogTerms, component_elbos, effective_sample_size, jensen_shannon, miselbo, nll, nll_miselbo
 from mixvae.progress import Progress
 from mixvae.seeds import derive
-from mixvae.study.parts import Likelihood
 
 SAMPLE_BLOCK = {"cpu": 64, "cuda": 512}
 """How many samples per component are decoded at once. Noise is seeded per block, so another size changes every estimate."""
@@ -130,19 +129,11 @@ def pareto_k(log_weights: np.ndarray) -> np.ndarray:
     return result
 
 
-def metrics(pointwise: dict[str, np.ndarray], likelihood: Likelihood, dimensions: int) -> dict[str, dict[str, Any]]:
-    """Return the metrics of a run, {name: {value, stderr, unit}}; standard errors are over test points.
-
-    Arguments:
-        pointwise: The result of `evaluate`.
-        likelihood: The settings of the run's likelihood; only a discrete one has bits per dimension.
-        dimensions: D, the numbers per point.
-    """
+def metrics(pointwise: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """Return the metrics of a run as entries by name, from the result of `evaluate`."""
     exact = "pareto_k" not in pointwise
     names = ["elbo", "nll", "nll_miselbo"] + ["nll_matched", "reconstruction", "kl", "jsd", "ess"] * (not exact)
     result = {name: pointwise[name] for name in names}
-    if likelihood.discrete:
-        result["bpd"] = pointwise["nll"] / (dimensions * np.log(2))
     if not exact:
         for name in ("pareto_k", "pareto_k_matched"):
             median = float(np.median(pointwise[name]))

@@ -33,8 +33,7 @@ def evaluate_run(spec: Run, run: Path, dataset: Path, gpu: int) -> None:
         test, _, indices = to_measure_on(data, spec, "test", spec.test_points)
         samples = spec.importance_samples
         pointwise = evaluate(model, test, samples, spec.seed, torch.from_numpy(indices))
-        measured = metrics(pointwise, spec.likelihood, test.shape[1])
-        measured |= extra_metrics(model, spec, test, data.meta["kind"])
+        measured = metrics(pointwise) | extra_metrics(model, spec, test, data.meta["kind"])
         with atomic(folder / "pointwise.npz") as temporary:
             np.savez(temporary, **pointwise)
         result = {"metrics": measured, "points": len(test), "samples_per_component": samples, "K": spec.K}

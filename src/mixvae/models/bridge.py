@@ -21,11 +21,13 @@ class Bridge(NamedTuple):
         the component.
     log_base: Returns log r(u | x) of u (C, B, U), (C, B) in float64.
     log_joint: Returns log p(x, u) of u (C, B, U), (C, B) in float64.
+    passes: How often a sample passes the model's widest array, which sets how many points are measured at once.
     """
 
     start: Callable[[Tensor], Tensor]
     log_base: Callable[[Tensor], Tensor]
     log_joint: Callable[[Tensor], Tensor]
+    passes: int = 1
 
 
 def choose(noise: Tensor, K: int) -> Tensor:

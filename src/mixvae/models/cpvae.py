@@ -98,7 +98,7 @@ class CPVAE(CategoryEncoder):
             log_likelihood = self.log_likelihood(x, self._joined(z, c), given=given).double()
             return (log_likelihood + log_prior).logsumexp(0) - math.log(self.C)
 
-        return mixture_bridge(self.posterior(x).z, log_joint)
+        return mixture_bridge(self.posterior(x).z, log_joint)._replace(passes=self.C)
 
     def simulate(self, given: Tensor, prior: DiagonalMixture) -> tuple[Tensor, Tensor]:
         """Return draws of x (N, D) and of the coordinates that the bridge of x is over, (N, Z)."""

@@ -23,7 +23,7 @@ def command(job: Job, spec: Run | None, info: DatasetInfo | None, gpu: bool, hol
             options = ["--dataset", job.name, "--folder", f"{RESULTS}/datasets/{job.name}", f"--info={own}"]
         case "prepare":
             options = ["--dataset", job.name, "--folder", f"{RESULTS}/datasets/{job.name}"]
-        case "train" | "evaluate" | "latents":
+        case "train" | "evaluate" | "bracket" | "latents":
             run, data = ["--run", f"{RESULTS}/runs/{job.name}"], ["--data", f"{RESULTS}/datasets/{spec.dataset}"]
             settings = ["--settings", canonical_json(spec.measuring(job.rule))] if job.rule != "train" else []
             options = ["--spec", spec.canonical(), *data, *run] if job.rule == "train" else [*run, *data, *settings]

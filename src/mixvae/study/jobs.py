@@ -12,6 +12,7 @@ DATA_FILES = {"download": ("raw.json",), "prepare": ("data.npz", "dataset.json")
 RUN_FILES = {
     "train": ("spec.json", "model.safetensors", "history.csv", "training.json"),
     "evaluate": ("likelihood.json", "pointwise.npz"),
+    "bracket": ("bracket.json", "bracket.npz"),
     "latents": ("latents.h5ad", "latent_metrics.json"),
 }
 """For each rule, the files that it leaves in the folder of a data set, run or measurement, beside its record."""
@@ -19,7 +20,7 @@ MADE_BY = {file: rule for rule, files in RUN_FILES.items() for file in files}
 MEASURED = "measured"
 """The folder in a run's folder with a folder for every way in which the run has been measured."""
 
-FOR_TABLES = ("training.json", "likelihood.json", "pointwise.npz", "latent_metrics.json")
+FOR_TABLES = ("training.json", "likelihood.json", "pointwise.npz", "bracket.json", "bracket.npz", "latent_metrics.json")
 FOR_FIGURES = ("model.safetensors", "history.csv", "latents.h5ad")
 
 
@@ -55,7 +56,7 @@ class Job(NamedTuple):
 
 def rules_of(spec: Run) -> list[str]:
     """Return the rules that a run goes through; the control, and a posterior fitted to a density, encode no points."""
-    return ["train", "evaluate"] + (["latents"] if spec.has_codes else [])
+    return ["train", "evaluate", *["bracket"] * (spec.annealing is not None), *["latents"] * spec.has_codes]
 
 
 def folder_of(rule: str, spec: Run, run: Path) -> Path:

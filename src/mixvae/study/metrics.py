@@ -6,13 +6,16 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from mixvae.study.catalogue import DatasetInfo
+from mixvae.study.jobs import rules_of
 from mixvae.study.resources import points
 from mixvae.study.run import Run
 
-FOUND_IN = {"evaluate": "likelihood.json", "latents": "latent_metrics.json"}
+FOUND_IN = {"evaluate": "likelihood.json", "bracket": "bracket.json", "latents": "latent_metrics.json"}
 """For each rule, the file in a run's folder that holds the rule's metrics."""
-LIKELIHOOD, LATENT = FOUND_IN.values()
+LIKELIHOOD, BRACKET, LATENT = FOUND_IN.values()
 TRAINING, RECORD = "training.json", "provenance/train.json"
+TABLE = "metrics.csv"
+"""Where a metric stands that is made from others when tables are made."""
 NATS, SHARE, SCORE, SQUARES, DHSIC = "nats", "share of test points", "score", "squared error", "dHSIC"
 BITS = " bpd"
 """The suffix of a quantity that is shown in bits per dimension."""
@@ -70,6 +73,11 @@ def _extra(name: str, *arguments: Any, **options: Any) -> Metric:
     return Metric(name, *arguments, who=lambda spec, info: name in spec.extra_metrics(info.kind), **options)
 
 
+def _annealed(*arguments: Any, **options: Any) -> Metric:
+    """Return a metric of the runs that are measured by annealed importance sampling."""
+    return Metric(*arguments, where=BRACKET, who=lambda spec, info: spec.annealing is not None, **options)
+
+
 def _latent(*arguments: Any, who: Condition = lambda spec, info: True, **options: Any) -> Metric:
     """Return a metric of the latent codes against the labels, of those runs with labels that `who` accepts."""
     return Metric(*arguments, where=LATENT, who=lambda spec, info: _enough_labels(spec, info) and who(spec, info), **options)
@@ -111,8 +119,8 @@ METRICS = {
             "min", rests_on="pareto_k_matched_above_0.7",
         ),
         Metric(
-            "bpd", "bits/dim", "`nll` in bits per dimension, binarised pixels and 8-bit colours only", "min",
-            who=lambda spec, info: spec.likelihood.discrete, compares_K=False,
+            "bpd", "bits/dim", "`nll_ais`, or `nll` where that is not there, in bits per dimension; the unit says which. Binarised"
+            " pixels and 8-bit colours only", "min", where=TABLE, who=lambda spec, info: spec.likelihood.discrete, compares_K=False,
         ),
         Metric("reconstruction", NATS, _TERMS),
         Metric("kl", NATS, _TERMS),
@@ -123,6 +131,17 @@ METRICS = {
         Metric("pareto_k_above_0.7", SHARE, _PARETO, range=_UNIT),
         Metric("pareto_k_matched", "shape", _PARETO_MATCHED, undefined="null"),
         Metric("pareto_k_matched_above_0.7", SHARE, _PARETO_MATCHED, range=_UNIT),
+        _annealed("nll_ais", NATS, "-log p(x) by annealed importance sampling from the posterior; compare everything by it", "min"),
+        _annealed("ais_ess", "chains", "effective number of the chains of a point", range=_POSITIVE),
+        _annealed("ais_acceptance", "share of moves", "accepted moves of the chains", range=_UNIT),
+        _annealed("ais_sensitivity", NATS, "`nll_ais` with half as many temperatures less `nll_ais`, on the points of the gaps"),
+        _annealed("ais_gap", NATS, "upper less lower bound of log p(x) by annealing in both directions, on points simulated by the model"),
+        _annealed("nll_adaptive", NATS, "-log p(x) by adaptive importance sampling, a check for up to 20 latent dimensions", "min"),
+        _annealed("approximation_gap", NATS, "log p(x) less the ELBO of the best posterior of the model's family", "min"),
+        _annealed("approximation_gap_one", NATS, "log p(x) less the ELBO of the best single Gaussian, under the same decoder", "min"),
+        _annealed("amortisation_gap", NATS, "the ELBO of the best posterior less that of the encoder's", "min"),
+        _annealed("nll_train", NATS, "`nll_ais` of as many training points", "min"),
+        _annealed("generalisation_gap", NATS, "`nll_ais` less `nll_train`", "min"),
         *(
             Metric(
                 name, unit, _ERRORS, "min", _POSITIVE,
@@ -209,6 +228,11 @@ def points_probed(spec: Run, info: DatasetInfo) -> int:
     return min(info.splits.train, spec.evaluation.probe_points)
 
 
+def points_annealed(spec: Run, info: DatasetInfo) -> int:
+    """Return how many test points a run is annealed on."""
+    return min(points(spec, info, "test"), spec.annealing.points)
+
+
 def metrics_of(spec: Run, info: DatasetInfo) -> dict[str, set[str]]:
     """Return, for each rule in `FOUND_IN`, the metrics that a run must have; those that may be absent are left out."""
     must = [metric for metric in METRICS.values() if metric.undefined != "absent" and metric.who(spec, info)]
@@ -216,16 +240,18 @@ def metrics_of(spec: Run, info: DatasetInfo) -> dict[str, set[str]]:
     return {
         rule: {name for metric in must if metric.where == file for name in metric.names(spec)}
         for rule, file in FOUND_IN.items()
-        if rule != "latents" or spec.has_codes
+        if rule in rules_of(spec)
     }
 
 
 def counts_of(spec: Run, info: DatasetInfo) -> dict[str, dict[str, int]]:
-    """Return the counts of points and samples that must stand beside the metrics in the files of rules evaluate and latents."""
+    """Return, for each rule in `FOUND_IN`, the counts of points and samples that must stand beside the metrics in its file."""
     tested = points(spec, info, "test")
     found = {"evaluate": {"points": tested, "samples_per_component": spec.importance_samples, "K": spec.K}}
     if spec.has_codes:
         found["latents"] = {"points": tested, "probe_points": points_probed(spec, info)}
+    if spec.annealing:
+        found["bracket"] = {**spec.annealing.model_dump(), "points": points_annealed(spec, info)}
     return found
 
 

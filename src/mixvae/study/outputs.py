@@ -28,6 +28,7 @@ def _cells(specs: list[Run]) -> set[tuple[str, int]]:
 TABLES: dict[str, Condition] = {
     **dict.fromkeys(("ablation", "comparisons", "ranking", "latent"), _no_density),
     "reconstruction": lambda specs, info: info.is_image and any(spec.likelihood.squared_errors for spec in specs),
+    "gaps": lambda specs, info: any(spec.annealing for spec in specs),
     "own": lambda specs, info: any(spec.own_metrics for spec in specs),
     "components": _component_accuracies,
     "density": lambda specs, info: info.kind == "density",
@@ -38,6 +39,7 @@ FIGURES: dict[str, Condition] = {
     "nll": _no_density,
     "comparisons": lambda specs, info: _no_density(specs, info) and len(_cells(specs)) > len({spec.group for spec in specs}),
     "ranking": lambda specs, info: _no_density(specs, info) and len(_cells(specs)) > 1,
+    "gaps": TABLES["gaps"],
     "density": TABLES["density"],
     "training": lambda specs, info: True,
     "samples": _of_images,
@@ -49,8 +51,8 @@ FIGURES: dict[str, Condition] = {
     "categories": lambda specs, info: info.is_image and any(spec.categorises for spec in specs),
     "histograms": lambda specs, info: info.kind == "real" and info.shape == (1,),
 }
-FROM_TABLES = ("comparisons", "ranking")
-"""Figures that are drawn from the table of the same name."""
+FROM_TABLES = {"nll": "ablation", "comparisons": "comparisons", "ranking": "ranking", "gaps": "gaps"}
+"""The kind of table that a kind of figure is drawn from."""
 
 
 def tables(runs: Iterable[Run], datasets: Mapping[str, DatasetInfo]) -> list[str]:
@@ -65,7 +67,8 @@ def figures(runs: Iterable[Run], datasets: Mapping[str, DatasetInfo]) -> list[st
 
 def drawn(figures: Iterable[str]) -> list[str]:
     """Return the tables that figures of these names are drawn from, as files in the study's folder."""
-    return [f"tables/{name}.csv" for name in figures if name.split("_", 1)[0] in FROM_TABLES]
+    names = (name.partition("_") for name in figures)
+    return [f"tables/{FROM_TABLES[kind]}_{dataset}.csv" for kind, _, dataset in names if kind in FROM_TABLES]
 
 
 def _names(kinds: Mapping[str, Condition], runs: Iterable[Run], datasets: Mapping[str, DatasetInfo]) -> list[str]:

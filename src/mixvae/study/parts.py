@@ -223,17 +223,35 @@ class Training(Frozen):
         return self
 
 
+class Annealing(Frozen):
+    """Annealed importance sampling of at most `points` test points, by `chains` over `temperatures` for each.
+
+    What takes longer, such as the gaps between bound and likelihood, is measured on at most `gap_points` of these points.
+    """
+
+    points: Count = 1000
+    chains: Annotated[int, Field(ge=2)] = 16
+    temperatures: Count = 50
+    gap_points: Count = 200
+
+
 class Evaluation(Frozen):
     """`samples` importance samples per component and test point; probes are fitted on at most `probe_points` training points.
 
-    With `points`, only that many test points are used. `of_rule` has the settings that each measuring rule depends on.
+    With `points`, only that many test points are used. `ais: none` leaves out annealed importance sampling. `of_rule` has the
+    settings that each measuring rule depends on.
     """
 
-    of_rule: ClassVar[dict[str, set[str]]] = {"evaluate": {"samples", "points"}, "latents": {"probe_points", "points"}}
+    of_rule: ClassVar[dict[str, set[str]]] = {
+        "evaluate": {"samples", "points"},
+        "bracket": {"ais", "points"},
+        "latents": {"probe_points", "points"},
+    }
 
     samples: Count = 5000
     probe_points: Count = 5000
     points: Count | None = None
+    ais: Annotated[Annealing | None, BeforeValidator(lambda value: None if value == "none" else value)] = Annealing()
 
     @model_validator(mode="after")
     def _enough_for_pareto(self) -> Evaluation:

@@ -39,6 +39,16 @@ def importance_samples(spec: Run, info: DatasetInfo) -> int:
     return points(spec, info, "test") * spec.importance_samples * spec.K
 
 
+def annealed_passes(spec: Run, info: DatasetInfo) -> int:
+    """Return how often a point passes a decoder, forward and backward, when a run is annealed, over all its points.
+
+    Test points, training points and, for the gaps, some of them again take about six steps each for every chain and temperature.
+    """
+    settings, tested = spec.annealing, points(spec, info, "test")
+    here = min(tested, settings.points)
+    return (2 * here + 4 * min(here, settings.gap_points)) * settings.chains * settings.temperatures * 6
+
+
 def relative_cost(spec: Run) -> int:
     """Return roughly how many times longer a pass through a run's networks takes than through an MLP of the paper's size."""
     return sum(network.cost for network in spec.networks) or 1
@@ -60,3 +70,8 @@ def train_minutes(spec: Run, info: DatasetInfo) -> float:
 def evaluate_minutes(spec: Run, info: DatasetInfo) -> float:
     """Return the minutes to ask for to evaluate a run."""
     return START_MINUTES + SAMPLING_PASS * importance_samples(spec, info) * relative_cost(spec)
+
+
+def bracket_minutes(spec: Run, info: DatasetInfo) -> float:
+    """Return the minutes to ask for to anneal a run's points; a pass with its gradient takes three times as long as one without."""
+    return START_MINUTES + 3 * SAMPLING_PASS * annealed_passes(spec, info) * relative_cost(spec)

@@ -13,7 +13,7 @@ from mixvae.study.base import Frozen
 from mixvae.study.catalogue import DatasetInfo
 from mixvae.study.own_data import OwnData
 from mixvae.study.own_parts import kept_as
-from mixvae.study.parts import Count, Decoder, Encoder, Likelihood
+from mixvae.study.parts import Annealing, Count, Decoder, Encoder, Likelihood
 
 MODELS: dict[str, type[Run]] = {}
 """The spec class of every system by the system's name; a class is entered when it is defined."""
@@ -129,6 +129,11 @@ class Run(Frozen):
     @property
     def test_points(self) -> int | None:
         """The most test points that it is measured on; None for all."""
+        return None
+
+    @property
+    def annealing(self) -> Annealing | None:
+        """How it is measured by annealed importance sampling; None if it is not."""
         return None
 
     @property

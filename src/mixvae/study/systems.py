@@ -13,6 +13,7 @@ from mixvae.study.catalogue import DatasetInfo
 from mixvae.study.own_parts import Name, Sha256
 from mixvae.study.parts import (
     MLP,
+    Annealing,
     AnyPrior,
     ConditionalPrior,
     Count,
@@ -63,6 +64,10 @@ class TrainedModel(_Fitted):
     @property
     def latent_units(self) -> int:
         return self.latent
+
+    @property
+    def annealing(self) -> Annealing | None:
+        return self.evaluation.ais
 
     def skip_reason(self, dataset: DatasetInfo) -> str | None:
         holds = f"{self.dataset} holds {dataset.kind}"

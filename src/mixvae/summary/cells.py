@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,16 +13,19 @@ import pandas as pd
 from mixvae.files import read_json
 from mixvae.study import DatasetInfo, Run
 from mixvae.study.jobs import run_file
-from mixvae.study.metrics import BITS, better_end, factor, made_from, metric_of
+from mixvae.study.metrics import BITS, Metric, better_end, factor, made_from, metric_of
 from mixvae.summary.groups import Group, Groups, groups_of
-from mixvae.summary.results import StudyRuns
+from mixvae.summary.results import REPORTED, StudyRuns
 from mixvae.summary.statistics import over_seeds
 
-LIKELIHOODS = ("-elbo", "nll_miselbo", "nll", "nll_matched")
+LIKELIHOODS = ("-elbo", "nll_ais", "nll_matched", "nll_miselbo", "nll")
 """The quantities of tables that have a value for every test point; for all of them, lower is better."""
 COMPARABLE = tuple(name for name in LIKELIHOODS if metric_of(name).compares_K)
 UNRELIABLE_SHARE = 0.1
 """An importance-weighted likelihood is marked if this share of the test points or more have Pareto k above 0.7."""
+MC_ERROR, AIS_GAP = 0.05, 0.1
+"""A likelihood is marked if its Monte Carlo error, or its distance to the annealed one, is above the first, in nats; an annealed
+one also if the bounds from both directions are further apart than the second, on points that the model simulates."""
 NOT_MEASURED, UNDEFINED = "not measured", "undefined"
 ORIGIN = ["group", "made_from", "factor", "runs", "compared"]
 """Columns of every table that say where a cell comes from, see `origin`."""
@@ -31,6 +34,17 @@ COLUMNS = [
     "unreliable", "stopped_by_budget", "best", "unmeasured", *ORIGIN,
 ]  # fmt: skip
 """Columns of a table of means over seeds, with a row per cell."""
+
+
+class Pointwise(NamedTuple):
+    """Values at test points.
+
+    which: The points, as (N, sha256 of the data): as many points of the same data are the same points in the same order.
+    values: (N,).
+    """
+
+    which: tuple[int, str | None]
+    values: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,26 +93,60 @@ class Sources:
         found = [self.values[run].get(metric, (math.nan, ""))[0] for run in runs if run in self.values]
         return [value for value in found if not math.isnan(value)]
 
-    def unreliable(self, runs: Iterable[str], quantity: str) -> bool:
-        """Return whether an estimate rests on heavy-tailed weights at too many test points, on average over the runs."""
-        shares = self.numbers(runs, metric_of(quantity).rests_on)
-        return bool(shares) and bool(np.mean(shares) >= UNRELIABLE_SHARE)
+    def unreliable(self, runs: Iterable[str], quantity: str, against: Iterable[str] = ()) -> bool:
+        """Return whether an estimate of the likelihood is doubtful, or the difference of two.
+
+        An annealed one is judged by its own errors. A plain one is judged by the annealed one at the same points, where there is
+        one for every run; else by the share of test points at which its weights are heavy-tailed.
+        """
+        sides = [[run for run in side if run in self.values] for side in (runs, against)]
+        return self._doubtful(sides, metric_of(quantity)) if sides[0] else False
+
+    def _doubtful(self, sides: list[list[str]], metric: Metric) -> bool:
+        both = [run for side in sides for run in side]
+        if metric.name == REPORTED[0]:
+            errors = [np.hypot.reduce([self.mc_errors[run] for run in side]) / len(side) for side in sides if side]
+            apart = [np.mean(self.numbers(side, "ais_gap")) for side in sides if self.numbers(side, "ais_gap")]
+            return bool(np.hypot.reduce(errors) > MC_ERROR or any(gap > AIS_GAP for gap in apart))
+        if not metric.rests_on:
+            return False
+        if set(both) <= self.mc_errors.keys():
+            # the estimate that rests on the same weights and tends to -log p(x)
+            estimate = "nll_matched" if "matched" in metric.rests_on else "nll"
+            return any(abs(np.mean([self.off(run)[estimate] for run in side])) > MC_ERROR for side in sides if side)
+        return any(np.mean(self.numbers(side, metric.rests_on)) >= UNRELIABLE_SHARE for side in sides if side)
+
+    @cached_property
+    def mc_errors(self) -> Mapping[str, float]:
+        """The Monte Carlo errors of the annealed likelihoods of those runs that have one."""
+        rows = self.metrics[(self.metrics.metric == REPORTED[0]) & self.metrics.value.notna()]
+        return dict(zip(rows.run, rows.mc_error, strict=True))
+
+    def off(self, run: str) -> dict[str, float]:
+        """Return by how many nats the plain estimates of a run's likelihood are above the annealed one, at the same points."""
+        with np.load(self._file(run, "bracket.npz"), allow_pickle=False) as file:
+            annealed, positions = file["nll_ais"], file["positions"]
+        with np.load(self._file(run, "pointwise.npz"), allow_pickle=False) as file:
+            return {name: float((file[name][positions] - annealed).mean()) for name in ("nll", "nll_matched", "nll_miselbo")}
+
+    def _file(self, run: str, name: str) -> Path:
+        return run_file(name, self.study.runs[run], self.runs / run)
 
     def stopped(self, runs: Iterable[str]) -> bool:
         """Return whether the training of any of the runs ended with its epochs, before it stopped improving."""
         return any(self.numbers(runs, "stopped_by_budget"))
 
-    def pointwise(self, run: str) -> tuple[tuple[int, str | None], dict[str, np.ndarray]]:
-        """Return the identity of a run's test points, (N, sha256 of the data), and its likelihoods there by metric, (N,) each.
-
-        As many points of the same prepared data are the same points in the same order. The evaluation's record has the sha256.
-        """
-        path = run_file("pointwise.npz", self.study.runs[run], self.runs / run)
+    def pointwise(self, run: str) -> dict[str, Pointwise]:
+        """Return a run's likelihoods by metric, with the points that they are of."""
+        path = self._file(run, "pointwise.npz")
         read = read_json(path.with_name("provenance") / "evaluate.json")["inputs"]
         data = next((digest for name, digest in read.items() if Path(name).name == "data.npz"), None)
-        with np.load(path, allow_pickle=False) as file:
-            values = {made_from(name): file[made_from(name)] for name in LIKELIHOODS}
-        return (len(values["elbo"]), data), values
+        found = {}
+        for file in (path, *([self._file(run, "bracket.npz")] if run in self.mc_errors else [])):
+            with np.load(file, allow_pickle=False) as arrays:
+                for name in {made_from(name) for name in LIKELIHOODS} & set(arrays.files):
+                    found[name] = Pointwise((len(arrays[name]), data), arrays[name])
+        return found
 
 
 def likelihoods(info: DatasetInfo) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Reads the results of a study: its runs from study.json, and the metrics of all its runs as one tidy table."""
 
-from collections.abc import Iterable
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,8 +12,17 @@ from mixvae.study import DatasetInfo, Run, parse_run
 from mixvae.study.jobs import rules_of, run_file
 from mixvae.study.metrics import FOUND_IN, METRICS
 
-COLUMNS = ("run", "dataset", "model", "K", "prior", "flow", "seed", "metric", "value", "stderr", "unit", "measurement")
+COLUMNS = (
+    "run", "dataset", "model", "K", "prior", "flow", "seed", "metric", "value", "stderr", "unit", "measurement", "mc_error",
+)  # fmt: skip
 """The columns of metrics.csv; `measurement` names the folder in measured/ that a value is from, "" for facts of the training."""
+ENTRY = ("value", "stderr", "unit", "mc_error")
+REPORTED = ("nll_ais", "nll")
+"""The estimates of -log p(x), best first: the first that a run has is the one to go by."""
+
+
+Measured = tuple[str, dict[str, dict[str, Any]]]
+"""The name of a measurement's folder, and its entries by metric."""
 
 
 class StudyRuns(NamedTuple):
@@ -52,18 +61,37 @@ def tidy(study: StudyRuns, runs: Path, missing: set[str]) -> pd.DataFrame:
         if run in missing:
             continue
         names = (run, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed)
-        for measurement, entries in _metrics(runs / run, spec):
-            rows += [
-                (*names, metric, *(entry[key] for key in ("value", "stderr", "unit")), measurement) for metric, entry in entries
-            ]
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"value": float, "stderr": float})
+        found = _metrics(runs / run, spec)
+        if spec.likelihood.discrete:
+            found.append(_bits(found, math.prod(study.datasets[spec.dataset].shape)))
+        for measurement, entries in found:
+            for metric, entry in entries.items():
+                value, stderr, unit, mc_error = (entry.get(key) for key in ENTRY)
+                rows.append((*names, metric, value, stderr, unit, measurement, mc_error))
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"value": float, "stderr": float, "mc_error": float})
 
 
-def _metrics(folder: Path, spec: Run) -> list[tuple[str, Iterable[tuple[str, dict[str, Any]]]]]:
-    """Return (measurement, metrics) of everything that has been measured of a run, each metric as (name, entry)."""
+def _bits(found: list[Measured], dimensions: int) -> Measured:
+    """Return the metric `bpd` of a run, made from the reported estimate of the likelihood, which its unit names."""
+    known = {name: (measurement, entries[name]) for measurement, entries in found for name in REPORTED if name in entries}
+    name = next(name for name in REPORTED if name in known and known[name][1]["value"] is not None)
+    measurement, entry = known[name]
+    scale = 1 / (dimensions * math.log(2))
+    bits = {key: entry.get(key) and scale * entry[key] for key in ENTRY if key != "unit"}
+    return measurement, {"bpd": bits | {"unit": f"{METRICS['bpd'].unit} by {name}"}}
+
+
+def _of_file(path: Path) -> dict[str, dict[str, Any]]:
+    entries = read_json(path)["metrics"]
+    entries.pop("bpd", None)  # files of version 0.1 have it, always by `nll`
+    return entries
+
+
+def _metrics(folder: Path, spec: Run) -> list[Measured]:
+    """Return all that has been measured of a run."""
     try:
         found = [
-            (spec.measurement(rule), read_json(run_file(FOUND_IN[rule], spec, folder))["metrics"].items())
+            (spec.measurement(rule), _of_file(run_file(FOUND_IN[rule], spec, folder)))
             for rule in FOUND_IN
             if rule in rules_of(spec)
         ]
@@ -78,5 +106,5 @@ def _metrics(folder: Path, spec: Run) -> list[tuple[str, Iterable[tuple[str, dic
         "train_seconds": provenance["train_seconds"],
         "peak_memory_mb": provenance["peak_memory_mb"],
     }
-    of_training = [(name, {"value": value, "stderr": None, "unit": METRICS[name].unit}) for name, value in facts.items()]
+    of_training = {name: {"value": value, "unit": METRICS[name].unit} for name, value in facts.items()}
     return [*found, ("", of_training)]

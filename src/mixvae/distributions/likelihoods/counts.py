@@ -155,9 +155,10 @@ class _FailuresAndSuccesses(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
         logits, theta, x = ctx.saved_tensors
-        of_theta = logsigmoid(logits.neg()).mul_(gradient).sum_to_size(theta.shape)
+        # not needed when a chain moves through codes
+        of_theta = logsigmoid(logits.neg()).mul_(gradient).sum_to_size(theta.shape) if ctx.needs_input_grad[1] else None
         of_logits = logits.neg().sigmoid_().mul_(x).addcmul_(theta, logits.sigmoid(), value=-1)
         return of_logits.mul_(gradient), of_theta, None
 

@@ -12,7 +12,7 @@ from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, is_measured, read_frame, read_mapping
 from mixvae.review.audit.subject import Subject
 from mixvae.study import Run
-from mixvae.study.metrics import FOUND_IN, METRICS, SHARE, counts_of, metric_of
+from mixvae.study.metrics import FOUND_IN, METRICS, SHARE, counts_of, metric_of, points_annealed
 from mixvae.study.resources import points
 from mixvae.summary.cells import UNRELIABLE_SHARE
 from mixvae.summary.results import controls_of
@@ -24,6 +24,8 @@ FEW_EPOCHS = 50
 """A training of fewer epochs is a rehearsal, which need not beat the control."""
 STANDARD_ERRORS = 5
 """How many of its standard errors an average that cannot be negative may lie below 0."""
+GAPS = ("approximation_gap", "approximation_gap_one", "amortisation_gap", "ais_gap")
+"""Differences that are not negative in expectation."""
 MAY_BE_UNDEFINED = [name for name, metric in METRICS.items() if metric.undefined == "null"]
 """Metrics that are undefined if no shape can be fitted to the weights, which counts as unreliable."""
 LEAST_SHAPE = -10
@@ -52,6 +54,10 @@ def check(subject: Subject, findings: Findings) -> None:
         path = subject.run_file(run, "likelihood.json")
         with findings.guarded(path):
             _relations(spec, values[run], path, findings)
+        path = subject.run_file(run, "bracket.json")
+        if spec.annealing and subject.there(path) and subject.there(path.with_suffix(".npz")):
+            with findings.guarded(path):
+                _annealed(run, spec, values[run], path, subject, findings)
     controls = controls_of(subject.study)
     for run, spec in subject.present.items():
         with findings.guarded(subject.run_file(run, "training.json")):  # the only file that _control reads
@@ -71,7 +77,7 @@ def _metrics(rule: str, spec: Run, path: Path, subject: Subject, findings: Findi
             findings.fail(path, f"{name}: found {content[name]!r}, expected {count} by the spec and the data set")
     good = {}
     for name, entry in content["metrics"].items():
-        if set(entry) != {"value", "stderr", "unit"} or not isinstance(entry["unit"], str):
+        if not {"value", "stderr", "unit"} <= set(entry) or not isinstance(entry["unit"], str):
             findings.fail(path, f"{name}: found {entry}, expected value, stderr and unit")
         elif entry["value"] is None and (name in MAY_BE_UNDEFINED or entry["unit"].startswith("not measured")):
             continue
@@ -152,6 +158,30 @@ def _relations(spec: Run, metrics: Metrics, path: Path, findings: Findings) -> N
         if value.get(name, 0) >= UNRELIABLE_SHARE:
             message = f"{name} {value[name]:.2f}: the importance-weighted likelihood that rests on it is unreliable"
             findings.warn(path, message)
+
+
+def _annealed(run: str, spec: Run, metrics: Metrics, path: Path, subject: Subject, findings: Findings) -> None:
+    """Check that gaps are not below 0 beyond their errors, and warn of an annealed likelihood that is above another estimate."""
+    for name in GAPS:
+        if name in metrics and metrics[name]["value"] < -STANDARD_ERRORS * metrics[name]["mc_error"] - ROUNDING:
+            found = f"{metrics[name]['value']:.4f} with a Monte Carlo error of {metrics[name]['mc_error']:.4f}"
+            findings.fail(path, f"{name} is below 0 by more than its error: {found}")
+    if "nll_ais" not in metrics:
+        return
+    arrays, n = subject.pointwise(run, "bracket.npz"), points_annealed(spec, subject.study.datasets[spec.dataset])
+    for name in ("nll_ais", "nll_ais_variance", "positions"):
+        if arrays[name].shape != (n,) or not np.isfinite(arrays[name]).all():
+            raise Unreadable(f"{name} of bracket.npz: expected {n} finite numbers")
+    plain = subject.pointwise(run)
+    others = {name: plain[name][arrays["positions"]] for name in ("nll", "nll_matched")}
+    others |= {name: arrays[name] for name in ("nll_adaptive",) if name in arrays}
+    for name, other in others.items():
+        above = float((arrays["nll_ais"] - other).mean())
+        error = math.hypot(metrics["nll_ais"]["mc_error"], metrics.get(name, {}).get("mc_error") or 0.0)
+        if above > 2 * error + ROUNDING:
+            findings.warn(
+                path, f"nll_ais is above {name} by {above:.4f} nats at the same points: annealing needs more temperatures"
+            )
 
 
 def _control(

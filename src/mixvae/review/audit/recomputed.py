@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from mixvae.code import ROOT
+from mixvae.measuring.entries import of_points
 from mixvae.measuring.evaluation import metrics
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, read_frame, read_mapping, read_parquet, read_text
@@ -27,6 +28,10 @@ def check(subject: Subject, findings: Findings) -> None:
         if subject.there(path) and subject.there(path.with_name("pointwise.npz")):
             with findings.guarded(path):
                 readable &= _likelihoods(run, path, subject, findings)
+        path = subject.run_file(run, "bracket.json")
+        if subject.study.runs[run].annealing and subject.there(path) and subject.there(path.with_suffix(".npz")):
+            with findings.guarded(path):
+                _annealed(run, path, subject, findings)
     needed = [file for job in subject.jobs if job.name in subject.present for file in job.files]
     if not readable or not all(map(subject.there, needed)):
         message = "the tables cannot be computed again, since files are missing or cannot be read"
@@ -52,12 +57,23 @@ def _likelihoods(run: str, path: Path, subject: Subject, findings: Findings) -> 
     except Unreadable:
         return False  # other checks report a file that cannot be read
     info = subject.study.datasets[spec.dataset]
-    for metric, entry in metrics(arrays, spec.likelihood, math.prod(info.shape)).items():
+    for metric, entry in metrics(arrays).items():
         if metric in found and metric not in spec.extra_metrics(info.kind):
             for part in ("value", "stderr"):
                 if not _same(found[metric][part], entry[part]):
                     findings.fail(path, f"{metric}: {part} {found[metric][part]}, but {entry[part]} by pointwise.npz")
     return True
+
+
+def _annealed(run: str, path: Path, subject: Subject, findings: Findings) -> None:
+    """Compare a run's annealed likelihoods with their values at the points."""
+    found, arrays = read_mapping(path, subject.results)["metrics"], subject.pointwise(run, "bracket.npz")
+    for name in ("nll_ais", "nll_train", "nll_adaptive"):
+        if name in arrays:
+            entry = of_points(name, arrays[name], arrays[f"{name}_variance"])
+            for part in ("value", "stderr", "mc_error"):
+                if not _same(found[name][part], entry[part]):
+                    findings.fail(path, f"{name}: {part} {found[name][part]}, but {entry[part]} by bracket.npz")
 
 
 def _same(one: object, other: object) -> bool:

@@ -93,11 +93,11 @@ class Subject:
                 return self.results.joinpath(*parts[number + 1 :])
         return Path(name)
 
-    def pointwise(self, run: str) -> dict[str, np.ndarray]:
-        """Return a run's values at the test points. Raises Unreadable, also for far more than its spec and data set allow."""
+    def pointwise(self, run: str, name: str = "pointwise.npz") -> dict[str, np.ndarray]:
+        """Return a run's values at points. Raises Unreadable, also for far more than its spec and data set allow."""
         spec = self.study.runs[run]
         largest = HEADERS + 8 * self.study.datasets[spec.dataset].splits.test * (MOST_ARRAYS + spec.K)
-        return read_arrays(self.run_file(run, "pointwise.npz"), self.results, largest)
+        return read_arrays(self.run_file(run, name), self.results, largest)
 
     @cached_property
     def present(self) -> dict[str, Run]:

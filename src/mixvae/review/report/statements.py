@@ -12,7 +12,6 @@ from mixvae.review.audit.subject import Subject
 from mixvae.review.report.grids import frame_of
 from mixvae.study import outputs
 from mixvae.study.metrics import better_end
-from mixvae.summary.cells import UNRELIABLE_SHARE
 from mixvae.summary.groups import groups_of, pairs
 from mixvae.summary.rendering import marks
 from mixvae.summary.results import controls_of
@@ -20,8 +19,9 @@ from mixvae.summary.statistics import paired
 from mixvae.summary.tables.comparisons import SIGNIFICANCE, probability, verdict
 from mixvae.summary.tables.published import COMPARED
 
-HEADLINE = ("-elbo", "nll_matched")
-"""The metrics by which K is compared: the bound, and the estimate of the likelihood that spends the same on every K."""
+BOUND = "-elbo"
+ESTIMATES = ("nll_ais", "nll_matched")
+"""The estimates of the likelihood by which K is compared, best first; the second spends the same samples on every K."""
 BEST = {"density": "kl", "latent": "cluster_accuracy", "reconstruction": "mse"}
 """By kind of table without ranks, the metric of which the best cell is named."""
 FEW = 6
@@ -56,24 +56,36 @@ def statements(subject: Subject) -> dict[str, list[Statement]]:
 
 def comparisons(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
     """Return sentences about the claim, about the differences that contradict it, and about the largest K of every column."""
-    frame = frame[frame.metric.isin(HEADLINE)]
+    frame = headline(frame, ["K", "against", "group"])
     if frame.empty:
         return []
-    groups = groups_of(subject.study, dataset)
+    groups, metrics = groups_of(subject.study, dataset), [BOUND, *(name for name in ESTIMATES if name in set(frame.metric))]
     frame = frame.assign(verdict=frame.apply(verdict, axis=1))
     # the claim is of mixtures: the K categories of a clustering model are no components of a posterior
     mixtures = {group.key for group in groups.values() if not group.spec.categorises}
     rows = frame[frame.group.isin(mixtures)]
     texts, told = [], rows[:0]
     if len(rows):
-        planned = {(metric, *pair) for metric in HEADLINE for pair in pairs(groups) if pair[2] in mixtures}
-        texts = [claim(rows, len(planned - set(zip(rows.metric, rows.K, rows.against, rows.group, strict=True))))]
-        texts += [text for metric in HEADLINE for text in counts(metric, rows[rows.metric == metric])]
+        planned = 2 * sum(key in mixtures for _, _, key in pairs(groups))
+        texts = [claim(rows, planned - len(rows))]
+        texts += [text for metric in metrics for text in counts(metric, rows[rows.metric == metric])]
+        if len(metrics) > 2:
+            texts.append(
+                f"Where not both sides have {ESTIMATES[0]}, they are compared by {ESTIMATES[1]}: never one with the other."
+            )
         worse = rows[rows.verdict == "worse"].sort_values("delta", ascending=False, kind="stable")
         told = worse if len(worse) <= FEW else worse[:1]
         head = f"The largest of {len(worse)} rises: " if len(worse) > FEW else ""
         texts += [head + difference(row) for row in told.to_dict("records")]
-    return texts + _largest(frame[frame.metric == HEADLINE[-1]], set(told.index))
+    return texts + _largest(frame[frame.metric != BOUND], set(told.index))
+
+
+def headline(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return the rows of the bound, and for each value of `keys` those of the best estimate of the likelihood that is there."""
+    annealed, plain = (frame[frame.metric == name] for name in ESTIMATES)
+    known = set(annealed[keys].itertuples(index=False, name=None))
+    rest = plain[[row not in known for row in plain[keys].itertuples(index=False, name=None)]]
+    return frame[frame.index.isin([*frame.index[frame.metric == BOUND], *annealed.index, *rest.index])]
 
 
 def _largest(rows: pd.DataFrame, told: set[int]) -> list[str]:
@@ -160,18 +172,17 @@ def _over_seeds(what: str, row: Mapping[str, Any], low: str, high: str, shown: s
 def ranking(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
     """Return sentences about the best cell, how sure its rank is, its gain over the control, and the marks in the table."""
     texts = []
-    for metric in HEADLINE:
-        # likelihoods of different things do not compare, and have ranks of their own
-        for _, group in frame[frame.metric == metric].groupby("measure", sort=False):
-            if len(group) > 1:
-                texts.append(best_ranked(metric, group))
-            if metric == HEADLINE[-1]:
-                texts += control(subject, group.iloc[0].to_dict())
-    rows = frame[frame.metric == HEADLINE[-1]].to_dict("records")
+    frame = headline(frame, ["measure"])
+    # likelihoods of different things do not compare, and have ranks of their own
+    for (metric, _), group in frame.groupby(["metric", "measure"], sort=False):
+        if len(group) > 1:
+            texts.append(best_ranked(metric, group))
+        if metric != BOUND:
+            texts += control(subject, group.iloc[0].to_dict())
+    rows = frame[frame.metric != BOUND].to_dict("records")
     unreliable, stopped = (sum(row[mark] is True for row in rows) for mark in ("unreliable", "stopped_by_budget"))
     if unreliable:
-        share = f"heavy-tailed importance weights at {100 * UNRELIABLE_SHARE:.0f} % of the test points or more"
-        texts.append(f"{HEADLINE[-1]} is unreliable (†) in {unreliable} of {len(rows)} cells: {share}.")
+        texts.append(f"The likelihood is doubtful (†, see the note of the table) in {unreliable} of {len(rows)} cells.")
     if stopped:
         texts.append(
             f"Training ended with its epochs, before it stopped improving (‡), in {stopped} of {len(rows)} cells: these compare at"
@@ -204,15 +215,42 @@ def control(subject: Subject, row: Mapping[str, Any]) -> list[str]:
     constant = controls_of(subject.study).get(runs[0])
     try:
         theirs = subject.pointwise(str(constant))["nll"]
-        ours = np.stack([subject.pointwise(run)[row["made_from"]] for run in runs if run in subject.present])
+        if row["made_from"] == ESTIMATES[0]:
+            arrays = [subject.pointwise(run, "bracket.npz") for run in runs if run in subject.present]
+            theirs = theirs[arrays[0]["positions"]]
+        else:
+            arrays = [subject.pointwise(run) for run in runs if run in subject.present]
+        ours = np.stack([found[row["made_from"]] for found in arrays])
         gain = paired(np.broadcast_to(theirs, ours.shape), ours)
-    except (Unreadable, KeyError, ValueError):
+    except (Unreadable, KeyError, ValueError, IndexError):
         return []
     cell = f"that best cell{marks(row)}"
     return [
         f"A constant predictor ({subject.study.runs[constant].likelihood.name}) is at {theirs.mean():.3f} nats: {cell} is better by"
         f" {gain.mean:.3f} nats (95 % interval over {len(theirs)} test points {gain.low:.3f} to {gain.high:.3f})."
     ]
+
+
+def gaps(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
+    """Return a sentence per column that says which part of the gap between bound and likelihood gets smaller with K."""
+    texts = []
+    parts = {"approximation_gap": "approximation", "amortisation_gap": "amortisation"}
+    for _, rows in frame[frame.metric.isin(parts) & frame["mean"].notna()].groupby("group", sort=False):
+        values = rows.pivot(index="K", columns="metric", values="mean")
+        if len(values) < 2 or not set(parts) <= set(values.columns):
+            continue
+        first, last = values.index[0], values.index[-1]
+        changes = {name: values.loc[last, metric] - values.loc[first, metric] for metric, name in parts.items()}
+        said = [
+            f"the {name} gap {'falls' if change < 0 else 'rises'} by {abs(change):.3f} nats to {values.loc[last, metric]:.3f}"
+            for (metric, name), change in zip(parts.items(), changes.values(), strict=True)
+        ]
+        whole = "smaller" if sum(changes.values()) < 0 else "larger"
+        texts.append(
+            f"{rows.column.iloc[0]}: from K = {first:.0f} to K = {last:.0f} {' and '.join(said)} (means over seeds), so the distance"
+            f" from the bound to the likelihood gets {whole}; decoders differ between K."
+        )
+    return texts
 
 
 def published(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str]:
@@ -258,6 +296,7 @@ SENTENCES = {
     "comparisons": comparisons,
     "ranking": ranking,
     "published": published,
+    "gaps": gaps,
     **{kind: partial(best, metric=metric) for kind, metric in BEST.items()},
 }
 """By kind of table, the function that writes sentences about it."""

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from mixvae.summary.figures import categories, curves, density, forest, histograms, images, scatter, training
+from mixvae.summary.figures import categories, curves, density, forest, gaps, histograms, images, scatter, training
 from mixvae.summary.figures.style import save
 from mixvae.summary.figures.view import View
 
@@ -12,6 +12,7 @@ FIGURES = {
     "nll": curves.nll,
     "comparisons": forest.comparisons,
     "ranking": forest.ranking,
+    "gaps": gaps.draw,
     "density": density.draw,
     "training": training.draw,
     "samples": images.samples,

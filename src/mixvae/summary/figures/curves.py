@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from mixvae.study.metrics import made_from, metric_of
-from mixvae.summary.cells import COMPARABLE, UNRELIABLE_SHARE
+from mixvae.study.metrics import made_from
+from mixvae.summary.cells import COMPARABLE
 from mixvae.summary.figures.style import legend_below, natural, wrapped
 from mixvae.summary.figures.view import View
 from mixvae.summary.statistics import BOOTSTRAP_FROM, over_seeds
@@ -33,18 +33,20 @@ def nll(view: View) -> Figure | None:
     nats = math.prod(view.info.shape) * math.log(2) if colour else 1.0
     metrics = _with_columns(view, view.columns)
     metrics["row"] = metrics.run.map(lambda run: view.spec(run).likelihood.measure)
-    frames, circled = [], set()
+    frames = []
     for block in COMPARABLE:
-        rows, shares = (metrics[metrics.metric == name] for name in (made_from(block), metric_of(block).rests_on))
+        rows = metrics[metrics.metric == made_from(block)]
         frames.append(rows.assign(panel=block, y=(-1.0 if block.startswith("-") else 1.0) * rows.value / nats))
-        means = shares.groupby(["K", "column"])["value"].mean()
-        circled |= {(block, *cell) for cell in means.index[means >= UNRELIABLE_SHARE]}
     data = pd.concat(frames, ignore_index=True).dropna(subset="y")
     if data.empty:
         return None
+    table = view.table("ablation")
+    doubtful = table[table.unreliable.astype(bool) & table.metric.isin(COMPARABLE)]
+    circled = set(doubtful[["metric", "K", "column"]].itertuples(index=False, name=None))
     unit = "bits per dimension" if colour else "nats per test point"
-    figure = against_k(data, COMPARABLE, f"{unit},\nlower is better", circled)
-    note = f"circled: Pareto k above 0.7 for {UNRELIABLE_SHARE:.0%} of the points or more" if circled else ""
+    panels = tuple(block for block in COMPARABLE if block in set(data.panel))
+    figure = against_k(data, panels, f"{unit},\nlower is better", circled)
+    note = "circled: doubtful, as † says in the tables" if circled else ""
     return view.titled(figure, f"likelihood of test points against K, {seeds_averaged(data)}", note)
 
 

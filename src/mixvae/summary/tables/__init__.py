@@ -8,6 +8,7 @@ TABLES = {
     "ranking": ranking.TABLE,
     "latent": means.LATENT,
     "reconstruction": means.RECONSTRUCTION,
+    "gaps": means.GAPS,
     "own": means.OWN,
     "components": components.TABLE,
     "density": means.DENSITY,

@@ -18,6 +18,10 @@ RECONSTRUCTIONS = (
     *(f"{name}{end}" for name in ("dhsic", "hsic_pairs") for end in ("", "_null_median", "_null_95")),
 )  # fmt: skip
 """Each measure of dependence is followed by the values that independent codes would give."""
+GAP_METRICS = (
+    "approximation_gap", "approximation_gap_one", "amortisation_gap", "nll_ais", "nll_train", "generalisation_gap",
+    "nll_adaptive", "ais_gap", "ais_sensitivity", "ais_ess", "ais_acceptance",
+)  # fmt: skip
 
 
 def _unmeasured(frame: pd.DataFrame, sources: Sources) -> dict[str, str]:
@@ -80,6 +84,31 @@ single VAE.
 """,
     facts=_unmeasured,
     headline=(("mse",), "squared error, lower is better; mean over seeds"),
+)
+GAPS = Table(
+    "where the nats go",
+    lambda sources: cells(sources, GAP_METRICS),
+    """\
+A cell holds the mean over seeds [{spread} over seeds] in nats per point, but for `ais_ess` and `ais_acceptance`. Approximation and
+amortisation gap add up to log p(x) less the bound, on the same test points; Cremer, Li & Duvenaud (2018).
+
+{bold}
+{columns}
+{stopped}
+- `approximation_gap`: log p(x) less the bound of the best posterior of the model's family for each point, K Gaussians behind the
+  model's flow, found by gradient steps from the encoder's.
+- `approximation_gap_one`: the same for one Gaussian under the same decoder, which tells what K components buy in inference alone.
+- `amortisation_gap`: the bound of the best posterior less that of the encoder's, what is lost because one network serves all points.
+- `nll_ais`, `nll_train`: -log p(x) by annealed importance sampling of test points and of as many training points;
+  `generalisation_gap` is their difference.
+- `nll_adaptive`: -log p(x) by a second method, adaptive importance sampling, for up to 20 latent dimensions. It should agree.
+- `ais_gap`: on points that the model simulates, the estimate from above less that from below. It bounds the mean error there; that
+  it carries over to test points is an assumption.
+- `ais_sensitivity`: `nll_ais` with half as many temperatures less `nll_ais`.
+- `ais_ess`: how many of the chains count, effectively; `ais_acceptance`: the share of accepted moves.
+{hole}{reasons}
+""",
+    facts=_unmeasured,
 )
 OWN = Table(
     "metrics of own models",

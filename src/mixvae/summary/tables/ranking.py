@@ -1,7 +1,7 @@
 """Table ranking ranks the groups of runs by their likelihoods, and says how sure each rank is."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,8 +50,8 @@ SHOWN = {
 }
 
 
-BySeed = dict[int, dict[str, np.ndarray]]
-"""{seed: {metric: (N,)}}, likelihoods at N test points."""
+BySeed = dict[int, np.ndarray]
+"""{seed: (N,)}, a likelihood at N test points."""
 
 
 def make(sources: Sources) -> pd.DataFrame:
@@ -60,12 +60,31 @@ def make(sources: Sources) -> pd.DataFrame:
     Groups are ranked only if all their runs were evaluated on the test points that most groups have. Likelihoods of different
     things, such as counts and real numbers, are ranked separately.
     """
+    found = {
+        cell: {sources.study.runs[run].seed: sources.pointwise(run) for run in group.runs if run not in sources.missing}
+        for cell, group in sources.groups.items()
+    }
+    rows = [
+        row
+        for name in COMPARABLE
+        for members in _measures(made_from(name), found, sources).values()
+        for row in sorted(_ranked(name, members, sources), key=lambda row: row["rank"])
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(WHOLE, "Int64"))
+
+
+def _measures(metric: str, found: Mapping[tuple[int, str], Mapping], sources: Sources) -> dict[str, list[tuple[Group, BySeed]]]:
+    """Return the groups to rank by a metric, with its values, by what their likelihoods are of.
+
+    Arguments:
+        found: By group and seed, the likelihoods of its runs.
+    """
     scores: list[tuple[Any, Group, BySeed]] = []
-    for group in sources.groups.values():
-        found = {sources.study.runs[run].seed: sources.pointwise(run) for run in group.runs if run not in sources.missing}
-        which = {points for points, _ in found.values()}
-        if len(which) == 1:
-            scores.append((which.pop(), group, {seed: values for seed, (_, values) in found.items()}))
+    for cell, by_seed in found.items():
+        values = {seed: run.get(metric) for seed, run in by_seed.items()}
+        which = {run and run.which for run in values.values()}
+        if len(which) == 1 and None not in which:
+            scores.append((which.pop(), sources.groups[cell], {seed: run.values for seed, run in values.items()}))
     agreed = Counter(which for which, _, _ in scores)
     # if two sets of points have as many groups, the larger set is chosen
     shared = max(agreed, key=lambda which: (agreed[which], which[0]), default=None)
@@ -73,24 +92,18 @@ def make(sources: Sources) -> pd.DataFrame:
     for which, group, by_seed in scores:
         if which == shared:
             measures.setdefault(group.spec.likelihood.measure, []).append((group, by_seed))
-    rows = [
-        row
-        for name in COMPARABLE
-        for members in measures.values()
-        for row in sorted(_ranked(name, members, sources), key=lambda row: row["rank"])
-    ]
-    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(WHOLE, "Int64"))
+    return measures
 
 
 def _ranked(name: str, members: list[tuple[Group, BySeed]], sources: Sources) -> Iterator[dict[str, Any]]:
     """Yield the rows of groups whose likelihoods compare."""
-    metric, scale = made_from(name), factor(name, sources.info)
-    values = scale * np.stack([np.mean([found[metric] for found in by_seed.values()], axis=0) for _, by_seed in members])
+    scale = factor(name, sources.info)
+    values = scale * np.stack([np.mean(list(by_seed.values()), axis=0) for _, by_seed in members])
     ranks = ranks_over_points(values)
     common = sorted(set.intersection(*(set(by_seed) for _, by_seed in members)))
     seed_low = seed_high = np.full(len(members), np.nan)
     if len(common) > 1:
-        means = [[by_seed[seed][metric].mean() for _, by_seed in members] for seed in common]
+        means = [[by_seed[seed].mean() for _, by_seed in members] for seed in common]
         seed_low, seed_high = ranks_over_seeds(scale * np.array(means))
     for number, (group, by_seed) in enumerate(members):
         yield {

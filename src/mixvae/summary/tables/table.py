@@ -5,11 +5,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mixvae.summary.cells import UNRELIABLE_SHARE, Sources
+from mixvae.summary.cells import AIS_GAP, MC_ERROR, UNRELIABLE_SHARE, Sources
 from mixvae.summary.rendering import HOLE, Grid, spread
 
 MARKS = (
-    f"†: the estimate is unreliable, because Pareto k is above 0.7 for {UNRELIABLE_SHARE:.0%} of the test points or more.",
+    f"†: the number is doubtful. Of nll_ais: its Monte Carlo error is above {MC_ERROR} nats, or ais_gap above {AIS_GAP}; of other"
+    f" estimates: they are off from nll_ais by more than {MC_ERROR} nats, or, without nll_ais, Pareto k is above 0.7 for"
+    f" {UNRELIABLE_SHARE:.0%} of the test points or more.",
     "‡: training ran out of epochs before it stopped improving.",
 )
 SHARED = {
