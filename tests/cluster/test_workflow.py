@@ -10,6 +10,7 @@ import psutil
 import pytest
 from support.project import complaint, make_workspace, run_script
 from support.studies import (
+    AIS,
     BLOCK,
     ENDLESS,
     MEASURED,
@@ -39,12 +40,13 @@ TINY = [
         "dataset": "digits", "likelihood": "bernoulli", "K": [1, 2], "seed": [0, 1], "latent": 3,
         "prior": {"name": "vamp", "components": 10}, "flow": {"name": "iaf", "hidden": [8]},
         "encoder": {"hidden": [12]}, "decoder": {"hidden": [12]},
-        "training": {"epochs": 3, "warmup": 2, "batch_size": 200}, "evaluation": {"samples": 50, "probe_points": 200},
+        "training": {"epochs": 3, "warmup": 2, "batch_size": 200},
+        "evaluation": {"samples": 50, "probe_points": 200, "ais": "none"},
     },
     {
         "dataset": "pbmc68k_reduced", "likelihood": "zinb", "K": [1, 2], "latent": 3,
         "encoder": {"hidden": [8], "activation": "relu"}, "decoder": {"hidden": [8], "activation": "relu"},
-        "training": {"epochs": 3, "warmup": 2, "batch_size": 200}, "evaluation": {"samples": 50},
+        "training": {"epochs": 3, "warmup": 2, "batch_size": 200}, "evaluation": {"samples": 50, "ais": AIS},
     },
 ]  # fmt: skip
 RUNS, CONTROLS = 6, 2
@@ -106,7 +108,7 @@ def test_every_contract_file_is_there(study):
 
 
 SMALL_NETS = {"encoder": {"hidden": [8]}, "decoder": {"hidden": [8]}, "training": {"epochs": 2, "warmup": 1, "points": 200},
-              "evaluation": {"samples": 30, "points": 40, "probe_points": 100}}  # fmt: skip
+              "evaluation": {"samples": 30, "points": 40, "probe_points": 100, "ais": AIS}}  # fmt: skip
 
 
 def test_every_kind_of_data_and_system_goes_from_config_to_tables_and_figures(workspace):

@@ -437,7 +437,7 @@ def test_fewer_test_points_are_noticed_even_when_means_and_all_records_follow(re
         arrays = {name: array[best] for name, array in arrays.items()}
         np.savez(find(run, "pointwise.npz"), **arrays)
         likelihood = read_json(find(run, "likelihood.json"))
-        for name, entry in metrics_of(arrays, expansion.runs[run.name].likelihood, 64).items():
+        for name, entry in metrics_of(arrays).items():
             likelihood["metrics"][name] = entry
         write_json(find(run, "likelihood.json"), likelihood)
         forge_all(results, run, "evaluate", "pointwise.npz", "likelihood.json")

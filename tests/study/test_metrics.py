@@ -47,22 +47,24 @@ def test_quantities_that_are_shown_are_made_from_metrics():
     of_an_own_model = metric_of("-spread")
     assert (of_an_own_model.name, of_an_own_model.direction) == ("spread", None)
     headlines = [name for table in TABLES.values() for name in table.headline[0]]
-    for name in (*means.CODES, *means.RECONSTRUCTIONS, *components.PROBES, *headlines):
+    for name in (*means.CODES, *means.RECONSTRUCTIONS, *means.GAP_METRICS, *components.PROBES, *headlines):
         assert metric_of(name)
 
 
 def test_runs_have_the_metrics_of_their_system_and_data():
     info = catalogue()["digits"]
-    vae = metrics_of(small_spec(K=3), info)
-    assert {"elbo_component_1", "elbo_component_3", "bpd", "nll_matched"} <= vae["evaluate"]
+    vae = metrics_of(small_spec(K=3, evaluation={"samples": 50}), info)
+    assert {"elbo_component_1", "elbo_component_3", "nll_matched"} <= vae["evaluate"]
     assert "elbo_component_4" not in vae["evaluate"]
     assert {"accuracy_svm", "ari", "active_units"} <= vae["latents"]
+    assert {"nll_ais", "ais_gap", "amortisation_gap", "generalisation_gap"} <= vae["bracket"]
+    assert "bracket" not in metrics_of(small_spec(), info)
     assert not {"mse", "dhsic", "mass", "inception_score"} & vae["evaluate"]
     mvae = metrics_of(small_spec(model="mvae", K=2, likelihood="gaussian"), info)
     assert {"dhsic_null_95", "hsic_pairs", "mse", "rmse", "elbo_component_1"} <= mvae["evaluate"]
     assert "elbo_component_2" not in mvae["evaluate"]
     assert "accuracy_mlp_component_2" in mvae["latents"]
     control = parse_run({"model": "constant", "dataset": "digits", "likelihood": "bernoulli"})
-    assert metrics_of(control, info) == {"evaluate": {"elbo", "nll", "nll_miselbo", "bpd"}}
+    assert metrics_of(control, info) == {"evaluate": {"elbo", "nll", "nll_miselbo"}}
     few = small_spec(K=1, evaluation={"samples": 50, "probe_points": 49})
     assert metrics_of(few, info)["latents"] == {"active_units"}

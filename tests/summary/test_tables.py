@@ -17,16 +17,19 @@ from support.specs import small_spec
 
 from mixvae.files import sha256
 from mixvae.study import catalogue, outputs, parse_run
-from mixvae.study.jobs import RUN_FILES, folder_of, record_of, run_file
+from mixvae.study.jobs import RUN_FILES, folder_of, record_of, rules_of, run_file
 from mixvae.study.metrics import made_from
 from mixvae.summary import rendering
-from mixvae.summary.cells import COMPARABLE, LIKELIHOODS
+from mixvae.summary.cells import COMPARABLE
 from mixvae.summary.columns import column_names
 from mixvae.summary.holes import failures
+from mixvae.summary.results import COLUMNS as METRICS
+from mixvae.summary.results import tidy
 from mixvae.summary.tables import TABLES
 from mixvae.summary.tables.comparisons import probability
 
-ablation, comparisons, ranking, latent, reconstruction, _, components, density, _ = TABLES.values()
+ablation, comparisons, ranking, latent, reconstruction, gaps, _, components, density, _ = TABLES.values()
+PLAIN = tuple(name for name in COMPARABLE if name != "nll_ais")
 
 
 def made(table, given):
@@ -82,7 +85,7 @@ def test_lower_is_bold_and_differences_are_against_one_component(tmp_path):
     frame = table(make(tmp_path, specs_of(), [10, 12, 9, 10]))
     assert frame.loc["-elbo", 2, "standard+none"]["best"]
     assert not frame.loc["-elbo", 1, "standard+none"]["best"]
-    for block in COMPARABLE:
+    for block in PLAIN:
         row = frame.loc[block, 2, "standard+none"]
         assert row["delta"] == pytest.approx(-1.5)
         assert row["delta_low"] < -1.5 < row["delta_high"] < -1.4
@@ -315,7 +318,7 @@ def test_comparisons_are_paired_and_adjusted_as_one_family(tmp_path):
     assert list(frame.step) == [True, False, True] * 6
     columns = ["standard+none (latent=3)", "standard+none (latent=5)"]
     assert list(zip(frame.metric, frame.column, zip(frame.K, frame.against, strict=True), strict=True)) == list(
-        itertools.product(COMPARABLE, columns, ((2, 1), (4, 1), (4, 2)))
+        itertools.product(PLAIN, columns, ((2, 1), (4, 1), (4, 2)))
     )
     rows = frame.set_index(["metric", "column", "K", "against"])
     found = rows.loc["-elbo", columns[0], 2, 1]
@@ -342,7 +345,7 @@ def test_comparisons_are_paired_and_adjusted_as_one_family(tmp_path):
     # either side's: heavy tails with K = 1, in what rests on these weights; training to the last epoch with K = 4
     unreliable = rows.index[rows.unreliable]
     assert list(unreliable) == [("nll_matched", columns[0], K, 1) for K in (2, 4)]
-    stopped = {(block, columns[1], 4, against) for block in COMPARABLE for against in (1, 2)}
+    stopped = {(block, columns[1], 4, against) for block in PLAIN for against in (1, 2)}
     assert set(rows.index[rows.stopped_by_budget]) == stopped
     # the table of likelihoods says the same of K = 1, and of no other
     rows = rows.xs(1, level="against")
@@ -652,7 +655,7 @@ def test_metrics_of_own_models_have_a_table():
     assert shown.loc[("spread", 2), "standard+none"] == "0.500"
     assert "- `spread`: of means; higher is better." in page
     assert outputs.tables(specs, given.study.datasets) == [
-        f"{kind}_mnist" for kind in ("ablation", "comparisons", "ranking", "latent", "own", "published")
+        f"{kind}_mnist" for kind in ("ablation", "comparisons", "ranking", "latent", "gaps", "own", "published")
     ]
 
 
@@ -782,7 +785,7 @@ def test_failures_name_the_first_missing_rule_and_the_end_of_its_log(tmp_path, m
     [row] = failures(study, runs).to_dict("records")
     assert row["rule"] == "evaluate"
     assert row["log"].splitlines()[1:] == ["16", "17", "18", "19", "error: boom"]
-    for rule in ("evaluate", "latents"):
+    for rule in ("evaluate", "bracket", "latents"):
         touch(*(run_file(name, spec, folder) for name in RUN_FILES[rule]), record_of(rule, spec, folder))
     (data / "data.npz").unlink()  # to save space; the run is complete
     assert failures(study, runs).empty
@@ -808,7 +811,7 @@ def fabricate(root, specs):
     (root / "results/s/study.json").write_text(json.dumps(content))
     for spec in specs:
         folder = root / "results/runs" / spec.id
-        pointwise = {made_from(name): rng.normal(-80 if name == "-elbo" else 80, 1, N) for name in LIKELIHOODS}
+        pointwise = {made_from(name): rng.normal(-80 if name == "-elbo" else 80, 1, N) for name in ("-elbo", *PLAIN, "nll")}
         found = {name: (array.mean(), "nats") for name, array in pointwise.items()}
         if spec.likelihood.name == "gaussian":
             found |= {"mse": (12.0, ""), "rmse": (12**0.5, "")}
@@ -823,13 +826,97 @@ def fabricate(root, specs):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps({"metrics": entries}))
         np.savez(run_file("pointwise.npz", spec, folder), **pointwise)
+        if spec.annealing:
+            anneal(spec, folder, rng.normal(79, 1, N))
         training = {"parameters": 1, "epochs": 3, "best_epoch": 2, "stopped_by": "budget"}
         touch(*(run_file(name, spec, folder) for name in ("model.safetensors", "latents.h5ad", "history.csv", "spec.json")))
         (folder / "training.json").write_text(json.dumps(training))
-        for rule in ("train", "evaluate", "latents"):
+        for rule in {"latents", *rules_of(spec)}:
             record = record_of(rule, spec, folder)
-            record.parent.mkdir()
+            record.parent.mkdir(parents=True)
             record.write_text(json.dumps({"inputs": {}, "outputs": {}, "train_seconds": 1, "peak_memory_mb": 1}))
+
+
+def anneal(spec, folder, values, mc_error=0.01, gap=0.02):
+    """Write what rule bracket leaves of a run."""
+    path = run_file("bracket.npz", spec, folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, nll_ais=values, positions=np.arange(len(values)))
+    found = {"nll_ais": (values.mean(), mc_error), "ais_gap": (gap, 0.01)}
+    entries = {
+        name: {"value": value, "stderr": 0.1, "mc_error": error, "unit": "nats"} for name, (value, error) in found.items()
+    }
+    path.with_suffix(".json").write_text(json.dumps({"metrics": entries}))
+
+
+def annealed(given, spec, values, mc_error=0.01, gap=0.02):
+    """Add annealed likelihoods to a run, and return what tables are made from then."""
+    anneal(spec, given.runs / spec.id, values, mc_error, gap)
+    names = (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed)
+    rows = [(*names, "nll_ais", values.mean(), None, "nats", "", mc_error), (*names, "ais_gap", gap, None, "nats", "", 0.01)]
+    return sources(given.study, pd.concat([given.metrics, pd.DataFrame(rows, columns=METRICS)]), given.runs, given.missing)
+
+
+def nll_of(given, spec):
+    return given.pointwise(spec.id)["nll"].values
+
+
+ANNEALED = {"samples": 50}
+"""Annealing is on unless it is left out."""
+
+
+def test_annealed_likelihoods_are_compared_and_judge_the_plain_ones(tmp_path):
+    specs = [small_spec(K=K, evaluation=ANNEALED) for K in (1, 2)]
+    given = make(tmp_path, specs, [10, 9])
+    for spec in specs:
+        given = annealed(given, spec, nll_of(given, spec) - 0.02)
+    frame = table(given)
+    assert frame.loc["nll_ais", 2, "standard+none"]["delta"] == pytest.approx(-1)
+    marked = {name for name, K, _ in frame.index[frame.unreliable.astype(bool)] if K == 2}
+    # the made-up nll_matched is 0.27 nats off; nll_miselbo rests on the weights of nll, which is 0.02 off
+    assert marked == {"nll_matched"}
+    assert {"-elbo", "nll_ais"} <= set(ranking.make(given).metric)
+    assert "on 300 test points" in made(ablation, given)[1]
+
+
+@pytest.mark.parametrize(("mc_error", "gap", "marked"), [(0.04, 0.0, False), (0.06, 0.0, True), (0.01, 0.11, True)])
+def test_an_annealed_likelihood_is_doubtful_by_its_own_errors(tmp_path, mc_error, gap, marked):
+    spec = small_spec(K=1, evaluation=ANNEALED)
+    given = make(tmp_path, [spec], [10])
+    given = annealed(given, spec, nll_of(given, spec), mc_error, gap)
+    assert table(given).loc["nll_ais", 1, "standard+none"]["unreliable"] == marked
+
+
+def test_a_difference_is_doubtful_by_the_errors_of_both_sides(tmp_path):
+    specs = [small_spec(K=K, evaluation=ANNEALED) for K in (1, 2)]
+    given = make(tmp_path, specs, [10, 9])
+    for spec in specs:
+        given = annealed(given, spec, nll_of(given, spec), mc_error=0.04)
+    assert not table(given).loc["nll_ais"].unreliable.any()
+    rows = comparisons.make(given)
+    assert rows[rows.metric == "nll_ais"].unreliable.all()
+
+
+def test_no_difference_mixes_two_estimators(tmp_path):
+    specs = [small_spec(K=K, evaluation=ANNEALED) for K in (1, 2)]
+    given = make(tmp_path, specs, [10, 9])
+    given = annealed(given, specs[0], nll_of(given, specs[0]))
+    assert set(comparisons.make(given).metric) == set(PLAIN)
+    assert np.isnan(table(given).loc["nll_ais", 2, "standard+none"]["mean"])
+
+
+def test_bits_are_made_from_the_reported_estimate_which_the_unit_names(tmp_path):
+    specs = [small_spec(K=1, evaluation=ANNEALED), small_spec(K=1, seed=1)]
+    fabricate(tmp_path, specs)
+    found = tidy(study_of(specs), tmp_path / "results/runs", set())
+    bits = found[found.metric == "bpd"].set_index("run")
+    for spec, name in zip(specs, ("nll_ais", "nll"), strict=True):
+        (value,) = found[(found.metric == name) & (found.run == spec.id)].value
+        assert bits.loc[spec.id, "value"] == pytest.approx(value / (64 * np.log(2)))
+        assert bits.loc[spec.id, "unit"] == f"bits/dim by {name}"
+    counts = small_spec(dataset="pbmc68k_reduced", likelihood="zinb", K=1)
+    fabricate(tmp_path / "counts", [counts])
+    assert "bpd" not in set(tidy(study_of([counts]), tmp_path / "counts/results/runs", set()).metric)
 
 
 def test_tabulate_writes_every_table_of_a_study(workspace):
@@ -844,7 +931,7 @@ def test_tabulate_writes_every_table_of_a_study(workspace):
     result = run_script("tabulate", *arguments, cwd=workspace)
     assert result.returncode == 0, result.stderr
     folder = workspace / "results/s/tables"
-    kinds = ("ablation", "comparisons", "ranking", "latent", "reconstruction", "components", "published")
+    kinds = ("ablation", "comparisons", "ranking", "latent", "reconstruction", "gaps", "components", "published")
     stems = {f"{kind}_{dataset}" for kind in kinds for dataset in ("mnist", "cifar10")} | {"density_ring"}
     assert {path.name for path in folder.iterdir()} == {f"{stem}.{end}" for stem in stems for end in ("csv", "md", "tex")}
     assert "no weights" in (folder / "reconstruction_cifar10.md").read_text()

@@ -40,7 +40,7 @@ def make(tmp_path, specs, values, missing=()):
             "ari": value / 100,
         }
         names = (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed)
-        rows += [(*names, metric, number, None, "", "") for metric, number in metrics.items()]
+        rows += [(*names, metric, number, None, "", "", None) for metric, number in metrics.items()]
     return sources(study_of(runs.values()), pd.DataFrame(rows, columns=COLUMNS), tmp_path, missing)
 
 
@@ -60,7 +60,7 @@ def study_of(specs):
 def metrics_of(values, unit=""):
     """Return a tidy frame of {spec: {metric: value}}."""
     rows = [
-        (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed, metric, value, None, unit, "")
+        (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed, metric, value, None, unit, "", None)
         for spec, found in values.items()
         for metric, value in found.items()
     ]

@@ -46,7 +46,7 @@ def colours() -> Arrays:
 def small_spec(dataset: str = "digits", **changes) -> Run:
     """A run that trains in a second."""
     base = {"dataset": dataset, "model": "vae", "K": 2, "training": {"epochs": 3, "warmup": 2, "batch_size": 200}}
-    return parse_run({**base, "evaluation": {"samples": 50}, **SMALL[dataset], **changes})
+    return parse_run({**base, "evaluation": {"samples": 50, "ais": "none"}, **SMALL[dataset], **changes})
 
 
 def points(data: Prepared, part: str = "test", n: int | None = None) -> torch.Tensor:

@@ -20,14 +20,17 @@ from support.project import make_workspace
 BLOCK = {
     "dataset": "digits", "likelihood": "bernoulli", "K": [1, 2], "latent": 3,
     "encoder": {"hidden": [12]}, "decoder": {"hidden": [12]},
-    "training": {"epochs": 3, "warmup": 2, "batch_size": 200}, "evaluation": {"samples": 50, "probe_points": 200},
+    "training": {"epochs": 3, "warmup": 2, "batch_size": 200},
+    "evaluation": {"samples": 50, "probe_points": 200, "ais": "none"},
 }  # fmt: skip
-SMALL = {**BLOCK, "seed": [0, 1]}
+AIS = {"points": 30, "chains": 4, "temperatures": 5, "gap_points": 10}
+"""Annealing that takes a second or two."""
+SMALL = {**BLOCK, "seed": [0, 1], "evaluation": {**BLOCK["evaluation"], "ais": AIS}}
 """The study that is finished once for all tests."""
 LONG = {**BLOCK, "training": {"epochs": 60, "warmup": 2, "batch_size": 20, "patience": 60}}
 """Trainings that take long enough to be interrupted."""
 ENDLESS = {**BLOCK, "training": {"epochs": 100_000, "warmup": 2, "batch_size": 20, "patience": 100_000}}
-MEASURED = ("--until", "evaluate", "latents")
+MEASURED = ("--until", "evaluate", "bracket", "latents")
 """For Snakemake: every run is trained and measured, and no table is made."""
 MADE_BY_TRAINING = ("model.safetensors", "history.csv", "training.json")
 

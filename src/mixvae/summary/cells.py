@@ -105,7 +105,8 @@ class Sources:
     def _doubtful(self, sides: list[list[str]], metric: Metric) -> bool:
         both = [run for side in sides for run in side]
         if metric.name == REPORTED[0]:
-            errors = [np.hypot.reduce([self.mc_errors[run] for run in side]) / len(side) for side in sides if side]
+            known = [[self.mc_errors[run] for run in side if run in self.mc_errors] for side in sides]
+            errors = [np.hypot.reduce(side) / len(side) for side in known if side]
             apart = [np.mean(self.numbers(side, "ais_gap")) for side in sides if self.numbers(side, "ais_gap")]
             return bool(np.hypot.reduce(errors) > MC_ERROR or any(gap > AIS_GAP for gap in apart))
         if not metric.rests_on:
