@@ -1,6 +1,6 @@
 """Measure what the library costs, print tables and write them as JSON: what `make bench` calls.
 
-Names of measurements start with training/, evaluation/, memory/, growth/, sharing/ or overhead/; --only takes parts of them.
+Names of measurements start with training/, evaluation/, annealing/, memory/, growth/, sharing/ or overhead/; --only takes parts of them.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import evaluations, growth, machine, overhead, sharing, steps
+from benchmarks import annealings, evaluations, growth, machine, overhead, sharing, steps
 from benchmarks.cases import CASES
 from benchmarks.tables import print_tables
 from mixvae import cli
@@ -34,6 +34,7 @@ EVALUATED = (
     ),
     *("cells-K4", "cifar10-K3", "mvae-K4", "cpvae-K10", "gmvae-K10", "gmvae_shu-K10"),
 )
+ANNEALED = ("mlp-K1", "mlp-K4", "mlp-vamp-K4", "cells-K1", "cells-K4", "pixelcnn-K4")
 HELD = (("mlp-K4", 2500), ("mlp-K4", 5000), ("mlp-vamp-K4", 5000))
 SHARING = {"cpu": (1, 2), "cuda": (1, 8, 16, 24)}
 """Runs at a time."""
@@ -47,6 +48,8 @@ def measurements(device: torch.device, seconds: float, peak: machine.Product) ->
         found[f"training/{name}"] = partial(steps.measure, case, device, seconds, peak)
     for name in EVALUATED:
         found[f"evaluation/{name}"] = partial(evaluations.measure, CASES[name], device, seconds)
+    for name in ANNEALED:
+        found[f"annealing/{name}"] = partial(annealings.measure, CASES[name], device, seconds)
     for name, samples in HELD:
         found[f"memory/{name}-L{samples}"] = partial(evaluations.memory, name, samples, device.type)
     for name in GROWING:

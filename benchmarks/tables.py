@@ -14,6 +14,7 @@ def print_tables(result: dict[str, Any]) -> None:
     for title, prefix, header, row in (
         ("Training, ms per step", "training/", TRAINING, training_row),
         ("Evaluation, samples per second", "evaluation/", EVALUATION, evaluation_row),
+        ("Annealing, seconds per point", "annealing/", ANNEALING, annealing_row),
         ("Evaluation, peak memory in MiB", "memory/", MEMORY, memory_row),
         ("Growth, ms", "growth/", GROWTH, growth_row),
     ):
@@ -36,6 +37,7 @@ def print_tables(result: dict[str, Any]) -> None:
 
 TRAINING = ("case", "library", "naive", "naive/library", "repeated/library", "floor", "library/floor", "share of peak")
 EVALUATION = ("case", "L", "library", "naive", "library/naive")
+ANNEALING = ("case", "annealed", "plain, L = 5000", "annealed/plain")
 MEMORY = ("case", "L", "before", "peak")
 GROWTH = ("case", "grows", "once", "twice", "twice/once")
 
@@ -51,6 +53,11 @@ def evaluation_row(entry: dict[str, Any]) -> Sequence[str]:
     given = (entry.get(f"{side}_samples_per_second") for side in ("library", "naive"))
     rates = ("" if rate is None else f"{rate[0]:,.0f}" for rate in given)
     return entry["case"], str(entry["samples"]), *rates, times(entry.get("naive_over_library"))
+
+
+def annealing_row(entry: dict[str, Any]) -> Sequence[str]:
+    seconds = (f"{entry[name][0]:.3f}" for name in ("annealed_s", "plain_s"))
+    return entry["case"], *seconds, times(entry["annealed_over_plain"])
 
 
 def memory_row(entry: dict[str, Any]) -> Sequence[str]:

@@ -553,13 +553,28 @@ def model_likelihood(spec: Spec) -> None:
         every = torch.tensor(list(product((0.0, 1.0), repeat=4)))
         drawn = noise(2000, model.sampled_components, len(every), model.noise_size)
         with torch.no_grad():
-            terms = model.log_terms(every, model.posterior(every), model.prior_distribution(torch.float64), drawn)
-            weights = terms.log_weights().double().exp().flatten(0, 1)
-        total, error = weights.mean(0).sum().item(), (weights.var(0) / len(weights)).sum().sqrt().item()
-        expect(
-            abs(total - 1) <= TOLERANCE + SIGMAS * error,
-            f"with K = {number}, p(x) adds up to {total:.3f} ± {error:.3f} over all images of 4 pixels, expected 1",
-        )
+            prior = model.prior_distribution(torch.float64)
+            adds_up(
+                f"with K = {number}", model.log_terms(every, model.posterior(every), prior, drawn).log_weights().flatten(0, 1)
+            )
+            if not hasattr(model, "bridge"):
+                continue
+            bridge = model.bridge(every, prior, every)
+            u = bridge.start(noise(2000, len(every), model.noise_size + 1))
+            adds_up(f"with K = {number}, by its bridge,", bridge.log_joint(u) - bridge.log_base(u))
+        u.requires_grad_()
+        (slope,) = torch.autograd.grad((bridge.log_joint(u) - bridge.log_base(u)).sum(), u)
+        expect(slope.isfinite().all().item(), f"with K = {number}, a gradient of its bridge is not finite")
+
+
+def adds_up(what: str, log_weights: Tensor) -> None:
+    """Check that the means of importance weights (N, X) add up to 1 over X."""
+    weights = log_weights.double().exp()
+    total, error = weights.mean(0).sum().item(), (weights.var(0) / len(weights)).sum().sqrt().item()
+    expect(
+        abs(total - 1) <= TOLERANCE + SIGMAS * error,
+        f"{what} p(x) adds up to {total:.3f} ± {error:.3f} over all images of 4 pixels, expected 1",
+    )
 
 
 OF_BINARY_IMAGES = "likelihoods add up to 1"

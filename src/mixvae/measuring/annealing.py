@@ -17,7 +17,7 @@ from mixvae.models.bridge import Bridge
 
 STEEPNESS = 4.0
 """How much denser the sigmoid schedule is near its ends than in the middle."""
-LEAPFROG_STEPS = 5
+LEAPFROG_STEPS = 3
 ACCEPTANCE = 0.8
 """The mean acceptance that the pilots aim at."""
 PILOTS, PILOT_ROUNDS = 4, 5

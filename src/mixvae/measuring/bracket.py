@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mixvae.distributions.posteriors import GaussianMixture
+from mixvae.errors import UserError
 from mixvae.measuring import annealing, best_posterior
 from mixvae.measuring.adaptive import MOST_DIMENSIONS, adapted
 from mixvae.measuring.chunks import Arrays, Streams, Unfinished, by_chunks
@@ -80,6 +81,7 @@ class Bracket:
             tuning = annealing.tune(bridge, temperatures, self.streams(f"{name}, pilots", points), noise_size)
             numbers = annealing.noise_per_chain(temperatures, noise_size, tuning.scale.shape[-1])
             found = annealing.forward(bridge, tuning, self.streams(name, points)(chains, numbers), noise_size)
+            _refuse_nonfinite(found.log_weights, points)
             arrays = log_mean(found.log_weights) | {"acceptance": found.acceptance.mean(0).cpu().numpy()}
             if points.exact is not None:
                 noise = self.streams(f"{name}, reverse", points)(chains, numbers)
@@ -132,6 +134,15 @@ def log_mean(log_weights: Tensor) -> Arrays:
     # by the delta method: the variance of the mean of the weights relative to its square
     found = {"nll": math.log(C) - total, "variance": (C / ess - 1) / (C - 1), "ess": ess}
     return {name: value.cpu().numpy() for name, value in found.items()}
+
+
+def _refuse_nonfinite(log_weights: Tensor, points: Points) -> None:
+    broken = ~log_weights.logsumexp(0).isfinite().cpu()
+    if broken.any():
+        raise UserError(
+            f"point {int(points.indices[broken][0])}: no weight of annealing is a finite number; the model's weights are no good,"
+            " or its `bridge` gives NaN"
+        )
 
 
 def _variance(drawn: Tensor) -> Tensor:
@@ -198,7 +209,10 @@ def _gap(of: Bracket, like: Points) -> Entries:
     """Return the mean difference of upper and lower bounds of log p(x) on points that the model simulates (Grosse et al., 2015)."""
     torch.manual_seed(of.seed)
     given = like.given.to(of.device)
-    x, exact = of.model.simulate(given, of.prior)
+    try:
+        x, exact = of.model.simulate(given, of.prior)
+    except NotImplementedError:
+        return {"ais_gap": entry(None, "not measured: the likelihood has no method `sample`")}
     found = of.annealed("annealing, simulated points", Points(x, given, torch.arange(len(x)), exact), of.settings.temperatures)
     # the reverse chains' estimate of log p(x) is too large in expectation, that of the forward chains too small
     differences = found["nll"] - found["reverse"]

@@ -35,5 +35,5 @@ def bracket_run(spec: Run, run: Path, dataset: Path, gpu: int) -> None:
         with unfinished(folder, facts) as store:
             measured, arrays = bracket(model, settings, spec.seed, *points, torch.from_numpy(first), store)
             with atomic(folder / "bracket.npz") as temporary:
-                np.savez(temporary, positions=positions, first=first, **arrays)
+                np.savez(temporary, positions=positions, first=np.flatnonzero(first), **arrays)
             write_json(folder / "bracket.json", {"metrics": measured, **settings.model_dump(), "points": len(test.x)})

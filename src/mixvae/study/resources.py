@@ -42,11 +42,11 @@ def importance_samples(spec: Run, info: DatasetInfo) -> int:
 def annealed_passes(spec: Run, info: DatasetInfo) -> int:
     """Return how often a point passes a decoder, forward and backward, when a run is annealed, over all its points.
 
-    Test points, training points and, for the gaps, some of them again take about six steps each for every chain and temperature.
+    Test points, training points and, for the gaps, some of them again take about four passes each for every chain and temperature, pilots included.
     """
     settings, tested = spec.annealing, points(spec, info, "test")
     here = min(tested, settings.points)
-    return (2 * here + 4 * min(here, settings.gap_points)) * settings.chains * settings.temperatures * 6
+    return (2 * here + 4 * min(here, settings.gap_points)) * settings.chains * settings.temperatures * 4
 
 
 def relative_cost(spec: Run) -> int:

@@ -7,13 +7,16 @@ from mixvae.cluster.costs.operations import Counts, count
 from mixvae.files import canonical_json
 from mixvae.study import DatasetInfo, Run
 from mixvae.study.jobs import rules_of
-from mixvae.study.resources import data_mb, importance_samples, points, training_steps
+from mixvae.study.metrics import points_annealed
+from mixvae.study.resources import annealed_passes, data_mb, importance_samples, points, training_steps
 
 NO_NETWORK = "none"
 KIND = [
     "rule", "model", "K", "prior", "flow", "encoder", "decoder", "likelihood", "shape", "threads", "gpu", "signature",
 ]  # fmt: skip
 """What makes the kind of a job: `signature` is equal for jobs that do the same work per unit with the same threads."""
+KEPT_ARRAYS = 6
+"""How many arrays of the widest layer's size a gradient keeps."""
 _counted: dict[str, Counts] = {}
 """The counts of every kind of model that was counted, by signature."""
 
@@ -21,7 +24,8 @@ _counted: dict[str, Counts] = {}
 class Work(NamedTuple):
     """The work of one job.
 
-    units: Training steps, or importance samples of all components; for rule latents, the numbers that probes read.
+    units: Training steps, importance samples of all components, or gradients of annealed chains; for rule latents, the numbers that
+        probes read.
     work: Floating point operations; for rule latents, numbers times points, as for the distances between points.
     array_mb: The large arrays that it holds.
     disk_mb: The files that it makes.
@@ -53,6 +57,16 @@ def _evaluate_work(spec: Run, info: DatasetInfo, counts: Counts) -> Work:
     return Work(importance_samples(spec, info), number * (counts.encode + samples * counts.sample), memory, disk)
 
 
+def _bracket_work(spec: Run, info: DatasetInfo, counts: Counts) -> Work:
+    from mixvae.measuring.evaluation import ELEMENTS
+
+    passes, here = annealed_passes(spec, info), points_annealed(spec, info)
+    # a gradient with respect to the codes takes about as long as the pass before it; a chain is one sample of one component
+    work = 2 * passes * counts.sample / spec.sampled_components
+    memory = data_mb(info) + KEPT_ARRAYS * 4 * min(here * spec.annealing.chains * counts.width, ELEMENTS["cpu"]) / 1e6
+    return Work(passes, work, memory, 8 * 10 * here / 1e6)
+
+
 def _latents_work(spec: Run, info: DatasetInfo, counts: Counts) -> Work:
     train, test = min(info.splits.train, spec.evaluation.probe_points), points(spec, info, "test")
     disk = (train + test) * (4 * 1.5 * counts.codes + 20) / 1e6
@@ -69,7 +83,7 @@ def work_of(spec: Run, info: DatasetInfo) -> dict[str, Work]:
     key = _signature(spec, info)
     if key not in _counted:
         _counted[key] = count(spec, info)
-    of_rule = {"train": _train_work, "evaluate": _evaluate_work, "latents": _latents_work}
+    of_rule = {"train": _train_work, "evaluate": _evaluate_work, "bracket": _bracket_work, "latents": _latents_work}
     return {rule: of_rule[rule](spec, info, _counted[key]) for rule in rules_of(spec)}
 
 

@@ -173,6 +173,8 @@ def _annealed(run: str, spec: Run, metrics: Metrics, path: Path, subject: Subjec
         if arrays[name].shape != (n,) or not np.isfinite(arrays[name]).all():
             raise Unreadable(f"{name} of bracket.npz: expected {n} finite numbers")
     plain = subject.pointwise(run)
+    if not ((arrays["positions"] >= 0) & (arrays["positions"] < len(plain["nll"]))).all():
+        raise Unreadable(f"positions of bracket.npz: expected indices of {len(plain['nll'])} test points")
     others = {name: plain[name][arrays["positions"]] for name in ("nll", "nll_matched")}
     others |= {name: arrays[name] for name in ("nll_adaptive",) if name in arrays}
     for name, other in others.items():

@@ -178,7 +178,7 @@ def read_parquet(path: Path, results: Path, rows: int) -> pd.DataFrame:
 
 
 def read_arrays(path: Path, results: Path, largest: int) -> dict[str, np.ndarray]:
-    """Return the arrays of real numbers in an .npz file of at most `largest` bytes unpacked.
+    """Return the arrays of numbers in an .npz file of at most `largest` bytes unpacked.
 
     Raises Unreadable; arrays of objects, which are pickled, are refused.
     """
@@ -190,8 +190,8 @@ def read_arrays(path: Path, results: Path, largest: int) -> dict[str, np.ndarray
             raise Unreadable(f"{size} bytes unpacked, more than such a file has")
         with np.load(real, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        if others := [name for name, array in arrays.items() if not isinstance(array, np.ndarray) or array.dtype.kind != "f"]:
-            raise Unreadable(f"{others[0]} is not an array of real numbers")
+        if others := [name for name, array in arrays.items() if not isinstance(array, np.ndarray) or array.dtype.kind not in "fi"]:
+            raise Unreadable(f"{others[0]} is not an array of numbers")
     return arrays
 
 
