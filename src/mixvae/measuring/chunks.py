@@ -91,15 +91,16 @@ def unfinished(folder: Path, facts: Mapping[str, Any]) -> Iterator[Unfinished]:
 
 
 def by_chunks(
-    name: str, points: int, size: int, compute: Callable[[slice], Arrays], store: Unfinished, summary: str = ""
+    name: str, points: int, size: int, compute: Callable[[slice], Arrays], store: Unfinished | None, summary: str = ""
 ) -> Arrays:
     """Return the arrays that `compute` gives for slices of at most `size` points, joined along the first axis.
 
     Arguments:
         name: What is measured, for the store and the log.
+        store: Where finished chunks are kept; None to keep nothing.
         summary: What the last line of the log says.
     """
-    kept = store.load(name)
+    kept = store.load(name) if store else {}
     done = len(next(iter(kept.values()))) if kept else 0
     parts = [kept] if kept else []
     if done:
@@ -109,7 +110,7 @@ def by_chunks(
     for start in range(done, points, size):
         parts.append(compute(slice(start, min(start + size, points))))
         progress.step()
-        if time.monotonic() >= again or start + size >= points:
+        if store and (time.monotonic() >= again or start + size >= points):
             parts = [_joined(parts)]
             store.save(name, parts[0])
             again = time.monotonic() + SECONDS

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from mixvae.errors import UserError
+from mixvae.measuring.chunks import Unfinished, by_chunks
 from mixvae.measuring.entries import entries
 from mixvae.models import Model
 from mixvae.models.objectives import LogTerms, component_elbos, effective_sample_size, jensen_shannon, miselbo, nll, nll_miselbo
-from mixvae.progress import Progress
 from mixvae.seeds import derive
 
 SAMPLE_BLOCK = {"cpu": 64, "cuda": 512}
@@ -26,7 +26,9 @@ TAIL, UNDERFLOW, EQUAL = 5, 700.0, 1e-9
 """The rank of a weight that must not vanish, how far below the largest log-weight it vanishes, the spread of equal weights."""
 
 
-def evaluate(model: Model, x: Tensor, samples: int, seed: int, indices: Tensor | None = None) -> dict[str, np.ndarray]:
+def evaluate(
+    model: Model, x: Tensor, samples: int, seed: int, indices: Tensor | None = None, store: Unfinished | None = None
+) -> dict[str, np.ndarray]:
     """Return the estimates of every point of (N, D) as arrays of (N,), and `elbo_components` as (N, K).
 
     It computes in chunks of points and blocks of samples, so memory does not grow with N, and only one chunk's log-weights grow
@@ -36,25 +38,24 @@ def evaluate(model: Model, x: Tensor, samples: int, seed: int, indices: Tensor |
     Arguments:
         samples: L, importance samples per component.
         indices: The index of each row of x among the test points; by default 0 to N - 1.
+        store: Where finished chunks are kept, if they are.
     """
     device = next(model.parameters()).device
     indices = torch.arange(len(x)) if indices is None else indices
     per_point = model.sampled_components * max(min(samples, SAMPLE_BLOCK[device.type]) * model.width, 2 * samples)
     points = max(1, ELEMENTS[device.type] // per_point)
-    chunks = list(zip(x.split(points), indices.split(points), strict=True))
-    progress = Progress(len(chunks), "evaluation chunk")
-    results = []
     with torch.inference_mode():
         model.eval()
         # the networks compute in float32, the density of a mixture prior in float64: see DiagonalMixture
         prior = model.prior_distribution(torch.float64)
-        for chunk, which in chunks:
-            terms = _terms(model, chunk.to(device), prior, samples, seed, which.tolist())
-            _refuse_nonfinite(terms, which)
-            results.append(summarise(terms))
-            progress.step()
-    progress.close(f"{len(x)} points, {samples} x {model.sampled_components} samples each")
-    return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
+
+        def compute(part: slice) -> dict[str, np.ndarray]:
+            terms = _terms(model, x[part].to(device), prior, samples, seed, indices[part].tolist())
+            _refuse_nonfinite(terms, indices[part])
+            return summarise(terms)
+
+        summary = f"{len(x)} points, {samples} x {model.sampled_components} samples each"
+        return by_chunks("evaluation", len(x), points, compute, store, summary)
 
 
 def _terms(model: Model, x: Tensor, prior: Any, samples: int, seed: int, which: list[int]) -> LogTerms:

@@ -10,6 +10,7 @@ from mixvae.data.view import to_measure_on
 from mixvae.files import atomic, write_json
 from mixvae.fitting.devices import device_name, torch_device
 from mixvae.fitting.runs import load_run
+from mixvae.measuring.chunks import unfinished
 from mixvae.measuring.evaluation import evaluate, metrics
 from mixvae.measuring.extras import extra_metrics
 from mixvae.measuring.recording import measuring
@@ -28,14 +29,15 @@ def evaluate_run(spec: Run, run: Path, dataset: Path, gpu: int) -> None:
     """
     device = torch_device(gpu, spec.threads)
     with measuring("evaluate", spec, run, dataset) as (folder, facts):
+        facts |= {"device": device_name(device) or facts["device"], "gpu": device.type == "cuda"}
         data = prepared.load(dataset)
         model = load_run(run, spec, data).to(device)
         test, _, indices = to_measure_on(data, spec, "test", spec.test_points)
         samples = spec.importance_samples
-        pointwise = evaluate(model, test, samples, spec.seed, torch.from_numpy(indices))
-        measured = metrics(pointwise) | extra_metrics(model, spec, test, data.meta["kind"])
-        with atomic(folder / "pointwise.npz") as temporary:
-            np.savez(temporary, **pointwise)
-        result = {"metrics": measured, "points": len(test), "samples_per_component": samples, "K": spec.K}
-        write_json(folder / "likelihood.json", result)
-        facts |= {"device": device_name(device) or facts["device"], "gpu": device.type == "cuda"}
+        with unfinished(folder, facts) as store:
+            pointwise = evaluate(model, test, samples, spec.seed, torch.from_numpy(indices), store)
+            measured = metrics(pointwise) | extra_metrics(model, spec, test, data.meta["kind"])
+            with atomic(folder / "pointwise.npz") as temporary:
+                np.savez(temporary, **pointwise)
+            result = {"metrics": measured, "points": len(test), "samples_per_component": samples, "K": spec.K}
+            write_json(folder / "likelihood.json", result)

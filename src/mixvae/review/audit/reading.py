@@ -190,7 +190,9 @@ def read_arrays(path: Path, results: Path, largest: int) -> dict[str, np.ndarray
             raise Unreadable(f"{size} bytes unpacked, more than such a file has")
         with np.load(real, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        if others := [name for name, array in arrays.items() if not isinstance(array, np.ndarray) or array.dtype.kind not in "fi"]:
+        if others := [
+            name for name, array in arrays.items() if not isinstance(array, np.ndarray) or array.dtype.kind not in "fi"
+        ]:
             raise Unreadable(f"{others[0]} is not an array of numbers")
     return arrays
 
