@@ -400,10 +400,10 @@ def test_metrics_that_cannot_be_are_noticed_even_when_all_records_are_forged(res
     assert_noticed(found, "evaluate", run.name, "likelihood.json", text)
 
 
-def points(run: Path, **changes) -> None:
-    with np.load(find(run, "pointwise.npz")) as file:
+def points(run: Path, name: str = "pointwise.npz", **changes) -> None:
+    with np.load(find(run, name)) as file:
         arrays = dict(file)
-    np.savez(find(run, "pointwise.npz"), **{**arrays, **{name: change(arrays[name]) for name, change in changes.items()}})
+    np.savez(find(run, name), **{**arrays, **{name: change(arrays[name]) for name, change in changes.items()}})
 
 
 @pytest.mark.parametrize(
@@ -425,6 +425,46 @@ def test_values_of_test_points_that_cannot_be_are_noticed(results, changes, text
     run = runs_of(results, "*-K2-*")[0]
     points(run, **changes)
     assert_noticed(forged(results, run, "evaluate", "pointwise.npz"), "evaluate", run.name, "pointwise.npz", text)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda m: m["approximation_gap"].update(value=-9.0), "approximation_gap is below 0 by more than its error: -9.0000"),
+        (lambda m: m["ais_gap"].update(value=-9.0, mc_error=0.1), "ais_gap is below 0 by more than its error"),
+        (lambda m: m["nll_ais"].update(value=m["nll_ais"]["value"] - 1), "nll_ais: value"),
+        (lambda m: m["nll_train"].update(mc_error=0.0), "nll_train: mc_error 0.0"),
+        (lambda m: m.pop("generalisation_gap"), "metric generalisation_gap is not there"),
+    ],
+)
+def test_annealed_likelihoods_that_cannot_be_are_noticed(results, change, text):
+    run = runs_of(results, "*-K2-*")[0]
+    edit_json(find(run, "bracket.json"), lambda content: change(content["metrics"]))
+    assert_noticed(forged(results, run, "bracket", "bracket.json"), "bracket", run.name, "bracket.json", text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"nll_ais": lambda a: a[:-1]}, "nll_ais of bracket.npz: expected 30 finite numbers"),
+        ({"positions": lambda a: a + 300}, "positions of bracket.npz: expected indices of 300 test points"),
+    ],
+)
+def test_annealed_values_that_cannot_be_are_noticed(results, changes, text):
+    run = runs_of(results, "*-K2-*")[0]
+    points(run, "bracket.npz", **changes)
+    assert_noticed(forged(results, run, "bracket", "bracket.npz"), "bracket", run.name, "bracket", text)
+
+
+def test_an_annealed_likelihood_above_another_estimate_is_warned_of(results):
+    run = runs_of(results, "*-K2-*")[0]
+    points(run, "bracket.npz", nll_ais=lambda a: a + 9)
+    edit_json(find(run, "bracket.json"), lambda m: m["metrics"]["nll_ais"].update(value=m["metrics"]["nll_ais"]["value"] + 9))
+    forge_all(results, run, "bracket", "bracket.npz", "bracket.json")
+    told = [finding.message for finding in audit(results / "small").of(WARNING) if finding.run == run.name]
+    assert {text.split(" by ")[0] for text in told if text.startswith("nll_ais")} == {
+        f"nll_ais is above {name}" for name in ("nll", "nll_matched", "nll_adaptive")
+    }
 
 
 def test_fewer_test_points_are_noticed_even_when_means_and_all_records_follow(results, expansion):
