@@ -248,7 +248,7 @@ def test_every_record_is_an_action_with_its_times_and_machine(exported):
     records = [
         path for path in exported.rglob("provenance/*.json") if path.name != "export.json"
     ]  # that is of the crate itself
-    assert len(actions) == len(records) + 1 == 20
+    assert len(actions) == len(records) + 1 == 24
     for path in records:
         # results/<study>/provenance, else results/runs/<run>/... and results/datasets/<dataset>/...
         first, second, *_ = path.relative_to(exported).parts

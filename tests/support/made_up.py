@@ -60,7 +60,21 @@ def study_of(specs):
 def metrics_of(values, unit=""):
     """Return a tidy frame of {spec: {metric: value}}."""
     rows = [
-        (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed, metric, value, None, unit, "", None)
+        (
+            spec.id,
+            spec.dataset,
+            spec.model,
+            spec.K,
+            spec.prior.name,
+            spec.flow.name,
+            spec.seed,
+            metric,
+            value,
+            None,
+            unit,
+            "",
+            None,
+        )
         for spec, found in values.items()
         for metric, value in found.items()
     ]
