@@ -126,7 +126,7 @@ def test_the_study_is_finished_from_them_and_passes_its_audit(old_study):
     found = audit(Path("results/small"), load(config))
     assert found.of(FAILURE) == []
     (said,) = (f.message for f in found.of(WARNING) if "other code" in f.message)
-    assert said == "most results of rule train, evaluate, latents were made by other code than this checkout's"
+    assert said == "most results of rule train, evaluate, bracket, latents were made by other code than this checkout's"
     assert all(find_run(run.rpartition("-")[0], RUNS) == RUNS / run for run in old_study)
     again = finish(ablation(config), Path.cwd())
     assert "taken over" not in again.stdout
@@ -135,7 +135,7 @@ def test_the_study_is_finished_from_them_and_passes_its_audit(old_study):
 
 @pytest.mark.parametrize(
     ("file", "kept"),
-    [("model.safetensors", []), ("likelihood.json", ["train", "latents"]), ("latents.h5ad", ["train", "evaluate"])],
+    [("model.safetensors", []), ("likelihood.json", ["train", "bracket", "latents"]), ("latents.h5ad", ["train", "evaluate", "bracket"])],
 )
 def test_what_is_not_as_its_record_says_is_left_out_with_a_warning(old_study, file, kept, capfd):
     run, spec = next((run, spec) for run, spec in old_study.items() if spec.has_codes)

@@ -87,6 +87,7 @@ def test_every_contract_file_is_there(study):
     for run, spec in expansion.runs.items():
         made = {"train": ["spec.json", "model.safetensors", "history.csv"], "evaluate": ["likelihood.json", "pointwise.npz"]}
         made |= {"latents": ["latents.h5ad", "latent_metrics.json"]} if spec.model == "vae" else {}
+        made |= {"bracket": ["bracket.json", "bracket.npz"]} if spec.annealing else {}
         for rule, files in made.items():
             folder = study / "results/runs" / run / ("." if rule == "train" else f"measured/{spec.measurement(rule)}")
             files += [f"logs/{rule}.log", f"benchmarks/{rule}.tsv", f"provenance/{rule}.json"]
@@ -99,10 +100,11 @@ def test_every_contract_file_is_there(study):
         for kind in ("ablation", "comparisons", "ranking", "latent", "published")
         for dataset in ("digits", "pbmc68k_reduced")
         for end in ("csv", "md", "tex")
-    }
+    } | {f"gaps_pbmc68k_reduced.{end}" for end in ("csv", "md", "tex")}
     figures = {path.name for path in (study / "results/tiny/figures").iterdir() if path.stat().st_size > 5000}
     names = ["samples_digits", "reconstructions_digits", "umap_pbmc68k_reduced"]
     both = ("nll", "comparisons", "ranking", "training")
+    names += ["gaps_pbmc68k_reduced"]
     names += [f"{kind}_{dataset}" for kind in both for dataset in ("digits", "pbmc68k_reduced")]
     assert figures == {f"{name}.{end}" for name in names for end in ("png", "pdf")}
 

@@ -72,7 +72,7 @@ def test_pending_for_ever(slurm, empty_queue, preflight):
     about_partition, about_job = errors(done)
     assert "closed is DOWN" in about_partition
     assert "job (train): still pending (PartitionDown), now cancelled; asked for --partition=closed" in about_job
-    assert "ok      job (other rules, evaluate): python" in done.stdout
+    assert "ok      job (other rules, evaluate, bracket): python" in done.stdout
     assert commands.queue() == []
 
 
@@ -87,12 +87,12 @@ def test_impossible_requests(slurm, preflight, resources, reason):
     assert f"in {PATH}" in errors(done)[0]
 
 
-@pytest.mark.parametrize("rules", [{}, {"train": {"gpu": 0, "gres": "gpu:1"}, "evaluate": {"gpu": 0, "gres": "gpu:1"}}])
+@pytest.mark.parametrize("rules", [{}, dict.fromkeys(profiles.GPU_RULES, {"gpu": 0, "gres": "gpu:1"})])
 def test_torch_without_gpu(slurm, preflight, rules):
     done = preflight({"set-resources": rules}, gpu=1)
     assert done.returncode == 1
     (about_gpu,) = errors(done)
-    assert about_gpu.startswith(f"error   GPU job (train, evaluate): {slurm.NODE} gave CUDA_VISIBLE_DEVICES=0, but torch 2")
+    assert about_gpu.startswith(f"error   GPU job (train, evaluate, bracket): {slurm.NODE} gave CUDA_VISIBLE_DEVICES=0, but torch 2")
     assert about_gpu.endswith("or set gpu: 0 in s.yaml")
 
 
@@ -228,7 +228,7 @@ def test_requests_of_a_profile():
         assert found == {
             "other rules": (False, ["--partition=cpu", "--account=12"]),
             "train": (True, ["--partition=gpu", "--account=12", "--gpus=2"]),
-            "evaluate": (True, ["--partition=cpu", "--account=12", "--gpus=1"]),
+            "evaluate, bracket": (True, ["--partition=cpu", "--account=12", "--gpus=1"]),
         }
     with pytest.raises(UserError, match="default-resources: expected name: value or a list of name=value, found 3"):
         profiles.requests(PATH, {"default-resources": 3}, None)
