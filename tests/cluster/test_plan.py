@@ -90,7 +90,7 @@ def test_a_plan_ends_with_one_line_and_writes_nothing(workspace):
     result = run_script("plan", "tiny.yaml", "--cores", 2, cwd=workspace)
     assert result.returncode == 0, result.stderr
     last = result.stdout.splitlines()[-1]
-    assert re.fullmatch(r"4 runs, 18 jobs to do, about .+ on 2 cores \(upper bound, .+ CPU-hours\), up to .+ GB per job", last)
+    assert re.fullmatch(r"4 runs, 20 jobs to do, about .+ on 2 cores \(upper bound, .+ CPU-hours\), up to .+ GB per job", last)
     assert "reference" in result.stdout
     assert {path: path.stat().st_mtime_ns for path in workspace.rglob("*")} == before
 

@@ -92,7 +92,9 @@ def unavailable() -> str | None:
             return f"{path} is not ours: this machine belongs to a cluster"
     if "SLURM_CONF" in os.environ:
         return "SLURM_CONF is set: this machine belongs to a cluster"
-    running = {process.name() for process in psutil.process_iter() if process.status() != psutil.STATUS_ZOMBIE}
+    # with attributes, a process that ends while it is looked at is passed over
+    every = [process.info for process in psutil.process_iter(["name", "status"])]
+    running = {process["name"] for process in every if process["status"] != psutil.STATUS_ZOMBIE}
     if not CONF.exists() and (others := running & {"slurmctld", "slurmd"}):
         return f"{', '.join(sorted(others))} runs here already: this machine belongs to a cluster"
     if not (all(gpu.exists() for gpu in GPUS) or _can_make_devices()):
@@ -156,7 +158,7 @@ def kill_slurmd(with_jobs: bool = False) -> None:
     """Kill the node's daemon as a crash does, `with_jobs` as a power failure does; SLURM then takes some time to see it."""
     _end(_process("slurmd"), signal.SIGKILL)
     if with_jobs:
-        for step in [process for process in psutil.process_iter() if process.name() == "slurmstepd"]:
+        for step in [process for process in psutil.process_iter(["name"]) if process.info["name"] == "slurmstepd"]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 processes = [step, *step.children(recursive=True)]
                 for process in processes:
