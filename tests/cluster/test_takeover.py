@@ -135,7 +135,11 @@ def test_the_study_is_finished_from_them_and_passes_its_audit(old_study):
 
 @pytest.mark.parametrize(
     ("file", "kept"),
-    [("model.safetensors", []), ("likelihood.json", ["train", "bracket", "latents"]), ("latents.h5ad", ["train", "evaluate", "bracket"])],
+    [
+        ("model.safetensors", []),
+        ("likelihood.json", ["train", "bracket", "latents"]),
+        ("latents.h5ad", ["train", "evaluate", "bracket"]),
+    ],
 )
 def test_what_is_not_as_its_record_says_is_left_out_with_a_warning(old_study, file, kept, capfd):
     run, spec = next((run, spec) for run, spec in old_study.items() if spec.has_codes)

@@ -87,12 +87,14 @@ def test_impossible_requests(slurm, preflight, resources, reason):
     assert f"in {PATH}" in errors(done)[0]
 
 
-@pytest.mark.parametrize("rules", [{}, dict.fromkeys(profiles.GPU_RULES, {"gpu": 0, "gres": "gpu:1"})])
+@pytest.mark.parametrize("rules", [{}, {rule: {"gpu": 0, "gres": "gpu:1"} for rule in profiles.GPU_RULES}])
 def test_torch_without_gpu(slurm, preflight, rules):
     done = preflight({"set-resources": rules}, gpu=1)
     assert done.returncode == 1
     (about_gpu,) = errors(done)
-    assert about_gpu.startswith(f"error   GPU job (train, evaluate, bracket): {slurm.NODE} gave CUDA_VISIBLE_DEVICES=0, but torch 2")
+    assert about_gpu.startswith(
+        f"error   GPU job (train, evaluate, bracket): {slurm.NODE} gave CUDA_VISIBLE_DEVICES=0, but torch 2"
+    )
     assert about_gpu.endswith("or set gpu: 0 in s.yaml")
 
 
