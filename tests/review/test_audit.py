@@ -453,7 +453,7 @@ def test_annealed_likelihoods_that_cannot_be_are_noticed(results, change, text):
 def test_annealed_values_that_cannot_be_are_noticed(results, changes, text):
     run = runs_of(results, "*-K2-*")[0]
     points(run, "bracket.npz", **changes)
-    assert_noticed(forged(results, run, "bracket", "bracket.npz"), "bracket", run.name, "bracket", text)
+    assert_noticed(forged(results, run, "bracket", "bracket.npz"), "bracket", run.name, "bracket.json", text)
 
 
 def test_an_annealed_likelihood_above_another_estimate_is_warned_of(results):
