@@ -417,6 +417,7 @@ def points(run: Path, name: str = "pointwise.npz", **changes) -> None:
         ({"ess": lambda a: a * 0 + 101}, "ess in [1, 100] is violated"),
         ({"elbo": lambda a: a[:-1]}, "shape"),
         ({"elbo_components": lambda a: a[:, :1]}, "elbo_components: shape"),
+        ({"nll": lambda a: a.astype(int)}, "nll is not an array of real numbers"),
         ({"nll": lambda a: a.astype(str)}, "nll is not an array of numbers"),
         ({"nll": lambda a: np.array(0.5)}, "nll: shape ()"),
     ],

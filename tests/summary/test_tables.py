@@ -887,6 +887,17 @@ def test_an_annealed_likelihood_is_doubtful_by_its_own_errors(tmp_path, mc_error
     assert table(given).loc["nll_ais", 1, "standard+none"]["unreliable"] == marked
 
 
+def test_an_annealed_likelihood_above_another_estimate_is_doubtful(tmp_path):
+    spec = small_spec(K=1, evaluation=ANNEALED)
+    given = make(tmp_path, [spec], [10])
+    given = annealed(given, spec, nll_of(given, spec) + 0.1)
+    frame = table(given).loc[:, 1, "standard+none"]
+    assert frame.loc["nll_ais", "unreliable"]
+    assert not frame.loc["nll", "unreliable"]
+    rows = gaps.make(given).set_index("metric")
+    assert rows.loc["nll_ais", "unreliable"]
+
+
 def test_a_difference_is_doubtful_by_the_errors_of_both_sides(tmp_path):
     specs = [small_spec(K=K, evaluation=ANNEALED) for K in (1, 2)]
     given = make(tmp_path, specs, [10, 9])

@@ -67,8 +67,8 @@ def adapted(bridge: Bridge, noise: Noise, noise_size: int) -> Tensor:
     Arguments:
         noise: Returns normal numbers (C, B, n) for C and n.
     """
-    u = bridge.start(noise(PER_ROUND, noise_size + 1)).double()
-    proposal = _fitted(u, bridge.log_joint(u.to(torch.float32)) - bridge.log_base(u.to(torch.float32)))
+    u = bridge.start(noise(PER_ROUND, noise_size + 1))
+    proposal = _fitted(u.double(), bridge.log_joint(u) - bridge.log_base(u))
     for _ in range(ROUNDS - 1):
         proposal = _fitted(*_weighted(bridge, proposal, noise, noise_size, PER_ROUND))
     return _weighted(bridge, proposal, noise, noise_size, FRESH)[1]

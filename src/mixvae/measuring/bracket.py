@@ -15,6 +15,8 @@ from mixvae.measuring.chunks import Arrays, Streams, Unfinished, by_chunks
 from mixvae.measuring.entries import entry, of_points
 from mixvae.measuring.evaluation import ELEMENTS
 from mixvae.models import Model
+from mixvae.seeds import derive
+from mixvae.study import metrics
 from mixvae.study.parts import Annealing
 
 Entries = dict[str, dict[str, Any]]
@@ -69,7 +71,7 @@ class Bracket:
     def annealed(self, name: str, points: Points, temperatures: int) -> Arrays:
         """Return `nll`, its Monte Carlo variance, `ess` and `acceptance` of points, (N,) each.
 
-        Simulated points also have `upper`, the estimate of -log p(x) by chains in the reverse direction, and its variance.
+        Simulated points also have `reverse`, the estimate of -log p(x) by chains in the reverse direction, and its variance.
 
         Arguments:
             name: The name of the axis of random numbers.
@@ -172,10 +174,7 @@ def bracket(
 
 MOST_PASSES = 50
 """A model that sums out more categories than this, decoding each, is not measured."""
-METRICS = (
-    "nll_ais", "ais_ess", "ais_acceptance", "ais_sensitivity", "ais_gap", "nll_adaptive", "approximation_gap",
-    "approximation_gap_one", "amortisation_gap", "nll_train", "generalisation_gap",
-)  # fmt: skip
+METRICS = tuple(name for name, metric in metrics.METRICS.items() if metric.where == metrics.BRACKET)
 
 
 def _bracket(of: Bracket, test: Points, train: Points, first: Tensor) -> tuple[Entries, Arrays]:
@@ -207,7 +206,7 @@ def _together(a: float | None, b: float | None) -> float | None:
 
 def _gap(of: Bracket, like: Points) -> Entries:
     """Return the mean difference of upper and lower bounds of log p(x) on points that the model simulates (Grosse et al., 2015)."""
-    torch.manual_seed(of.seed)
+    torch.manual_seed(derive(of.seed, "simulated points"))
     given = like.given.to(of.device)
     try:
         x, exact = of.model.simulate(given, of.prior)

@@ -42,7 +42,8 @@ def importance_samples(spec: Run, info: DatasetInfo) -> int:
 def annealed_passes(spec: Run, info: DatasetInfo) -> int:
     """Return how often a point passes a decoder, forward and backward, when a run is annealed, over all its points.
 
-    Test points, training points and, for the gaps, some of them again take about four passes each for every chain and temperature, pilots included.
+    Test points, training points and, for the gaps, some of them again take about four passes each for every chain and temperature,
+    pilots included.
     """
     settings, tested = spec.annealing, points(spec, info, "test")
     here = min(tested, settings.points)

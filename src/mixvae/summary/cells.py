@@ -24,8 +24,9 @@ COMPARABLE = tuple(name for name in LIKELIHOODS if metric_of(name).compares_K)
 UNRELIABLE_SHARE = 0.1
 """An importance-weighted likelihood is marked if this share of the test points or more have Pareto k above 0.7."""
 MC_ERROR, AIS_GAP = 0.05, 0.1
-"""A likelihood is marked if its Monte Carlo error, or its distance to the annealed one, is above the first, in nats; an annealed
-one also if the bounds from both directions are further apart than the second, on points that the model simulates."""
+"""An estimate is marked if it is more than the first, in nats, above the lowest one of the same points, since all are too high in
+expectation; an annealed one also if its Monte Carlo error is, or if the bounds from both directions are further apart than the
+second, on points that the model simulates."""
 NOT_MEASURED, UNDEFINED = "not measured", "undefined"
 ORIGIN = ["group", "made_from", "factor", "runs", "compared"]
 """Columns of every table that say where a cell comes from, see `origin`."""
@@ -96,26 +97,30 @@ class Sources:
     def unreliable(self, runs: Iterable[str], quantity: str, against: Iterable[str] = ()) -> bool:
         """Return whether an estimate of the likelihood is doubtful, or the difference of two.
 
-        An annealed one is judged by its own errors. A plain one is judged by the annealed one at the same points, where there is
-        one for every run; else by the share of test points at which its weights are heavy-tailed.
+        An estimate is judged by the lowest one of the same points where every run was annealed, and the annealed one by its own
+        errors, too; else by the share of test points at which its weights are heavy-tailed.
         """
         sides = [[run for run in side if run in self.values] for side in (runs, against)]
         return self._doubtful(sides, metric_of(quantity)) if sides[0] else False
 
     def _doubtful(self, sides: list[list[str]], metric: Metric) -> bool:
-        both = [run for side in sides for run in side]
+        annealed = [[run for run in side if run in self.mc_errors] for side in sides]
         if metric.name == REPORTED[0]:
-            known = [[self.mc_errors[run] for run in side if run in self.mc_errors] for side in sides]
-            errors = [np.hypot.reduce(side) / len(side) for side in known if side]
-            apart = [np.mean(self.numbers(side, "ais_gap")) for side in sides if self.numbers(side, "ais_gap")]
-            return bool(np.hypot.reduce(errors) > MC_ERROR or any(gap > AIS_GAP for gap in apart))
+            errors = [np.hypot.reduce([self.mc_errors[run] for run in side]) / len(side) for side in annealed if side]
+            apart = [np.mean(gaps) for side in annealed if (gaps := self.numbers(side, "ais_gap"))]
+            # written so that an error that is no number counts as too large
+            if not np.hypot.reduce(errors) <= MC_ERROR or any(gap > AIS_GAP for gap in apart):
+                return True
+            return self._above_others(annealed, metric.name)
         if not metric.rests_on:
             return False
-        if set(both) <= self.mc_errors.keys():
+        if annealed == sides:
             # the estimate that rests on the same weights and tends to -log p(x)
-            estimate = "nll_matched" if "matched" in metric.rests_on else "nll"
-            return any(abs(np.mean([self.off(run)[estimate] for run in side])) > MC_ERROR for side in sides if side)
+            return self._above_others(sides, "nll_matched" if "matched" in metric.rests_on else "nll")
         return any(np.mean(self.numbers(side, metric.rests_on)) >= UNRELIABLE_SHARE for side in sides if side)
+
+    def _above_others(self, sides: list[list[str]], estimate: str) -> bool:
+        return any(np.mean([self._above_lowest[run][estimate] for run in side]) > MC_ERROR for side in sides if side)
 
     @cached_property
     def mc_errors(self) -> Mapping[str, float]:
@@ -123,12 +128,18 @@ class Sources:
         rows = self.metrics[(self.metrics.metric == REPORTED[0]) & self.metrics.value.notna()]
         return dict(zip(rows.run, rows.mc_error, strict=True))
 
-    def off(self, run: str) -> dict[str, float]:
-        """Return by how many nats the plain estimates of a run's likelihood are above the annealed one, at the same points."""
-        with np.load(self._file(run, "bracket.npz"), allow_pickle=False) as file:
-            annealed, positions = file["nll_ais"], file["positions"]
-        with np.load(self._file(run, "pointwise.npz"), allow_pickle=False) as file:
-            return {name: float((file[name][positions] - annealed).mean()) for name in ("nll", "nll_matched", "nll_miselbo")}
+    @cached_property
+    def _above_lowest(self) -> Mapping[str, Mapping[str, float]]:
+        """By how many nats each estimate of an annealed run is above the lowest one, at the annealed points."""
+        found = {}
+        for run in (run for run in self.mc_errors if self.study.runs[run].dataset == self.dataset):
+            with np.load(self._file(run, "bracket.npz"), allow_pickle=False) as file:
+                positions = file["positions"]
+                means = {name: file[name].mean() for name in ("nll_ais", "nll_adaptive") if name in file.files}
+            with np.load(self._file(run, "pointwise.npz"), allow_pickle=False) as file:
+                means |= {name: file[name][positions].mean() for name in ("nll", "nll_matched")}
+            found[run] = {name: float(mean - min(means.values())) for name, mean in means.items()}
+        return found
 
     def _file(self, run: str, name: str) -> Path:
         return run_file(name, self.study.runs[run], self.runs / run)

@@ -77,11 +77,12 @@ def _metrics(rule: str, spec: Run, path: Path, subject: Subject, findings: Findi
             findings.fail(path, f"{name}: found {content[name]!r}, expected {count} by the spec and the data set")
     good = {}
     for name, entry in content["metrics"].items():
-        if not {"value", "stderr", "unit"} <= set(entry) or not isinstance(entry["unit"], str):
+        # files of version 0.1 have no mc_error
+        if set(entry) - {"mc_error"} != {"value", "stderr", "unit"} or not isinstance(entry["unit"], str):
             findings.fail(path, f"{name}: found {entry}, expected value, stderr and unit")
         elif entry["value"] is None and (name in MAY_BE_UNDEFINED or entry["unit"].startswith("not measured")):
             continue
-        elif not is_measured(entry):
+        elif not is_measured(entry) or not is_measured({"value": entry["value"], "stderr": entry.get("mc_error")}):
             findings.fail(path, f"{name}: {entry['value']!r} ± {entry['stderr']!r} are not finite numbers")
         else:
             good[name] = entry
@@ -93,6 +94,8 @@ def _points(run: str, spec: Run, path: Path, subject: Subject, findings: Finding
     value = subject.pointwise(run)
     n, K = points(spec, subject.study.datasets[spec.dataset], "test"), spec.sampled_components
     for name, array in value.items():
+        if array.dtype.kind != "f":
+            raise Unreadable(f"{name} is not an array of real numbers")
         shape = (n, K) if name == "elbo_components" else (n,)
         if array.shape != shape:
             raise Unreadable(f"{name}: shape {array.shape}, expected {shape}")

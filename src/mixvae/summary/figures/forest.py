@@ -15,7 +15,7 @@ NEXT = {"color": "#4f9d7a", "marker": "D", "markersize": 4, "linewidth": 1.6}
 """The looks of numbers: NEXT for differences to a K that is not 1, FIRST for all others."""
 SEEDS = {"color": "#d9822b", "marker": "|", "markersize": 4, "linewidth": 1.0}
 HOLLOW = {"markerfacecolor": "white"}
-MEANINGS = {"unreliable": "†: the estimate is unreliable", "stopped_by_budget": "‡: training ended with its epochs"}
+MEANINGS = {"unreliable": "†: the estimate is doubtful", "stopped_by_budget": "‡: training ended with its epochs"}
 LABEL, ROW, LINE, AROUND = 44, 0.2, 0.12, 0.75
 """Characters in a line of a row's name; inches of a row, of every further line of its name, and around all rows."""
 GAP = 0.5

@@ -24,8 +24,8 @@ to K = 1 in the same column, over the same seeds [its 95 % interval over test po
 {bits}{hole} "(1 of 2)" says how many of the seeds are there.
 """
 ANNEALED_NOTE = """\
-- `nll_ais`: -log p(x) by annealed importance sampling, on {points}. Compare by this one: of all estimates
-  it is the closest to the truth. The others stand beside it for comparison with published values.
+- `nll_ais`: -log p(x) by annealed importance sampling, on {points}. Compare by this one unless it has a †: by
+  experience it is the closest to the truth. The others stand beside it for comparison with published values.
 """
 BITS_NOTE = """\
 - `bpd` behind a name: the same in bits per dimension, nats / (D log 2), for likelihoods of discrete levels only. Published

@@ -85,16 +85,29 @@ single VAE.
     facts=_unmeasured,
     headline=(("mse",), "squared error, lower is better; mean over seeds"),
 )
+REST_ON_ANNEALING = ("approximation_gap", "approximation_gap_one", "nll_ais", "nll_train", "generalisation_gap", "ais_gap")
+"""Those of the metrics above that are doubtful where `nll_ais` is."""
+
+
+def _gaps(sources: Sources) -> pd.DataFrame:
+    frame = cells(sources, GAP_METRICS)
+    rests = frame.metric.isin(REST_ON_ANNEALING)
+    frame["unreliable"] = rests & [sources.unreliable(runs.split(), "nll_ais") for runs in frame.runs]
+    frame["best"] &= ~frame.unreliable
+    return frame
+
+
 GAPS = Table(
     "where the nats go",
-    lambda sources: cells(sources, GAP_METRICS),
+    _gaps,
     """\
 A cell holds the mean over seeds [{spread} over seeds] in nats per point, but for `ais_ess` and `ais_acceptance`. Approximation and
-amortisation gap add up to log p(x) less the bound, on the same test points; Cremer, Li & Duvenaud (2018).
+amortisation gap add up to log p(x) less the bound, on the same test points; Cremer, Li & Duvenaud (2018). No gap is negative: one
+that is below 0 tells how far the estimates are off.
 
 {bold}
 {columns}
-{stopped}
+{marks}
 - `approximation_gap`: log p(x) less the bound of the best posterior of the model's family for each point, K Gaussians behind the
   model's flow, found by gradient steps from the encoder's.
 - `approximation_gap_one`: the same for one Gaussian under the same decoder, which tells what K components buy in inference alone.

@@ -9,9 +9,9 @@ from mixvae.summary.cells import AIS_GAP, MC_ERROR, UNRELIABLE_SHARE, Sources
 from mixvae.summary.rendering import HOLE, Grid, spread
 
 MARKS = (
-    f"†: the number is doubtful. Of nll_ais: its Monte Carlo error is above {MC_ERROR} nats, or ais_gap above {AIS_GAP}; of other"
-    f" estimates: they are off from nll_ais by more than {MC_ERROR} nats, or, without nll_ais, Pareto k is above 0.7 for"
-    f" {UNRELIABLE_SHARE:.0%} of the test points or more.",
+    f"†: doubtful, because it is more than {MC_ERROR} nats above another estimate of the same points; nll_ais also if its Monte\n"
+    f"  Carlo error is above {MC_ERROR} or ais_gap above {AIS_GAP}; without nll_ais, because Pareto k is above 0.7 for\n"
+    f"  {UNRELIABLE_SHARE:.0%} of the test points or more.",
     "‡: training ran out of epochs before it stopped improving.",
 )
 SHARED = {
