@@ -91,8 +91,10 @@ REST_ON_ANNEALING = ("approximation_gap", "approximation_gap_one", "nll_ais", "n
 
 def _gaps(sources: Sources) -> pd.DataFrame:
     frame = cells(sources, GAP_METRICS)
-    rests = frame.metric.isin(REST_ON_ANNEALING)
-    frame["unreliable"] = rests & [sources.unreliable(runs.split(), "nll_ais") for runs in frame.runs]
+    frame["unreliable"] = [
+        name in REST_ON_ANNEALING and sources.unreliable(runs.split(), "nll_ais")
+        for name, runs in zip(frame.metric, frame.runs, strict=True)
+    ]
     frame["best"] &= ~frame.unreliable
     return frame
 
