@@ -22,6 +22,7 @@ from support.studies import (
     SMALL,
     ablation,
     call,
+    command_line,
     copy_results,
     copy_study,
     digests,
@@ -130,18 +131,18 @@ def test_jobs_of_a_killed_head_are_taken_over_whether_they_have_ended_or_not(pre
     command = ablation(write_config(workspace, LONG), *MEASURED)
     with running(command, workspace) as first:
         until(lambda: len(list(workspace.glob("results/runs/*vae*/checkpoints"))) == 2)
-        wrappers = [process for process in family_of(first.pid) if "logged.sh" in " ".join(process.cmdline()[:2])]
+        wrappers = [process for process in family_of(first.pid) if command_line(process).startswith("bash workflow/logged.sh")]
         # a trainer's own children, such as git, show its command line until they have become what they run
         trainers = [process for wrapper in wrappers for process in wrapper.children()]
         for process in family_of(first.pid):
-            if "snakemake" in " ".join(process.cmdline()[:4]) or process.pid == first.pid:
+            if "snakemake" in " ".join(command_line(process).split()[:4]) or process.pid == first.pid:
                 process.kill()
         first.wait()
         assert len(trainers) == 2
         # one ends while nobody looks, the other is still at it when the study is called again
         stopped = trainers[0]
         stopped.send_signal(signal.SIGSTOP)
-        done = [path for path in workspace.glob("results/runs/*vae*") if path.name in " ".join(trainers[1].cmdline())]
+        done = [path for path in workspace.glob("results/runs/*vae*") if path.name in command_line(trainers[1])]
         until(lambda: (done[0] / "provenance/train.json").exists())
         kept = {name: (done[0] / name).stat().st_mtime_ns for name in MADE_BY_TRAINING}
         waiting = next(path for path in workspace.glob("results/runs/*vae*/logs/train.log") if path.parents[1] != done[0])

@@ -159,7 +159,7 @@ def test_every_kind_of_data_and_system_goes_from_config_to_tables_and_figures(wo
 
 def test_metrics_are_tidy_and_agree_with_the_runs(study):
     metrics = pd.read_csv(study / "results/tiny/metrics.csv")
-    columns = "run,dataset,model,K,prior,flow,seed,metric,value,stderr,unit,measurement"
+    columns = "run,dataset,model,K,prior,flow,seed,metric,value,stderr,unit,measurement,mc_error"
     assert ",".join(metrics.columns) == columns
     parquet = pd.read_parquet(study / "results/tiny/metrics.parquet")
     pd.testing.assert_frame_equal(metrics.fillna({"measurement": ""}), parquet, check_dtype=False)

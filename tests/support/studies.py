@@ -90,6 +90,14 @@ def family_of(pid: int) -> list[psutil.Process]:
         return []
 
 
+def command_line(process: psutil.Process) -> str:
+    """Return a process's program and arguments, empty if it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 def kill(processes: list[psutil.Process]) -> None:
     """Kill processes and wait for their end."""
     for process in processes:

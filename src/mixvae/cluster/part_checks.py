@@ -555,7 +555,7 @@ def model_likelihood(spec: Spec) -> None:
         with torch.no_grad():
             prior = model.prior_distribution(torch.float64)
             adds_up(
-                f"with K = {number}", model.log_terms(every, model.posterior(every), prior, drawn).log_weights().flatten(0, 1)
+                f"with K = {number},", model.log_terms(every, model.posterior(every), prior, drawn).log_weights().flatten(0, 1)
             )
             if not hasattr(model, "bridge"):
                 continue

@@ -39,7 +39,7 @@ FIGURES: dict[str, Condition] = {
     "nll": _no_density,
     "comparisons": lambda specs, info: _no_density(specs, info) and len(_cells(specs)) > len({spec.group for spec in specs}),
     "ranking": lambda specs, info: _no_density(specs, info) and len(_cells(specs)) > 1,
-    "gaps": TABLES["gaps"],
+    "gaps": lambda specs, info: any(spec.annealing and spec.posterior_is_mixture for spec in specs),
     "density": TABLES["density"],
     "training": lambda specs, info: True,
     "samples": _of_images,

@@ -23,22 +23,25 @@ COLOURS = sns.color_palette("tab10")[:2]
 def draw(view: View) -> Figure | None:
     """Draw approximation and amortisation gap on one another, and a line where the gap of a single Gaussian would end."""
     table = view.table("gaps")
-    table = table[table.metric.isin([*PARTS, ONE]) & table["mean"].notna()]
+    table = table[table.metric.isin([*PARTS, ONE])]
     columns = sorted(table.column.unique(), key=natural)
-    if not columns:
-        return None
     across, down = min(ACROSS, len(columns)), math.ceil(len(columns) / ACROSS)
     figure, axes = plt.subplots(
         down, across, squeeze=False, sharey=True, layout="constrained", figsize=(1 + 2.2 * across, 0.8 + 2.2 * down)
     )
     for column, ax in zip(columns, axes.flat, strict=False):
-        _panel(ax, table[table.column == column].pivot(index="K", columns="metric", values="mean"))
+        of_column = table[table.column == column]
+        measured = of_column[of_column["mean"].notna()]
+        if measured.empty:
+            _reason(ax, *of_column.unmeasured.dropna()[:1])
+        else:
+            _panel(ax, measured.pivot(index="K", columns="metric", values="mean"))
         ax.set_title(wrapped(column, 30, lines=2), fontsize=9)
     for ax in list(axes.flat)[len(columns) :]:
         ax.set_axis_off()
     figure.supylabel("nats per test point", fontsize=9)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", fontsize=8, ncols=1)
+    entries = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(entries.values(), entries, loc="outside lower center", fontsize=8, ncols=1)
     return view.titled(figure, "from the bound to the likelihood, mean over seeds")
 
 
@@ -55,3 +58,10 @@ def _panel(ax: Axes, gaps: pd.DataFrame) -> None:
     ax.set_xticks(places, [f"{K:.0f}" for K in gaps.index], fontsize=8)
     ax.set_xlabel("K", fontsize=8)
     ax.grid(visible=False, axis="x")
+
+
+def _reason(ax: Axes, text: str = "no run is complete") -> None:
+    """Say in an empty panel why the column has no gaps."""
+    ax.text(0.5, 0.5, wrapped(text, 26, lines=6), ha="center", va="center", fontsize=8, transform=ax.transAxes)
+    ax.set_xticks([])
+    ax.grid(visible=False)
