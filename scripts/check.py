@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mixvae import cli
 from mixvae.study import find_config, load
-from mixvae.study.listing import describe, overview
+from mixvae.study.overview import describe, overview
 
 
 def main(parser: cli.ArgumentParser) -> None:

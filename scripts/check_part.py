@@ -1,6 +1,5 @@
 """Try a prior, flow, network, likelihood or model of a user's own file as those of the library are tried."""
 
-import json
 from pathlib import Path
 
 from mixvae import cli
@@ -8,7 +7,7 @@ from mixvae import cli
 
 def main(parser: cli.ArgumentParser) -> int:
     parser.add_argument("path", type=Path, help="the part's file")
-    parser.add_argument("--settings", type=json.loads, default={}, help="its settings as one JSON text, such as '{\"df\": 4}'")
+    parser.add_argument("--settings", default="{}", help="its settings as one JSON text, such as '{\"df\": 4}'")
     arguments = parser.parse_args()
 
     from mixvae.cluster.check_part import check_part

@@ -5,9 +5,11 @@ A file is found by its sha256 among those that were offered, so that nothing is 
 
 import ast
 import hashlib
+import inspect
 import sys
 import traceback
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -76,8 +78,18 @@ def choose(registry: Mapping[type, Any], settings: Any) -> tuple[Any, Any]:
     """
     if type(settings) in registry:
         return registry[type(settings)], settings
-    module = load(settings.sha256, settings.name)
-    return getattr(module, MODULE), read(getattr(module, SETTINGS), settings.settings)
+    wanted = getattr(load(settings.sha256, settings.name), SETTINGS)
+    return partial(build, settings.sha256, settings.name), read(wanted, settings.settings)
+
+
+def build(sha256: str, name: str, *arguments: Any, **further: Any) -> Any:
+    """Return the module of a file, built from arguments; raises UserError where it does not take them."""
+    module = getattr(load(sha256, name), MODULE)
+    try:
+        inspect.signature(module).bind(*arguments, **further)
+    except TypeError as error:
+        raise UserError(f"{_offered[sha256]}: {MODULE} does not take the arguments of docs/extending.md: {error}") from None
+    return module(*arguments, **further)
 
 
 def read(settings: type[Any], values: Mapping[str, Any]) -> Any:

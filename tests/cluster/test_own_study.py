@@ -136,6 +136,7 @@ def test_a_changed_file_makes_new_runs_and_leaves_the_old_ones(finished):
         for line in (done.stdout + done.stderr).splitlines()
         if line.startswith(("train ", "evaluate ", "latents "))
     ]
+    assert "beta_vae.py has changed: 2 new runs; those of the file as it was stay in results/runs/" in done.stdout.splitlines()
     assert {rule: int(count) for rule, count in listed} == {"train": 2, "evaluate": 2, "latents": 2}
 
 

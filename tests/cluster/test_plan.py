@@ -186,6 +186,16 @@ def test_a_single_measurement_is_scaled_by_its_work():
     assert found.reach == pytest.approx(3)
 
 
+def test_no_start_up_is_shorter_than_a_control_that_does_nothing_else():
+    """A tenth of the work of one job, whose rule has no measurements that tell its start-up from its work."""
+    control = parse_run({"dataset": "digits", "model": "constant", "likelihood": "bernoulli"})
+    job = measurement(small_spec(), 1e4, 1e10, seconds=12.0)
+    tenth = Work(1e3, 1e9, 10.0, 1.0)
+    assert estimated([job], small_spec(), tenth).seconds == pytest.approx(1.2)
+    rows = [job, measurement(control, 0.0, 0.0, seconds=4.0)]
+    assert estimated(rows, small_spec(), tenth).seconds == pytest.approx(4.0 + 0.8)
+
+
 def test_what_was_measured_takes_its_own_seconds():
     units, work = 1e4, 1e10
     rows = [*synthetic(), measurement(small_spec(latent=77), units, work, seconds=321.0)]

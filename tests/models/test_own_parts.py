@@ -22,6 +22,7 @@ PRIOR = (EXAMPLES / "student_prior.py").read_text()
 FLOW = (EXAMPLES / "stretch_flow.py").read_text()
 LIKELIHOOD = (EXAMPLES / "laplace.py").read_text()
 MODEL = (EXAMPLES / "beta_vae.py").read_text()
+METRIC = (EXAMPLES / "spread.py").read_text()
 BLOCK = {
     "dataset": "digits", "likelihood": "bernoulli", "K": 2, "latent": 2, "encoder": {"hidden": [6]}, "decoder": {"hidden": [6]},
 }  # fmt: skip
@@ -120,6 +121,22 @@ def test_networks_and_a_shared_flow_pass(text, here):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_an_own_decoder_decodes_the_components_of_an_mvae(here):
+    (here / "net.py").write_text(DECODER)
+    spec = trained(model="mvae", likelihood="gaussian", decoder="net.py")
+    own.offer(own.STORE)
+    x = torch.rand(30, 64)
+    model = build(spec, x, (1, 8, 8))
+    model.objective(x[:5], 1.0, torch.randn(1, 1, 5, model.noise_size)).value.sum().backward()
+    layers = [network.decoder.layer for network in model.decoders.layers.networks]
+    assert [layer.weight.shape for layer in layers] == [(64, 2)] * 2
+    assert not torch.equal(layers[0].weight, layers[1].weight)
+    codes = torch.randn(3, 2, 5, 2)
+    for k, layer in enumerate(layers):
+        torch.testing.assert_close(model.decoders(codes)[:, k], layer(codes[:, k]))
+        assert layer.weight.grad.abs().sum() > 0
+
+
 def test_a_shared_flow_must_not_make_a_prior_that_cancels_it(here):
     wrong = "    def aggregate(self, mean, log_var, dtype):\n        return FlowedMixture(mean, log_var, self, dtype)\n"
     (here / "flow.py").write_text(SHARED + "\n" + wrong)
@@ -158,6 +175,12 @@ def test_the_checks_stop_where_something_is_missing(here):
         (MODEL, "    def objective", "    def log_terms(self, x, posterior, prior, noise):\n"
          "        found = super().log_terms(x, posterior, prior, noise)\n"
          "        return found._replace(log_prior=found.log_prior + 0.2)\n\n    def objective", "likelihoods add up to 1", "with K = 1, p(x) adds up to 1.2"),
+        (PRIOR, "latent: int, df: float)", "latent: int, freedom: float)", "what it offers",
+         "own.py: Module does not take the arguments of docs/extending.md: missing a required argument: 'freedom'"),
+        (ENCODER, "self.layer(x)", "self.layer(x.view(5, -1))", "inputs of each component (K, B, D)", "own.py, line 16, in forward: RuntimeError"),
+        (METRIC, 'return {"spread": (', 'return {"sprawl": (', "metrics of its own",
+         "own: extra_metrics of Module gives sprawl, but that of Settings names spread"),
+        (METRIC, ".item()", "", "metrics of its own", "own: extra_metrics: spread is (tensor("),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_a_line(text, old, new, check, said, here):
@@ -215,11 +238,13 @@ def test_mistakes_in_a_config_are_a_line(here):
     assert "beta.py: betta: unknown setting of the part (did you mean 'beta'?)" in line
     line = refused(model={"path": "beta.py", "latent": 2})
     assert "beta.py: latent stands beside model, and not beside path: it is a setting of every model" in line
+    line = refused(model="beta.py", evaluation={"samples": 10})
+    assert line.startswith("own.yaml: runs[0].evaluation: samples: 10 is too few")
     assert "df: found -1; input should be greater than 0" in refused(prior={"path": "student.py", "df": -1})
-    assert "there is a prior vamp in the library; rename the file" in refused(prior={"path": "vamp.py"})
+    assert "the library has prior vamp; rename the file" in refused(prior={"path": "vamp.py"})
     assert "my-prior.py: the name of a part's file has letters, digits and _" in refused(prior="my-prior.py")
     line = refused(prior={"path": "flow.py"})
-    assert "Settings of a prior derive from mixvae.study.kinds.PriorSettings; these are of a flow" in line
+    assert "as prior, its Settings must derive from mixvae.study.kinds.PriorSettings; they are of kind flow" in line
     assert "broken.py, line 14, in Settings: NameError: name 'undefined' is not defined" in refused(prior="broken.py")
     assert "prior: the own part student cannot stand here" in refused(model="cpvae", prior={"path": "student.py"})
     (here / "deadly.py").write_text("import os\nos._exit(3)\nclass Settings: pass\nclass Module: pass\n")

@@ -14,9 +14,11 @@ from mixvae.cluster.adoption import adopt
 from mixvae.cluster.takeover import take_over
 from mixvae.data.prepared import verify
 from mixvae.errors import UserError
+from mixvae.review.audit.pages import PAGES
 from mixvae.study import Expansion, find_config, load
 from mixvae.study.jobs import all_jobs
-from mixvae.study.listing import describe, listing
+from mixvae.study.listing import listing
+from mixvae.study.overview import describe
 from mixvae.study.place import CONFIGS, RESULTS
 from mixvae.summary.headline import show
 
@@ -73,6 +75,7 @@ def run_study(name: str, cores: str, profile: str, silence: float, further: Sequ
         head.leave()
     if (RESULTS / expansion.study.study).is_dir():
         show(RESULTS / expansion.study.study, expansion)
+        say_what_is_old(RESULTS / expansion.study.study)
     return code
 
 
@@ -98,6 +101,14 @@ def _run_snakemake(command: Sequence[str], lock: int | None, prefix: str | None,
     if code is None:
         print("SLURM had forgotten jobs that Snakemake waited for: starting Snakemake again", flush=True)
     return code
+
+
+def say_what_is_old(folder: Path) -> None:
+    """Print which pages about a study are older than its tables and figures."""
+    made = [path.stat().st_mtime for path in folder.glob("provenance/*.json") if path.stem in ("tabulate", "figures")]
+    for rule, page in ((rule, folder / name) for rule, name in PAGES.items()):
+        if page.is_file() and page.stat().st_mtime < max(made, default=0.0):
+            print(f"{page} was made before these results: make {rule} makes it again, and make audit fails until then")
 
 
 def _refuse_unwritable(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The command `make check-part`: tries a user's own part as the parts of the library are tried."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,18 @@ RUN = {"dataset": "images", "latent": 2, "encoder": {"hidden": [6]}, "decoder": 
 """The run in which a model is tried."""
 
 
-def check_part(path: Path, settings: dict[str, Any]) -> int:
+def check_part(path: Path, settings: str) -> int:
     """Print what every check says of the part in a file, and return 1 if any of them fails.
 
     Arguments:
-        settings: As they would stand beside `path` in a config.
+        settings: As they would stand beside `path` in a config, as JSON.
 
     Raises UserError for a file that is no part, or does not take the settings.
     """
+    try:
+        given = json.loads(settings)
+    except ValueError as error:
+        raise UserError(f"--settings: {settings} is not JSON ({error}); write '{{\"df\": 4}}'") from None
     path = find_file(str(path), None, (".py",))
     if not NAME.fullmatch(path.stem) or path.suffix != ".py":
         raise UserError(f"{path}: the name of a part's file has letters, digits and _, and ends with .py; rename it")
@@ -44,7 +49,7 @@ def check_part(path: Path, settings: dict[str, Any]) -> int:
     kind = next((kind for kind, base in KINDS.items() if issubclass(settings_class, base)), None)
     if kind is None:
         raise UserError(f"{path}: Settings derive from no kind of part; see mixvae.study.kinds and mixvae.study.systems")
-    question = {"kind": kind, "settings": settings, "file": str(path), "name": path.stem, "sha256": digest}
+    question = {"kind": kind, "settings": given, "file": str(path), "name": path.stem, "sha256": digest}
     about = {"name": path.stem, "sha256": digest}
     if kind == "model":
         part: Any = _spec(question, about)
@@ -65,7 +70,7 @@ def check_part(path: Path, settings: dict[str, Any]) -> int:
         if wrong and name in FIRST:
             print("        the other checks are not made before this is right")
             break
-    print(f"{path}: a {kind}; {f'{failed} of {len(found)} checks failed' if failed else 'all checks passed'}")
+    print(f"{path}, {kind}: {f'{failed} of {len(found)} checks failed' if failed else 'all checks passed'}")
     return int(failed > 0)
 
 

@@ -32,7 +32,10 @@ def serve(questions: Iterable[str], answers: IO[str]) -> None:
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer to a question of `mixvae.study.looking`, or {"error": what is wrong, in one line}."""
+    """Return the answer to a question of `mixvae.study.looking`, or {"error": what is wrong, in one line}.
+
+    With "beside": true what is wrong is not in the file but in the run around it, and the line begins with its key.
+    """
     try:
         settings = _settings_class(question)
         _check_names(settings, question)
@@ -42,10 +45,12 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
             return {"skip": _text(reason, question)}
         return _model(settings, question) if question["kind"] == "model" else _part(settings, question)
     except ValidationError as error:
-        hint = (
-            "; a setting has one value, so name the part once for each" if isinstance(error.errors()[0]["input"], list) else ""
-        )
-        return {"error": f"{question['file']}: {explain(error, [settings])}{hint}"}
+        first = error.errors()[0]
+        text = explain(error, [settings])
+        if first["loc"] and first["loc"][0] in question.get("run", {}):
+            return {"error": text, "beside": True}
+        hint = "; a setting has one value, so name the part once for each" if isinstance(first["input"], list) else ""
+        return {"error": f"{question['file']}: {text}{hint}"}
     except UserError as error:
         return {"error": str(error)}
     except Exception as error:
@@ -59,10 +64,10 @@ def _settings_class(question: dict[str, Any]) -> type[Any]:
     settings = getattr(own.load(question["sha256"], question["name"]), own.SETTINGS)
     if not issubclass(settings, KINDS[question["kind"]]):
         found = [kind for kind, base in KINDS.items() if issubclass(settings, base)]
-        says = f"these are of a {found[0]}" if found else "these are of no kind of part"
+        says = f"they are of kind {found[0]}" if found else "they are of no kind of part"
         wanted = KINDS[question["kind"]].__name__
         wanted = "a class of mixvae.study.systems" if question["kind"] == "model" else f"mixvae.study.kinds.{wanted}"
-        raise UserError(f"{question['file']}: Settings of a {question['kind']} derive from {wanted}; {says}")
+        raise UserError(f"{question['file']}: as {question['kind']}, its Settings must derive from {wanted}; {says}")
     return settings
 
 

@@ -14,7 +14,7 @@ from mixvae.errors import UserError
 from mixvae.progress import Progress
 from mixvae.study import Expansion, find_config, load
 from mixvae.study.jobs import RUN_FILES, JobKey, all_jobs
-from mixvae.study.listing import describe
+from mixvae.study.overview import describe
 from mixvae.study.place import CONFIGS, RESULTS
 
 HOUR = 3600.0

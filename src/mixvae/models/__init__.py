@@ -24,7 +24,7 @@ def build(spec: Run, x: Tensor, shape: tuple[int, ...]) -> Model:
     torch.manual_seed(derive(spec.seed, "initialisation"))
     if isinstance(spec, OwnModel):
         file = own.load(spec.sha256, spec.model)
-        model = file.Module(as_its_file_has_it(spec, file.Settings), x, shape)
+        model = own.build(spec.sha256, spec.model, as_its_file_has_it(spec, file.Settings), x, shape)
     else:
         # imported here, so that a job imports only the model that it needs
         model = getattr(import_module(f"mixvae.models.{spec.model}"), type(spec).__name__)(spec, x, shape)

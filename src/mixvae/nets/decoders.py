@@ -92,6 +92,18 @@ class Decoders(nn.Module):
         return h.unflatten(1, (-1, B)).transpose(0, 1).reshape(*lead, K, B, -1)
 
 
+class OfOneCode(nn.Module):
+    """A decoder of one code, as a network (B, Z) -> (B, P)."""
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Return (B, P) for (B, Z)."""
+        return self.decoder([code], None)
+
+
 def widest(sizes: Sequence[int], activation: str, outputs: int) -> int:
     """Return the size of the widest array in layers of these sizes."""
     return max(outputs, *(widened(size, activation) for size in (0, *sizes)))
@@ -117,9 +129,11 @@ def decoder(settings: parts.Decoder, latents: Sequence[int], shape: Sequence[int
 
 
 def decoders(settings: parts.Decoder, K: int, latent: int, shape: Sequence[int], outputs: int) -> Decoders:
-    """Return K dense or transposed-convolution decoders in one module, (..., K, B, Z) -> (..., K, B, P); see `decoder`."""
-    build, settings = own.choose(DECODERS, settings)
-    return build.of_components(settings, K, latent, shape, outputs)
+    """Return K decoders that do not read x in one module, (..., K, B, Z) -> (..., K, B, P); see `decoder`."""
+    if type(settings) in DECODERS:
+        return DECODERS[type(settings)].of_components(settings, K, latent, shape, outputs)
+    layers = PerComponent(K, lambda: OfOneCode(decoder(settings, (latent,), shape, outputs)))
+    return Decoders(layers, layers.networks[0].decoder.width)
 
 
 def generate(decoder: nn.Module, likelihood: nn.Module, codes: Sequence[Tensor], x: Tensor | None = None) -> Tensor:

@@ -33,10 +33,8 @@ def features(settings: parts.Encoder, K: int, shape: Sequence[int]) -> tuple[nn.
     They share an input of (B, D). The shape is that of one point, (channels, height, width) for convolutions.
     """
     build, settings = own.choose(ENCODERS, settings)
-    if isinstance(build, type):  # of a user's own file
-        network = build(settings, K, shape)
-        return network, network.features
-    return build(settings, K, shape)
+    network = build(settings, K, shape)
+    return network if isinstance(network, tuple) else (network, network.features)  # a user's own says its F itself
 
 
 def encoder(settings: parts.Encoder, K: int, shape: Sequence[int], out_features: int) -> nn.Sequential:

@@ -15,7 +15,7 @@ from mixvae.study.base import Frozen
 from mixvae.study.catalogue import PATH, DatasetInfo, catalogue
 from mixvae.study.config_file import find_config, read_yaml
 from mixvae.study.explain import explain, key_path
-from mixvae.study.looking import KINDS, Looker
+from mixvae.study.looking import KINDS, Looker, WrongBeside
 from mixvae.study.own_data import names_a_file, resolve
 from mixvae.study.reading import parse_run
 from mixvae.study.run import MODELS, Run
@@ -157,6 +157,8 @@ def _with_parts(
             described[key] = looker.part(key, combination[key])
         where = _where(number, "model", axes)
         found = looker.model(described, info) if info else None
+    except WrongBeside as error:
+        raise UserError(f"{file}: {key_path(('runs', number))}.{error}") from None
     except UserError as error:
         raise type(error)(f"{file}: {where}: {error}") from None
     described, reason = found or (described, None)

@@ -68,7 +68,8 @@ def explain(error: ValidationError, models: list[type[BaseModel]], prefix: tuple
     match first["type"]:
         case "extra_forbidden":
             valid = {name for model in level for name in model.model_fields}
-            text = f"{where}: unknown key {path[-1]!r}{did_you_mean(path[-1], sorted(valid))}"
+            unknown = f"unknown key {path[-1]!r}{did_you_mean(path[-1], sorted(valid))}"
+            text = f"{where}: {'only other models have this key' if path[-1] in valid else unknown}"
         case "missing":
             text = f"{where}: this key is required"
         case "union_tag_invalid":

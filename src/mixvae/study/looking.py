@@ -54,6 +54,10 @@ class NotExecuted(UserError):
     """An own file would have to be executed to expand a config."""
 
 
+class WrongBeside(UserError):
+    """A setting that stands beside an own model, and not in its file, is wrong; the message begins with the setting's key."""
+
+
 class Looker:
     """Asks own files what an expansion must know of them; use it in a `with`, at whose end the processes end.
 
@@ -136,7 +140,7 @@ class Looker:
         if not NAME.fullmatch(name):
             raise UserError(f"{path}: the name of a part's file has letters, digits and _, and begins with a letter; rename it")
         if name in LIBRARY[kind]:
-            raise UserError(f"{path}: there is a {kind} {name} in the library; rename the file, which names the part in tables")
+            raise UserError(f"{path}: the library has {kind} {name}; rename the file, which names the part in tables")
         content = path.read_bytes()
         file = OwnFile(path, name, hashlib.sha256(content).hexdigest())
         self._keep(file, content)
@@ -160,7 +164,7 @@ class Looker:
                 )
             answer = self._send(file, question | {"file": str(file.path), "name": file.name, "sha256": file.sha256})
             if "error" in answer:
-                raise UserError(answer["error"])
+                raise (WrongBeside if "beside" in answer else UserError)(answer["error"])
             self.answers[key] = answer
         return self.answers[key]
 

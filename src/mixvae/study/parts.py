@@ -235,6 +235,13 @@ class Annealing(Frozen):
     gap_points: Count = 200
 
 
+def unless_none(value: Any) -> Any:
+    """Return a value, None for the word none. Raises ValueError for another word."""
+    if isinstance(value, str) and value != "none":
+        raise ValueError("expected a mapping with points, chains, temperatures and gap_points, or none")
+    return None if value == "none" else value
+
+
 class Evaluation(Frozen):
     """`samples` importance samples per component and test point; probes are fitted on at most `probe_points` training points.
 
@@ -251,7 +258,7 @@ class Evaluation(Frozen):
     samples: Count = 5000
     probe_points: Count = 5000
     points: Count | None = None
-    ais: Annotated[Annealing | None, BeforeValidator(lambda value: None if value == "none" else value)] = Annealing()
+    ais: Annotated[Annealing | None, BeforeValidator(unless_none)] = Annealing()
 
     @model_validator(mode="after")
     def _enough_for_pareto(self) -> Evaluation:

@@ -83,11 +83,13 @@ def fit(rows: pd.DataFrame) -> np.ndarray:
 def _with_start_up(measured: pd.DataFrame) -> pd.DataFrame:
     """Return the measurements with the start-up that all jobs of the rule suggest, where their own was not measured.
 
-    A group of a few jobs could not tell start-up from work, and would scale it with the work.
+    A group of a few jobs could not tell start-up from work, and would scale it with the work. No start-up is shorter than the
+    jobs of controls, which do nothing else.
     """
     measured = measured.assign(control=measured.model.map(_is_control))
+    shortest = measured.seconds[measured.control].median() if measured.control.any() else 0.0
     for _, rows in measured[~measured.control].groupby("rule"):
-        guess = np.minimum(fit(rows)[0], MOST_START_UP * rows.seconds)
+        guess = np.minimum(max(fit(rows)[0], shortest), MOST_START_UP * rows.seconds)
         measured.loc[rows.index, "start_up"] = rows.start_up.where(rows.start_up > 0, guess)
     return measured
 
