@@ -146,6 +146,7 @@ def test_its_cost_is_estimated_before_and_after_it_ran(own_study, finished):
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"evaluate +10 +2 +8", done.stdout)
     assert re.search(r"train +10 +10 +0", done.stdout)
+    assert re.search(r"study +1 +0 +1", done.stdout)
     shutil.rmtree(finished / "results/runs")
     (finished / "results/reference").symlink_to(ROOT / "results/reference")
     done = run_script("plan", "own.yaml", "--cores", "2", cwd=finished)

@@ -272,7 +272,12 @@ def test_measuring_in_another_way_trains_nothing_and_keeps_the_first_measurement
     assert len(new) == 4 * 6
     # and back
     first.write_text(text)
-    assert jobs(finish(ablation(first), study_copy)).keys() == {"study", "tabulate", "figures", "all", "total"}
+    page = study_copy / "results/small/report.html"
+    page.touch()
+    back = finish(ablation(first), study_copy)
+    assert jobs(back).keys() == {"study", "tabulate", "figures", "all", "total"}
+    assert "results/small/report.html was made before these results: make report makes it again" in back.stdout
+    page.unlink()
     assert (study_copy / "results/small/metrics.csv").read_bytes() == metrics
     assert not audit(study_copy / "results/small", load(first)).of(FAILURE)
 

@@ -14,6 +14,7 @@ from mixvae.errors import UserError
 from mixvae.progress import Progress
 from mixvae.study import Expansion, find_config, load
 from mixvae.study.jobs import RUN_FILES, JobKey, all_jobs
+from mixvae.study.listing import listing
 from mixvae.study.overview import describe
 from mixvae.study.place import CONFIGS, RESULTS
 
@@ -71,14 +72,16 @@ def print_plan(name: str, cores: int | None, jobs: int | None) -> None:
 
 
 def jobs_of(expansion: Expansion) -> pd.DataFrame:
-    """Return a row per job: rule, name, and to_do, whether a file is missing or an earlier job is to do.
+    """Return a row per job: rule, name, and to_do, whether a file is missing, an earlier job is to do, or the study is another.
 
-    Snakemake also does again what was made from other inputs or parameters.
+    Snakemake also does again what was made from other inputs or by other code.
     """
+    written = listing(expansion)
     rows: list[tuple[str, str, bool]] = []
     to_make: set[Path] = set()
     for job in all_jobs(expansion.study.study, expansion.runs, expansion.datasets, RESULTS):
         to_do = not to_make.isdisjoint(job.inputs) or not all(file.is_file() for file in job.files)
+        to_do = to_do or (job.rule == "study" and job.files[0].read_text() != written)
         to_make.update(job.files if to_do else ())
         rows.append((*job.key, to_do))
     return pd.DataFrame([*rows, ("all", expansion.study.study, bool(to_make))], columns=["rule", "name", "to_do"])
