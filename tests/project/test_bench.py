@@ -8,11 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from support.specs import points, small_spec
 
-from benchmarks import bench, clock, evaluations, growth, machine, sharing, steps, tables
+from benchmarks import bench, clock, errors, evaluations, growth, machine, sharing, steps, tables
 from benchmarks.cases import CASES, Case
 from benchmarks.floor import floor_of
 from mixvae.cluster.costs.operations import flops
+from mixvae.data.prepared import save
+from mixvae.fitting.runs import save_run
+from mixvae.fitting.training import Trained
+from mixvae.models import build
 
 pytestmark = pytest.mark.alone
 
@@ -166,3 +171,26 @@ def test_the_command_writes_what_it_prints(tmp_path, monkeypatch, capsys):
     assert list(written) == ["machine", "training/demo-K1"]
     assert written["machine"]["threads"] == 1
     assert "| demo-K1 |" in capsys.readouterr().out
+
+
+def test_errors_are_those_against_the_truth(prepared, tmp_path, monkeypatch):
+    """Few budgets: the errors are differences to long annealing, which more samples and temperatures come nearer to."""
+    monkeypatch.setattr(errors, "SAMPLES", (2, 2000))
+    monkeypatch.setattr(errors, "TEMPERATURES", (2, 20))
+    monkeypatch.setattr(errors, "FRESH", (500,))
+    monkeypatch.setattr(errors, "MANY", 60)
+    spec, data = small_spec(), prepared("digits")
+    folder = tmp_path / "runs" / spec.id
+    model = build(spec, points(data, "train"), (1, 8, 8))
+    save_run(folder, spec, model, Trained(model.state_dict(), [], 0, "budget"))
+    (tmp_path / "datasets/digits").mkdir(parents=True)
+    save(data, tmp_path / "datasets/digits")
+    table = errors.measure(folder, 6)
+    assert table.estimator.tolist() == ["annealed", "plain", "plain", "annealed", "annealed", "adapted"]
+    assert table.off.iloc[0] == 0
+    assert (table.seconds > 0).all()
+    assert table.off.iloc[1] > 5 * abs(table.off.iloc[2])
+    assert abs(table.off.iloc[2:]).max() < 0.2
+    np.testing.assert_allclose(table.nll - table.nll.iloc[0], table.off, atol=1e-6)
+    errors.draw(table, tmp_path / "errors")
+    assert (tmp_path / "errors.png").stat().st_size > 5000
