@@ -50,7 +50,7 @@ def of_model(model: Model, spec: Run, x: Tensor, kind: str) -> dict[str, dict[st
     expected = spec.extra_metrics(kind) - {INCEPTION_SCORE}
     where = f"{spec.model}: extra_metrics"
     if not isinstance(found, dict) or found.keys() != expected:
-        said = f"{', '.join(map(str, found)) or 'nothing'}" if isinstance(found, dict) else f"a {type(found).__name__}"
+        said = (", ".join(map(str, found)) or "nothing") if isinstance(found, dict) else f"a {type(found).__name__}"
         raise UserError(
             f"{where} of Module gives {said}, but that of Settings names {', '.join(sorted(expected)) or 'nothing'}"
         )
