@@ -155,10 +155,13 @@ def test_its_cost_is_estimated_before_and_after_it_ran(own_study, finished):
 
 
 def test_an_error_in_a_job_is_a_line(finished):
+    """One model raises in a training step; another gives a metric that its settings do not name, which is found before training."""
     text = (finished / "docs/examples/beta_vae.py").read_text()
     (finished / "docs/examples/broken.py").write_text(
         text.replace("return super()", "raise ArithmeticError('of mine')\n        return super()")
     )
+    spread = (finished / "docs/examples/spread.py").read_text()
+    (finished / "docs/examples/sprawl.py").write_text(spread.replace('return {"spread": (', 'return {"sprawl": ('))
     config = (
         (finished / "own.yaml")
         .read_text()
@@ -167,11 +170,15 @@ def test_an_error_in_a_job_is_a_line(finished):
         .replace("study: own", "study: broken")
     )
     (finished / "broken.yaml").write_text(
-        config.replace("[vae, {path", "[{path").replace("[standard, {path: docs/examples/student_prior.py, df: 4}]", "standard")
+        config.replace("[vae, {path", "[{path: docs/examples/sprawl.py}, {path").replace(
+            "[standard, {path: docs/examples/student_prior.py, df: 4}]", "standard"
+        )
     )
     done = run_script("ablation", "broken.yaml", *QUIET, "--quiet", "all", cwd=finished)
     assert done.returncode == 1
-    (failure,) = pd.read_csv(finished / "results/broken/failures.csv").itertuples()
-    said = failure.log
-    assert re.search(r"error: results/parts/broken-\w+\.py, line \d+, in objective: ArithmeticError: of mine\n", said)
-    assert "Traceback" not in said + done.stdout + done.stderr
+    failures = pd.read_csv(finished / "results/broken/failures.csv")
+    assert set(failures.rule) == {"train"}
+    raised, named = failures.sort_values("run").log
+    assert re.search(r"error: results/parts/broken-\w+\.py, line \d+, in objective: ArithmeticError: of mine\n", raised)
+    assert "error: sprawl: extra_metrics of Module gives sprawl, but that of Settings names spread\n" in named
+    assert "Traceback" not in raised + named + done.stdout + done.stderr

@@ -1,6 +1,7 @@
 """Parts of users' own files: what is wrong with one is a line, what is right goes into specs as data, and readers execute none."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from support.project import ROOT, refusal, run_here
 from mixvae import own
 from mixvae.errors import UserError
 from mixvae.models import build
+from mixvae.models.probe import probe
 from mixvae.nets import encoders
 from mixvae.study import catalogue, expand, looking, parse_run_json
 from mixvae.study.config import read_study
@@ -190,6 +192,38 @@ def test_what_is_wrong_is_a_line(text, old, new, check, said, here):
     assert done.returncode == 1
     lines = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     assert any(line.startswith(f"FAILED  {check}: ") and said in line for line in lines), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "said"),
+    [
+        ("", "", "", None),
+        (MODEL, "    def objective", "    def log_terms(self, x, posterior, prior, noise):\n"
+         "        found = super().log_terms(x, posterior, prior, noise)\n"
+         "        return found._replace(log_prior=found.log_prior / 0)\n\n    def objective", "log-density log_prior is -inf at a sample before training"),
+        (MODEL, "    def objective", "    def log_terms(self, x, posterior, prior, noise):\n"
+         "        found = super().log_terms(x, posterior, prior, noise)\n"
+         "        return found._replace(log_prior=found.log_prior[0])\n\n    def objective",
+         "log-density log_prior has shape (2, 2), expected (L, K, B) = (3, 2, 2)"),
+        (METRIC, 'return {"spread": (', 'return {"sprawl": (', "extra_metrics of Module gives sprawl, but that of Settings names spread"),
+        (METRIC, ".item()", "", "extra_metrics: spread is (tensor("),
+    ],
+)  # fmt: skip
+def test_a_model_is_tried_before_it_is_trained(text, old, new, said, here):
+    assert old in text
+    (here / "own.py").write_text(text.replace(old, new) or METRIC)
+    spec = trained(model="own.py")
+    own.offer(own.STORE)
+    x = torch.rand(30, 64)
+    model = build(spec, x, (1, 8, 8))
+    before = torch.get_rng_state()
+    if said is None:
+        probe(model, spec, x, "grey_image")
+        assert model.training
+    else:
+        with pytest.raises(UserError, match=re.escape(said)):
+            probe(model, spec, x, "grey_image")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize(

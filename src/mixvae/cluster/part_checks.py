@@ -20,8 +20,8 @@ from mixvae.distributions.gaussians import DiagonalMixture
 from mixvae.distributions.likelihoods import likelihood
 from mixvae.distributions.posteriors import GaussianMixture
 from mixvae.errors import UserError
-from mixvae.measuring.extras import of_model
 from mixvae.models import build
+from mixvae.models.own_metrics import own_metrics
 from mixvae.nets import decoder, features
 from mixvae.study import Run, parts
 
@@ -525,7 +525,7 @@ def model_metrics(spec: Spec) -> None:
         run = spec(number)
         model, x = make_model(run)
         with torch.inference_mode():
-            of_model(model.eval(), run, x, "grey_image")
+            own_metrics(model.eval(), run, x, "grey_image")
 
 
 def model_gradients(spec: Spec) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mixvae.code import code_digest
 from mixvae.data import prepared
+from mixvae.data.view import to_train_on
 from mixvae.errors import UserError
 from mixvae.files import read_json, sha256
 from mixvae.fitting.checkpoint import Checkpoint, alone, discard
@@ -14,6 +15,7 @@ from mixvae.fitting.devices import device_name, torch_device
 from mixvae.fitting.runs import build_for, save_run
 from mixvae.fitting.training import Trained, train
 from mixvae.interruption import StopRequest
+from mixvae.models.probe import probe
 from mixvae.progress import say
 from mixvae.provenance import record, verify_outputs
 from mixvae.study import Run
@@ -51,6 +53,8 @@ def train_run(spec: Run, dataset: Path, run: Path, gpu: int, checkpoint_minutes:
             if spec.is_control:
                 trained = Trained(model.state_dict(), [], 0, "closed form")
             else:
+                if spec.own_files:
+                    probe(model, spec, to_train_on(data, spec), data.meta["kind"])
                 trained = train(model, data, spec, device, checkpoint)
             save_run(run, spec, model, trained)
             facts["train_seconds"] = trained.history[-1]["seconds"] if trained.history else 0.0

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from mixvae import own
 from mixvae.models.contract import Model
-from mixvae.models.probe import probe
 from mixvae.seeds import derive
 from mixvae.study import Run
 from mixvae.study.systems import OwnModel
@@ -24,13 +23,9 @@ def build(spec: Run, x: Tensor, shape: tuple[int, ...]) -> Model:
     torch.manual_seed(derive(spec.seed, "initialisation"))
     if isinstance(spec, OwnModel):
         file = own.load(spec.sha256, spec.model)
-        model = own.build(spec.sha256, spec.model, as_its_file_has_it(spec, file.Settings), x, shape)
-    else:
-        # imported here, so that a job imports only the model that it needs
-        model = getattr(import_module(f"mixvae.models.{spec.model}"), type(spec).__name__)(spec, x, shape)
-    if spec.own_files and not spec.is_control:
-        probe(model, spec, x)
-    return model
+        return own.build(spec.sha256, spec.model, as_its_file_has_it(spec, file.Settings), x, shape)
+    # imported here, so that a job imports only the model that it needs
+    return getattr(import_module(f"mixvae.models.{spec.model}"), type(spec).__name__)(spec, x, shape)
 
 
 def as_its_file_has_it(spec: OwnModel, settings: type[Run]) -> Run:

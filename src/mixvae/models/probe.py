@@ -1,4 +1,4 @@
-"""Tries a model with a user's own parts on two points before it is trained, so that a wrong shape or a NaN is said in one line."""
+"""Tries a model with a user's own parts before it is trained, so that a wrong shape, a NaN or a wrong metric is said in one line."""
 
 import torch
 from torch import Tensor
@@ -6,17 +6,20 @@ from torch import Tensor
 from mixvae.errors import UserError
 from mixvae.models.contract import Model
 from mixvae.models.objectives import LogTerms
+from mixvae.models.own_metrics import own_metrics
 from mixvae.study import Run
 
-DRAWS = 3
+DRAWS, MEASURED = 3, 100
+"""The number of draws of two points' log-densities, and of points that the model's own metrics are measured on."""
 
 
-def probe(model: Model, spec: Run, x: Tensor) -> None:
-    """Raise UserError if log-densities of two points have wrong shapes or are not finite; the model and torch's generator stay as
-    they were.
+def probe(model: Model, spec: Run, x: Tensor, kind: str) -> None:
+    """Raise UserError if log-densities of two points have wrong shapes or are not finite, or the model's own metrics are others
+    than its settings say; the model and torch's generator stay as they were.
 
     Arguments:
         x: (N, D) training points on the CPU.
+        kind: The data's kind.
     """
     who = f"{spec.model} with own parts {', '.join(spec.own_files)}"
     if spec.likelihood.binary:
@@ -36,4 +39,5 @@ def probe(model: Model, spec: Run, x: Tensor) -> None:
                 raise UserError(
                     f"{who}: log-density {name} is {found[~found.isfinite()][0].item()} at a sample before training"
                 )
+        own_metrics(model, spec, x[:MEASURED], kind)
     model.train(was_training)
