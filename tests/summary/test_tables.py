@@ -15,6 +15,7 @@ from support.made_up import N, evaluated_on, make, metrics_of, run, sources, stu
 from support.project import run_script
 from support.specs import small_spec
 
+from mixvae.errors import UserError
 from mixvae.files import sha256
 from mixvae.study import catalogue, outputs, parse_run
 from mixvae.study.jobs import RUN_FILES, folder_of, record_of, rules_of, run_file
@@ -876,7 +877,47 @@ def test_annealed_likelihoods_are_compared_and_judge_the_plain_ones(tmp_path):
     # the made-up nll_matched is 0.27 nats off; nll_miselbo rests on the weights of nll, which is 0.02 off
     assert marked == {"nll_matched"}
     assert {"-elbo", "nll_ais"} <= set(ranking.make(given).metric)
-    assert "on 300 test points" in made(ablation, given)[1]
+    assert "on all test points" in made(ablation, given)[1]
+
+
+def test_how_far_plain_estimates_are_off_is_a_metric_of_the_annealed_points(tmp_path):
+    """The annealed points are easier than the others here, so the means of the two estimates tell nothing of each other."""
+    spec = small_spec(K=2, evaluation=ANNEALED | {"ais": {"points": 10}})
+    fabricate(tmp_path, [spec])
+    study, runs = study_of([spec]), tmp_path / "results/runs"
+    with np.load(run_file("pointwise.npz", spec, runs / spec.id)) as arrays:
+        plain = {name: arrays[name] for name in ("nll", "nll_matched", "nll_miselbo")}
+    positions = np.argsort(plain["nll"])[:10]
+    nll = plain["nll"][positions] - np.linspace(0.2, 0.4, 10)
+    anneal(spec, runs / spec.id, nll)
+    path = run_file("bracket.npz", spec, runs / spec.id)
+    np.savez(path, nll_ais=nll, positions=positions)
+    metrics = tidy(study, runs, set())
+    found = metrics.set_index("metric")
+    for name, values in plain.items():
+        above = values[positions] - nll
+        assert found.loc[f"{name}_excess", "value"] == pytest.approx(above.mean())
+        assert found.loc[f"{name}_excess", "stderr"] == pytest.approx(above.std(ddof=1) / 10**0.5)
+    assert found.loc["nll_excess", "value"] == pytest.approx(0.3)
+    assert found.loc["nll", "value"] - found.loc["nll_ais", "value"] > 1
+    given = sources(study, metrics, runs, set())
+    assert gaps.make(given).set_index("metric").loc["nll_excess", "mean"] == pytest.approx(0.3)
+    note = made(ablation, given)[1]
+    assert "on 10 of 300 test points" in note
+    assert "do not subtract" in note
+    path.write_bytes(b"broken")
+    with pytest.raises(UserError, match="values at test points cannot be read"):
+        tidy(study, runs, set())
+
+
+def test_an_excess_is_not_measured_for_the_reason_of_the_annealing(tmp_path):
+    spec = small_spec(K=1, evaluation=ANNEALED)
+    fabricate(tmp_path, [spec])
+    path = run_file("bracket.json", spec, tmp_path / "results/runs" / spec.id)
+    path.write_text(json.dumps({"metrics": {"nll_ais": {"value": None, "unit": "not measured: no bridge"}}}))
+    found = tidy(study_of([spec]), tmp_path / "results/runs", set()).set_index("metric")
+    assert np.isnan(found.loc["nll_excess", "value"])
+    assert found.loc["nll_excess", "unit"] == "not measured: no bridge"
 
 
 @pytest.mark.parametrize(("mc_error", "gap", "marked"), [(0.04, 0.0, False), (0.06, 0.0, True), (0.01, 0.11, True)])

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
 from mixvae.study.catalogue import DatasetInfo
@@ -19,6 +19,8 @@ TABLE = "metrics.csv"
 NATS, SHARE, SCORE, SQUARES, DHSIC = "nats", "share of test points", "score", "squared error", "dHSIC"
 BITS = " bpd"
 """The suffix of a quantity that is shown in bits per dimension."""
+PLAIN = ("nll_miselbo", "nll_matched", "nll")
+"""The estimates of -log p(x) by plain importance sampling."""
 POINTS_PER_CLASS = 5
 """Metrics of labels need this many training points per class, or they are left out, as for Omniglot's 1,623 characters."""
 
@@ -132,6 +134,13 @@ METRICS = {
         Metric("pareto_k_matched", "shape", _PARETO_MATCHED, undefined="null"),
         Metric("pareto_k_matched_above_0.7", SHARE, _PARETO_MATCHED, range=_UNIT),
         _annealed("nll_ais", NATS, "-log p(x) by annealed importance sampling from the posterior; compare everything by it", "min"),
+        *(
+            Metric(
+                f"{name}_excess", NATS, "by how much that estimate is above `nll_ais`, on the points that were annealed", where=TABLE,
+                who=lambda spec, info: spec.annealing is not None,
+            )
+            for name in PLAIN
+        ),
         _annealed("ais_ess", "chains", "effective number of the chains of a point", range=_POSITIVE),
         _annealed("ais_acceptance", "share of moves", "accepted moves of the chains", range=_UNIT),
         _annealed("ais_sensitivity", NATS, "`nll_ais` with half as many temperatures less `nll_ais`, on the points of the gaps"),
@@ -231,6 +240,12 @@ def points_probed(spec: Run, info: DatasetInfo) -> int:
 def points_annealed(spec: Run, info: DatasetInfo) -> int:
     """Return how many test points a run is annealed on."""
     return min(points(spec, info, "test"), spec.annealing.points)
+
+
+def part_annealed(specs: Iterable[Run], info: DatasetInfo) -> str:
+    """Return how many of the test points runs are annealed on, such as "200 of 10,000"; "" if all that are evaluated."""
+    numbers = {(points_annealed(spec, info), points(spec, info, "test")) for spec in specs if spec.annealing}
+    return " or ".join(f"{annealed:,} of {every:,}" for annealed, every in sorted(numbers) if annealed < every)
 
 
 def metrics_of(spec: Run, info: DatasetInfo) -> dict[str, set[str]]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mixvae.study import Expansion, outputs
+from mixvae.study.metrics import part_annealed
 
 
 def show(folder: Path, expansion: Expansion) -> None:
@@ -23,6 +24,9 @@ def show(folder: Path, expansion: Expansion) -> None:
                 print(f"\n{dataset}: {what}\n\n{text}")
                 seen += text
                 if kind == "ablation":
+                    runs = [spec for spec in expansion.runs.values() if spec.dataset == dataset]
+                    if part := part_annealed(runs, expansion.datasets[dataset]):
+                        print(f"nll_ais: on {part} test points, so compare it with the other rows in tables/gaps_{dataset}.md")
                     metrics = pd.read_csv(folder / "metrics.csv")
                     values = metrics[metrics.metric == "nll"].set_index("run")["value"]
                     for run, spec in expansion.runs.items():

@@ -3,14 +3,16 @@
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
+import numpy as np
 import pandas as pd
 
 from mixvae.errors import UserError
 from mixvae.files import read_json
 from mixvae.study import DatasetInfo, Run, parse_run
 from mixvae.study.jobs import rules_of, run_file
-from mixvae.study.metrics import FOUND_IN, METRICS
+from mixvae.study.metrics import FOUND_IN, METRICS, PLAIN
 
 COLUMNS = (
     "run", "dataset", "model", "K", "prior", "flow", "seed", "metric", "value", "stderr", "unit", "measurement", "mc_error",
@@ -64,6 +66,8 @@ def tidy(study: StudyRuns, runs: Path, missing: set[str]) -> pd.DataFrame:
         found = _metrics(runs / run, spec)
         if spec.likelihood.discrete:
             found.append(_bits(found, math.prod(study.datasets[spec.dataset].shape)))
+        if spec.annealing:
+            found.append(_excesses(found, runs / run, spec))
         for measurement, entries in found:
             for metric, entry in entries.items():
                 value, stderr, unit, mc_error = (entry.get(key) for key in ENTRY)
@@ -79,6 +83,28 @@ def _bits(found: list[Measured], dimensions: int) -> Measured:
     scale = 1 / (dimensions * math.log(2))
     bits = {key: entry.get(key) and scale * entry[key] for key in ENTRY if key != "unit"}
     return measurement, {"bpd": bits | {"unit": f"{METRICS['bpd'].unit} by {name}"}}
+
+
+def _excesses(found: list[Measured], folder: Path, spec: Run) -> Measured:
+    """Return by how much a run's plain estimates are above the annealed one, as means over the points that were annealed."""
+    annealed = next((entries["nll_ais"] for _, entries in found if "nll_ais" in entries), None)
+    if annealed is None:
+        return "", {}  # the audit says that it is missing
+    entries: dict[str, dict[str, Any]] = {f"{name}_excess": {"value": None, "unit": annealed["unit"]} for name in PLAIN}
+    if annealed["value"] is not None:
+        paths = (run_file(name, spec, folder) for name in ("pointwise.npz", "bracket.npz"))
+        try:
+            plain, bracket = (np.load(path, allow_pickle=False) for path in paths)
+            with plain, bracket:
+                for name in PLAIN:
+                    above = plain[name][bracket["positions"]] - bracket["nll_ais"]
+                    stderr = above.std(ddof=1) / math.sqrt(len(above)) if len(above) > 1 else None
+                    entries[f"{name}_excess"] |= {"value": above.mean(), "stderr": stderr}
+        except (OSError, ValueError, KeyError, IndexError, BadZipFile) as error:
+            raise UserError(
+                f"{folder}: values at test points cannot be read ({error}); delete measured/ in it and run again"
+            ) from None
+    return spec.measurement("bracket"), entries
 
 
 def _of_file(path: Path) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from mixvae.study.metrics import made_from
+from mixvae.study.metrics import made_from, part_annealed
 from mixvae.summary.cells import COMPARABLE
 from mixvae.summary.figures.style import legend_below, natural, wrapped
 from mixvae.summary.figures.view import View
@@ -47,7 +47,9 @@ def nll(view: View) -> Figure | None:
     panels = tuple(block for block in COMPARABLE if block in set(data.panel))
     figure = against_k(data, panels, f"{unit},\nlower is better", circled)
     note = "circled: doubtful, as † says in the tables" if circled else ""
-    return view.titled(figure, f"likelihood of test points against K, {seeds_averaged(data)}", note)
+    part = part_annealed(map(view.spec, data.run.unique()), view.info)
+    level = f"nll_ais is of {part} points, so its level does not compare with that of other panels" if part else ""
+    return view.titled(figure, f"likelihood of test points against K, {seeds_averaged(data)}", note, level)
 
 
 def accuracy(view: View) -> Figure | None:
