@@ -197,7 +197,7 @@ def test_what_is_wrong_is_a_line(text, old, new, check, said, here):
 @pytest.mark.parametrize(
     ("text", "old", "new", "said"),
     [
-        ("", "", "", None),
+        (METRIC, "", "", None),
         (MODEL, "    def objective", "    def log_terms(self, x, posterior, prior, noise):\n"
          "        found = super().log_terms(x, posterior, prior, noise)\n"
          "        return found._replace(log_prior=found.log_prior / 0)\n\n    def objective", "log-density log_prior is -inf at a sample before training"),
@@ -211,7 +211,7 @@ def test_what_is_wrong_is_a_line(text, old, new, check, said, here):
 )  # fmt: skip
 def test_a_model_is_tried_before_it_is_trained(text, old, new, said, here):
     assert old in text
-    (here / "own.py").write_text(text.replace(old, new) or METRIC)
+    (here / "own.py").write_text(text.replace(old, new))
     spec = trained(model="own.py")
     own.offer(own.STORE)
     x = torch.rand(30, 64)

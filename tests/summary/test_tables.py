@@ -855,6 +855,9 @@ def annealed(given, spec, values, mc_error=0.01, gap=0.02):
     anneal(spec, given.runs / spec.id, values, mc_error, gap)
     names = (spec.id, spec.dataset, spec.model, spec.K, spec.prior.name, spec.flow.name, spec.seed)
     rows = [(*names, "nll_ais", values.mean(), None, "nats", "", mc_error), (*names, "ais_gap", gap, None, "nats", "", 0.01)]
+    for name in ("nll", "nll_matched", "nll_miselbo"):
+        above = (given.pointwise(spec.id)[name].values - values).mean()
+        rows.append((*names, f"{name}_excess", above, None, "nats", "", None))
     return sources(given.study, pd.concat([given.metrics, pd.DataFrame(rows, columns=METRICS)]), given.runs, given.missing)
 
 

@@ -210,7 +210,7 @@ def _gap(of: Bracket, like: Points) -> Entries:
     given = like.given.to(of.device)
     try:
         x, exact = of.model.simulate(given, of.prior)
-    except NotImplementedError:
+    except NotImplementedError:  # raised by torch's distributions that have no `sample`
         return {"ais_gap": entry(None, "not measured: the likelihood has no method `sample`")}
     found = of.annealed("annealing, simulated points", Points(x, given, torch.arange(len(x)), exact), of.settings.temperatures)
     # the reverse chains' estimate of log p(x) is too large in expectation, that of the forward chains too small

@@ -132,13 +132,12 @@ class Sources:
     def _above_lowest(self) -> Mapping[str, Mapping[str, float]]:
         """By how many nats each estimate of an annealed run is above the lowest one, at the annealed points."""
         found = {}
-        for run in (run for run in self.mc_errors if self.study.runs[run].dataset == self.dataset):
-            with np.load(self._file(run, "bracket.npz"), allow_pickle=False) as file:
-                positions = file["positions"]
-                means = {name: file[name].mean() for name in ("nll_ais", "nll_adaptive") if name in file.files}
-            with np.load(self._file(run, "pointwise.npz"), allow_pickle=False) as file:
-                means |= {name: file[name][positions].mean() for name in ("nll", "nll_matched")}
-            found[run] = {name: float(mean - min(means.values())) for name, mean in means.items()}
+        for run in self.mc_errors:
+            known = {name: value for name, (value, _) in self.values[run].items()}
+            above = {name: known[f"{name}_excess"] for name in ("nll", "nll_matched")} | {REPORTED[0]: 0.0}
+            # the adapted estimate is of the annealed points, too, where it is measured
+            lowest = np.nanmin([*above.values(), known.get("nll_adaptive", math.nan) - known[REPORTED[0]]])
+            found[run] = {name: float(value - lowest) for name, value in above.items()}
         return found
 
     def _file(self, run: str, name: str) -> Path:

@@ -20,8 +20,8 @@ RECONSTRUCTIONS = (
 )  # fmt: skip
 """Each measure of dependence is followed by the values that independent codes would give."""
 GAP_METRICS = (
-    "approximation_gap", "approximation_gap_one", "amortisation_gap", "nll_ais",
-    *(f"{name}_excess" for name in PLAIN), "nll_train", "generalisation_gap", "nll_adaptive", "ais_gap", "ais_sensitivity", "ais_ess", "ais_acceptance",
+    "approximation_gap", "approximation_gap_one", "amortisation_gap", "nll_ais", *(f"{name}_excess" for name in PLAIN),
+    "nll_train", "generalisation_gap", "nll_adaptive", "ais_gap", "ais_sensitivity", "ais_ess", "ais_acceptance",
 )  # fmt: skip
 
 
@@ -87,8 +87,8 @@ single VAE.
     headline=(("mse",), "squared error, lower is better; mean over seeds"),
 )
 REST_ON_ANNEALING = (
-    "approximation_gap", "approximation_gap_one", "nll_ais", *(f"{name}_excess" for name in PLAIN), "nll_train", "generalisation_gap",
-    "ais_gap",
+    "approximation_gap", "approximation_gap_one", "nll_ais", *(f"{name}_excess" for name in PLAIN),
+    "nll_train", "generalisation_gap", "ais_gap",
 )  # fmt: skip
 """Those of the metrics above that are doubtful where `nll_ais` is."""
 
