@@ -27,7 +27,6 @@ from mixvae.measuring.evaluation import metrics as metrics_of
 from mixvae.provenance import seal
 from mixvae.review.audit import audit, plausible, trained
 from mixvae.review.audit.findings import FAILURE, NOTE, WARNING, Findings
-from mixvae.review.audit.pages import PAGES
 from mixvae.review.audit.reading import LARGEST_TABLE, Unreadable, parse_mapping, read_parquet
 from mixvae.review.audit.subject import read
 from mixvae.review.audit.verdict import markdown, summary
@@ -35,6 +34,7 @@ from mixvae.study import load
 from mixvae.study.jobs import all_jobs
 from mixvae.study.metrics import METRICS, RECORD, TABLE, TRAINING
 from mixvae.study.metrics import metrics_of as expected_metrics
+from mixvae.study.outputs import PAGES
 
 FLIPS = 60
 

@@ -14,10 +14,10 @@ from mixvae.cluster.adoption import adopt
 from mixvae.cluster.takeover import take_over
 from mixvae.data.prepared import verify
 from mixvae.errors import UserError
-from mixvae.review.audit.pages import PAGES
 from mixvae.study import Expansion, find_config, load
 from mixvae.study.jobs import all_jobs
 from mixvae.study.listing import listing
+from mixvae.study.outputs import PAGES
 from mixvae.study.overview import describe
 from mixvae.study.place import CONFIGS, RESULTS
 from mixvae.summary.headline import show

@@ -13,6 +13,7 @@ from mixvae.review.lineage import trace
 from mixvae.review.report import html
 from mixvae.study import Expansion
 from mixvae.study.jobs import DATA_FILES, RUN_FILES
+from mixvae.study.outputs import PAGES
 
 SHOWN = 20
 """Failures that `make audit` prints; all are in audit.md."""
@@ -43,7 +44,7 @@ def trace_cell(table: str, row: str, column: str) -> None:
 def report_study(folder: Path, expansion: Expansion | None) -> None:
     """Write report.html, even if the study's audit fails; the verdict stands on top."""
     subject, findings = examine(folder, expansion)
-    pages.forget(pages.PAGES, findings)
+    pages.forget(PAGES, findings)
     with pages.making("report", subject) as path, atomic(path) as temporary:
         temporary.write_text(html(subject, findings), encoding="utf-8", errors="replace")
     if findings.of(FAILURE):

@@ -53,6 +53,8 @@ FIGURES: dict[str, Condition] = {
 }
 FROM_TABLES = {"nll": "ablation", "comparisons": "comparisons", "ranking": "ranking", "gaps": "gaps"}
 """The kind of table that a kind of figure is drawn from."""
+PAGES = {"report": "report.html", "export": "crate.zip"}
+"""By the rule or command that makes it, a page about the finished study, in the study's folder."""
 
 
 def tables(runs: Iterable[Run], datasets: Mapping[str, DatasetInfo]) -> list[str]:

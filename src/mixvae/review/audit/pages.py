@@ -12,9 +12,8 @@ from mixvae.provenance import record, seal
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, locate, read_mapping
 from mixvae.review.audit.subject import Subject
+from mixvae.study.outputs import PAGES
 
-PAGES = {"report": "report.html", "export": "crate.zip"}
-"""By rule, the page that it makes in the study's folder."""
 MADE_OF = "results_sha256"
 """The name, in a page's record, of the fingerprint of the results that it was made from."""
 

@@ -1,9 +1,9 @@
 """Check `strays`: all files among the results are made by a rule of the study, since nothing vouches for any other file."""
 
 from mixvae.review.audit.findings import Findings
-from mixvae.review.audit.pages import PAGES
 from mixvae.review.audit.subject import Subject
 from mixvae.study.jobs import MEASURED
+from mixvae.study.outputs import PAGES
 
 OUTSIDE = ("logs", "benchmarks", "checkpoints", "provenance", MEASURED)
 """Folders that are not searched for strays: other studies share runs and may measure them in other ways."""
