@@ -65,3 +65,15 @@ def test_a_reader_that_has_had_enough_is_no_mistake():
     command = f"{sys.executable} {ROOT}/scripts/check.py smoke | head -n 0"
     result = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("name", ["ablation", "plan", "check", "preflight"])
+def test_a_command_that_only_reads_configs_starts_without_torch(name):
+    program = """
+import atexit, runpy, sys
+atexit.register(lambda: print("torch" in sys.modules))
+sys.argv = [sys.argv[1], "--help"]
+runpy.run_path(sys.argv[0])
+"""
+    command = [sys.executable, "-c", program, str(ROOT / f"scripts/{name}.py")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1] == "False"
