@@ -34,7 +34,7 @@ def record(
         "inputs": {str(file): sha256(file) for file in inputs},
         "code_sha256": code_digest(rule),
         "git": git_state(),
-        "packages": {item.metadata["Name"]: item.version for item in distributions()},
+        "packages": {facts["Name"]: facts["Version"] for facts in (item.metadata for item in distributions())},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "host": platform.node(),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from support.project import complaint, make_workspace, run_script
+from support.project import complaint, run_script
 from support.studies import (
     AIS,
     BLOCK,
@@ -35,21 +35,6 @@ from mixvae.review.audit.findings import FAILURE
 from mixvae.study import load, outputs
 from mixvae.summary.results import read_study
 
-TINY = [
-    {
-        "dataset": "digits", "likelihood": "bernoulli", "K": [1, 2], "seed": [0, 1], "latent": 3,
-        "prior": {"name": "vamp", "components": 10}, "flow": {"name": "iaf", "hidden": [8]},
-        "encoder": {"hidden": [12]}, "decoder": {"hidden": [12]},
-        "training": {"epochs": 3, "warmup": 2, "batch_size": 200},
-        "evaluation": {"samples": 50, "probe_points": 200, "ais": "none"},
-    },
-    {
-        "dataset": "pbmc68k_reduced", "likelihood": "zinb", "K": [1, 2], "latent": 3,
-        "encoder": {"hidden": [8], "activation": "relu"}, "decoder": {"hidden": [8], "activation": "relu"},
-        "training": {"epochs": 3, "warmup": 2, "batch_size": 200}, "evaluation": {"samples": 50, "ais": AIS},
-    },
-]  # fmt: skip
-RUNS, CONTROLS = 6, 2
 # what measures time, memory or the machine is apart
 TIMED = ("provenance", "logs", "benchmarks", "manifest.json")
 
@@ -64,49 +49,31 @@ def contents(results: Path) -> dict[str, str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def study(shared) -> Path:
-    """A folder with a finished study of TINY, not to be changed; `said` is what its run printed."""
-
-    def make(folder: Path) -> None:
-        make_workspace(folder)
-        (folder / "said").write_text(finish(ablation(write_config(folder, *TINY, study="tiny")), folder).stdout)
-
-    return shared("tiny_study", make)
-
-
-def test_a_study_runs_from_config_to_headline(study):
-    said = (study / "said").read_text()
-    assert f"{RUNS} runs and {CONTROLS} controls on digits, pbmc68k_reduced; 0 skipped" in said
+def test_a_study_runs_from_config_to_headline(small_study):
+    said = (small_study / "said").read_text()
+    assert "4 runs and 1 controls on digits; 0 skipped" in said
     assert "digits: nats per test point" in said
-    assert "results: results/tiny/" in said
+    assert "results: results/small/" in said
 
 
-def test_every_contract_file_is_there(study):
-    expansion = load(study / "tiny.yaml")
-    for run, spec in expansion.runs.items():
+def test_every_contract_file_is_there(small_study):
+    results = small_study / "results"
+    for run, spec in load(small_study / "small.yaml").runs.items():
         made = {"train": ["spec.json", "model.safetensors", "history.csv"], "evaluate": ["likelihood.json", "pointwise.npz"]}
         made |= {"latents": ["latents.h5ad", "latent_metrics.json"]} if spec.model == "vae" else {}
         made |= {"bracket": ["bracket.json", "bracket.npz"]} if spec.annealing else {}
         for rule, files in made.items():
-            folder = study / "results/runs" / run / ("." if rule == "train" else f"measured/{spec.measurement(rule)}")
+            folder = results / "runs" / run / ("." if rule == "train" else f"measured/{spec.measurement(rule)}")
             files += [f"logs/{rule}.log", f"benchmarks/{rule}.tsv", f"provenance/{rule}.json"]
             assert not [file for file in files if not (folder / file).is_file()], folder
-    assert {path.stem for path in (study / "results/tiny/provenance").iterdir()} == {"study", "tabulate", "figures"}
-    assert {path.stem for path in (study / "results/datasets/digits/provenance").iterdir()} == {"download", "prepare"}
-    tables = {path.name for path in (study / "results/tiny/tables").iterdir()}
-    assert tables == {
-        f"{kind}_{dataset}.{end}"
-        for kind in ("ablation", "comparisons", "ranking", "latent", "published")
-        for dataset in ("digits", "pbmc68k_reduced")
-        for end in ("csv", "md", "tex")
-    } | {f"gaps_pbmc68k_reduced.{end}" for end in ("csv", "md", "tex")}
-    figures = {path.name for path in (study / "results/tiny/figures").iterdir() if path.stat().st_size > 5000}
-    names = ["samples_digits", "reconstructions_digits", "umap_pbmc68k_reduced"]
-    both = ("nll", "comparisons", "ranking", "training")
-    names += ["gaps_pbmc68k_reduced"]
-    names += [f"{kind}_{dataset}" for kind in both for dataset in ("digits", "pbmc68k_reduced")]
-    assert figures == {f"{name}.{end}" for name in names for end in ("png", "pdf")}
+    assert {path.stem for path in (results / "small/provenance").iterdir()} == {"study", "tabulate", "figures"}
+    assert {path.stem for path in (results / "datasets/digits/provenance").iterdir()} == {"download", "prepare"}
+    kinds = ("ablation", "comparisons", "ranking", "latent", "published", "gaps")
+    tables = {path.name for path in (results / "small/tables").iterdir()}
+    assert tables == {f"{kind}_digits.{end}" for kind in kinds for end in ("csv", "md", "tex")}
+    kinds = ("samples", "reconstructions", "gaps", "nll", "comparisons", "ranking", "training")
+    figures = {path.name for path in (results / "small/figures").iterdir() if path.stat().st_size > 5000}
+    assert figures == {f"{kind}_digits.{end}" for kind in kinds for end in ("png", "pdf")}
 
 
 SMALL_NETS = {"encoder": {"hidden": [8]}, "decoder": {"hidden": [8]}, "training": {"epochs": 2, "warmup": 1, "points": 200},
@@ -114,7 +81,7 @@ SMALL_NETS = {"encoder": {"hidden": [8]}, "decoder": {"hidden": [8]}, "training"
 
 
 def test_every_kind_of_data_and_system_goes_from_config_to_tables_and_figures(workspace):
-    """Own images, a one-dimensional mixture, a density and digits, through systems that need tables and figures of their own."""
+    """Own images, cells, a mixture, a density and digits, through systems that need tables and figures of their own."""
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (120, 8, 8, 3), dtype=np.uint8), np.arange(120) % 3
     np.savez(workspace / "colours.npz", x=images, y=labels)
@@ -125,6 +92,8 @@ def test_every_kind_of_data_and_system_goes_from_config_to_tables_and_figures(wo
         {"dataset": "digits", "model": "mvae", "K": [1, 2], "latent": 2},
         {"dataset": ["digits"], "model": "cpvae", "likelihood": "bernoulli", "K": 3, "latent": 3},
         {"dataset": "toy1d", "model": "cpvae", "likelihood": "gaussian", "K": 2, "latent": 3},
+        {"dataset": "pbmc68k_reduced", "likelihood": "zinb", "K": 2, "latent": 3,
+         "prior": {"name": "vamp", "components": 10}, "flow": {"name": "iaf", "hidden": [8]}},
     ]  # fmt: skip
     ring = {name: SMALL_NETS[name] for name in ("training", "evaluation")}
     blocks = [*({**SMALL_NETS, **block} for block in blocks), {**ring, "dataset": "ring", "model": "toy", "K": 2}]
@@ -142,12 +111,14 @@ def test_every_kind_of_data_and_system_goes_from_config_to_tables_and_figures(wo
     stems = outputs.figures(expansion.runs.values(), expansion.datasets)
     assert figures == {f"{stem}.{end}" for stem in stems for end in ("png", "pdf")}
     assert {"density_ring", "histograms_toy1d", "categories_digits", "maps_digits", "accuracy_digits"} <= set(stems)
+    assert {"umap_pbmc68k_reduced", "gaps_pbmc68k_reduced"} <= set(stems)
     metrics = pd.read_csv(folder / "metrics.csv").set_index(["model", "dataset", "metric"])["value"]
     assert metrics["vae", own, "bpd"].iloc[0] > 0
     assert metrics["mvae", "digits", "mse"].notna().all()
     assert 0 <= metrics["cpvae", "digits", "cluster_accuracy"].iloc[0] <= 1
     assert metrics["toy", "ring", "kl"].iloc[0] > 0
     assert not audit(folder).of(FAILURE)
+    latents_open_in_scanpy(next(workspace.glob("results/runs/pbmc68k_reduced-vae-K2-vamp-iaf-*")))
     # the file moved, and nothing has to be made again
     (workspace / "colours.npz").rename(workspace / "moved.npz")
     (workspace / "mirror").mkdir()
@@ -157,22 +128,33 @@ def test_every_kind_of_data_and_system_goes_from_config_to_tables_and_figures(wo
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
-def test_metrics_are_tidy_and_agree_with_the_runs(study):
-    metrics = pd.read_csv(study / "results/tiny/metrics.csv")
+def latents_open_in_scanpy(run: Path) -> None:
+    import scanpy
+
+    cells = scanpy.read_h5ad(find(run, "latents.h5ad"))
+    assert set(cells.obsm) == {"X_mu_1", "X_mu_2", "X_sigma_1", "X_sigma_2"}
+    assert cells.obs["part"].value_counts().to_dict() == {"train": 100, "test": 40}
+    assert cells.obs["label"].nunique() == 10
+    np.testing.assert_allclose(cells.X, (cells.obsm["X_mu_1"] + cells.obsm["X_mu_2"]) / 2, rtol=1e-5, atol=1e-6)
+
+
+def test_metrics_are_tidy_and_agree_with_the_runs(small_study):
+    results = small_study / "results"
+    metrics = pd.read_csv(results / "small/metrics.csv")
     columns = "run,dataset,model,K,prior,flow,seed,metric,value,stderr,unit,measurement,mc_error"
     assert ",".join(metrics.columns) == columns
-    parquet = pd.read_parquet(study / "results/tiny/metrics.parquet")
+    parquet = pd.read_parquet(results / "small/metrics.parquet")
     pd.testing.assert_frame_equal(metrics.fillna({"measurement": ""}), parquet, check_dtype=False)
-    assert metrics.run.nunique() == RUNS + CONTROLS
+    assert metrics.run.nunique() == 5
     assert not metrics.duplicated(["run", "metric"]).any()
-    specs = load(study / "tiny.yaml").runs
+    specs = load(small_study / "small.yaml").runs
     for run, rows in metrics.groupby("run"):
         measured = {rule: specs[run].measurement(rule) for rule in ("evaluate", "latents")}
         assert set(rows.measurement[rows.metric.isin(["nll", "elbo", "ess"])]) == {measured["evaluate"]}
         assert rows.measurement[rows.metric.isin(["active_units", "ari"])].isin([measured["latents"]]).all()
         assert rows.measurement[rows.metric.isin(["epochs", "train_seconds"])].isna().all()
         values = rows.set_index("metric")["value"]
-        with np.load(find(study / "results/runs" / run, "pointwise.npz")) as pointwise:
+        with np.load(find(results / "runs" / run, "pointwise.npz")) as pointwise:
             assert values["nll"] == pytest.approx(pointwise["nll"].mean())
             assert values["elbo"] == pytest.approx(pointwise["elbo"].mean())
         assert values["nll"] <= values["nll_miselbo"] + 1e-9 <= -values["elbo"] + 2e-9
@@ -181,11 +163,12 @@ def test_metrics_are_tidy_and_agree_with_the_runs(study):
     assert set(wanted.split()) <= set(metrics[(metrics.dataset == "digits") & (metrics.model == "vae")].metric)
 
 
-def test_tables_are_the_means_of_the_runs(study):
-    metrics = pd.read_csv(study / "results/tiny/metrics.csv")
-    cells = pd.read_csv(study / "results/tiny/tables/ablation_digits.csv").set_index(["column", "metric", "K"])
-    table = cells.loc["vamp+iaf"]
-    vae = metrics[(metrics.dataset == "digits") & (metrics.model == "vae") & (metrics.flow == "iaf")]
+def test_tables_are_the_means_of_the_runs(small_study):
+    results = small_study / "results/small"
+    metrics = pd.read_csv(results / "metrics.csv")
+    cells = pd.read_csv(results / "tables/ablation_digits.csv").set_index(["column", "metric", "K"])
+    table = cells.loc["standard+none"]
+    vae = metrics[metrics.model == "vae"]
     for K in (1, 2):
         values = vae[(vae.K == K) & (vae.metric == "nll")].value
         row = table.loc["nll", K]
@@ -196,30 +179,19 @@ def test_tables_are_the_means_of_the_runs(study):
     assert delta.delta == pytest.approx(delta["mean"] - table.loc["nll_matched", 1]["mean"])
     assert delta.delta_low < delta.delta < delta.delta_high
     assert (table.loc["-elbo"]["mean"] > table.loc["nll"]["mean"]).all()
-    text = (study / "results/tiny/tables/ablation_digits.md").read_text()
+    text = (results / "tables/ablation_digits.md").read_text()
     assert f"{delta['mean']:.3f}" in text
     assert "**" in text
     assert "control" in text
-    assert r"\toprule" in (study / "results/tiny/tables/ablation_digits.tex").read_text()
+    assert r"\toprule" in (results / "tables/ablation_digits.tex").read_text()
 
 
-def test_latents_open_in_scanpy(study):
-    import scanpy
-
-    run = next(path for path in (study / "results/runs").iterdir() if "pbmc68k_reduced-vae-K2" in path.name)
-    cells = scanpy.read_h5ad(find(run, "latents.h5ad"))
-    assert set(cells.obsm) == {"X_mu_1", "X_mu_2", "X_sigma_1", "X_sigma_2"}
-    assert cells.obs["part"].value_counts().to_dict() == {"train": 500, "test": 100}
-    assert cells.obs["label"].nunique() == 10
-    np.testing.assert_allclose(cells.X, (cells.obsm["X_mu_1"] + cells.obsm["X_mu_2"]) / 2, rtol=1e-5, atol=1e-6)
-
-
-def test_provenance_chains_inputs_to_outputs(study):
-    run = next(path for path in (study / "results/runs").iterdir() if "vae-K2" in path.name)
+def test_provenance_chains_inputs_to_outputs(small_study):
+    run = next(path for path in (small_study / "results/runs").iterdir() if "vae-K2" in path.name)
     train, evaluate = (read_json(find(run, f"provenance/{rule}.json")) for rule in ("train", "evaluate"))
-    prepare = read_json(next((study / "results/datasets").glob(f"{train['spec']['dataset']}/provenance/prepare.json")))
+    prepare = read_json(next((small_study / "results/datasets").glob(f"{train['spec']['dataset']}/provenance/prepare.json")))
     model = f"results/runs/{run.name}/model.safetensors"
-    assert train["outputs"][model] == evaluate["inputs"][model] == sha256(study / model)
+    assert train["outputs"][model] == evaluate["inputs"][model] == sha256(small_study / model)
     assert all(prepare["outputs"][name] == digest for name, digest in train["inputs"].items())
     assert train["spec"] == read_json(run / "spec.json")
     assert len(train["code_sha256"]) == 64
@@ -227,8 +199,8 @@ def test_provenance_chains_inputs_to_outputs(study):
     for key in ("git", "host", "device", "start", "seconds", "peak_memory_mb", "command", "slurm_job_id", "seed"):
         assert key in train
     tabulate, likelihood = (
-        read_json(study / "results/tiny/provenance/tabulate.json"),
-        str(find(run, "likelihood.json").relative_to(study)),
+        read_json(small_study / "results/small/provenance/tabulate.json"),
+        str(find(run, "likelihood.json").relative_to(small_study)),
     )
     assert tabulate["inputs"][likelihood] == evaluate["outputs"][likelihood]
 
@@ -241,7 +213,9 @@ def test_a_second_call_has_nothing_to_do_and_shows_the_table_again(study_copy):
     assert before == {path: path.stat().st_mtime_ns for path in (study_copy / "results").rglob("*") if path.is_file()}
 
 
-MORE_SAMPLES = {**SMALL, "evaluation": {**SMALL["evaluation"], "samples": 60}}
+ONE = {**SMALL, "K": 2, "seed": 0}
+"""One of the runs of SMALL."""
+MORE_SAMPLES = {**ONE, "evaluation": {**SMALL["evaluation"], "samples": 60}}
 
 
 def files_of(folder: Path) -> dict[Path, int]:
@@ -256,9 +230,9 @@ def test_measuring_in_another_way_trains_nothing_and_keeps_the_first_measurement
     config = write_config(study_copy, MORE_SAMPLES)
     planned = jobs(finish(snakemake(config, "-n"), study_copy))
     # the latent codes do not depend on the samples, and the control is measured exactly
-    assert planned == {"evaluate": 4, "study": 1, "tabulate": 1, "figures": 1, "all": 1, "total": 8}
+    assert planned == {"evaluate": 1, "study": 1, "tabulate": 1, "figures": 1, "all": 1, "total": 5}
     failed = audit(study_copy / "results/small", load(config)).of(FAILURE)
-    assert sum("is not measured as the config says" in finding.message for finding in failed) == len(failed) == 4
+    assert sum("is not measured as the config says" in finding.message for finding in failed) == 1
     finish(ablation(config, *MEASURED), study_copy)
     after = files_of(study_copy / "results/runs")
     assert before.items() <= after.items()
@@ -269,7 +243,7 @@ def test_measuring_in_another_way_trains_nothing_and_keeps_the_first_measurement
         here = [name.removeprefix(folder) for name in new if name.startswith(folder)]
         made = ["benchmarks/evaluate.tsv", "likelihood.json", "logs/evaluate.attempts.log", "logs/evaluate.log"]
         assert here == ([] if spec.is_control else [*made, "pointwise.npz", "provenance/evaluate.json"])
-    assert len(new) == 4 * 6
+    assert len(new) == 6
     # and back
     first.write_text(text)
     page = study_copy / "results/small/report.html"
@@ -287,7 +261,7 @@ def test_a_second_study_that_measures_the_same_runs_otherwise_does_not_disturb_t
     found = [str(finding) for finding in audit(study_copy / "results/small", load(first)).all]
     other = write_config(study_copy, MORE_SAMPLES, study="other")
     done = jobs(finish(ablation(other), study_copy))
-    assert done == {"evaluate": 4, "study": 1, "tabulate": 1, "figures": 1, "all": 1, "total": 8}
+    assert done == {"evaluate": 1, "study": 1, "tabulate": 1, "figures": 1, "all": 1, "total": 5}
     after = files_of(study_copy / "results")
     assert before.items() <= after.items()
     assert [str(finding) for finding in audit(study_copy / "results/small", load(first)).all] == found
@@ -295,7 +269,7 @@ def test_a_second_study_that_measures_the_same_runs_otherwise_does_not_disturb_t
     ours, theirs = (pd.read_csv(study_copy / f"results/{study}/metrics.csv") for study in ("small", "other"))
     keys = ["run", "metric"]
     both = ours.merge(theirs, on=keys, suffixes=("", "_other"), validate="one_to_one")
-    assert len(both) == len(ours) == len(theirs)
+    assert len(both) == len(theirs) == len(ours[ours.run.isin(theirs.run)])
     evaluated = (both.metric.isin(["nll", "elbo", "ess"])) & (both.model == "vae")
     assert (both.measurement != both.measurement_other)[evaluated].all()
     assert (both.value != both.value_other)[evaluated].all()
@@ -316,24 +290,20 @@ def test_a_second_study_that_measures_the_same_runs_otherwise_does_not_disturb_t
 
 
 def test_the_same_study_killed_half_way_and_resumed_gives_the_same_bytes(small_study, workspace):
-    config = write_config(workspace, SMALL)
-    with running(ablation(config), workspace) as child:
-        until(lambda: child.poll() is not None or len(list(workspace.glob("results/runs/*/measured/*/likelihood.json"))) >= 2)
+    config = write_config(workspace, {**SMALL, "seed": 0})
+    with running(ablation(config, *MEASURED), workspace) as child:
+        until(lambda: child.poll() is not None or list(workspace.glob("results/runs/*/measured/*/likelihood.json")))
         assert child.poll() is None
-    finished = {path: path.stat().st_mtime_ns for path in workspace.glob("results/runs/*/measured/*/likelihood.json")}
-    assert 2 <= len(finished) < 5
-    resumed = finish(ablation(config), workspace)
+    evaluated = [path.parents[2] for path in workspace.glob("results/runs/*/measured/*/likelihood.json")]
+    finished = {run / "model.safetensors": (run / "model.safetensors").stat().st_mtime_ns for run in evaluated}
+    assert 1 <= len(finished) < 3
+    resumed = finish(ablation(config, *MEASURED), workspace)
     assert "releasing its lock" in resumed.stdout
-    # what was in flight on the two cores is done again, nothing else
-    assert sum(path.stat().st_mtime_ns != when for path, when in finished.items()) <= 2
-    assert contents(workspace / "results") == contents(small_study / "results")
-    timed = ("train_seconds", "peak_memory_mb")
-    a, b = (pd.read_csv(root / "results/small/metrics.csv") for root in (workspace, small_study))
-    pd.testing.assert_frame_equal(a[~a.metric.isin(timed)], b[~b.metric.isin(timed)], check_exact=True)
-    for table in ("ablation_digits", "latent_digits"):
-        ours, theirs = ((root / f"results/small/tables/{table}.csv").read_bytes() for root in (workspace, small_study))
-        assert ours == theirs
-    history = next(small_study.glob("results/runs/*vae-K2*/history.csv")).relative_to(small_study)
+    assert finished == {path: path.stat().st_mtime_ns for path in finished}
+    ours, theirs = contents(workspace / "results"), contents(small_study / "results")
+    assert len({Path(name).parts[1] for name in ours if name.startswith("runs/")}) == 3
+    assert ours == {name: theirs[name] for name in ours}
+    history = next(workspace.glob("results/runs/*vae-K2*/history.csv")).relative_to(workspace)
     a, b = (pd.read_csv(root / history).drop(columns="seconds") for root in (workspace, small_study))
     pd.testing.assert_frame_equal(a, b, check_exact=True)
 
@@ -356,17 +326,17 @@ def test_an_interrupt_ends_all_processes_and_releases_the_lock(prepared_workspac
 
 def test_a_failed_run_leaves_a_hole_and_its_log_and_fails_the_study(study_copy):
     diverging = {"K": 3, "training": {"epochs": 3, "warmup": 2, "learning_rate": 1e30}}
-    config = write_config(study_copy, SMALL, {**SMALL, **diverging})
+    config = write_config(study_copy, SMALL, {**ONE, **diverging})
     result = call(ablation(config), study_copy)
     assert result.returncode != 0
     failures = pd.read_csv(study_copy / "results/small/failures.csv")
-    assert len(failures) == 2  # two seeds
+    assert len(failures) == 1
     assert (failures.rule == "train").all()
     assert failures.log.str.contains("training diverged, lower training.learning_rate").all()
     assert not failures.log.str.contains("Traceback").any()
     table = (study_copy / "results/small/tables/ablation_digits.md").read_text()
-    assert "missing (0 of 2)" in table
-    assert "2 runs are missing" in result.stdout
+    assert "missing (0 of 1)" in table
+    assert "1 runs are missing" in result.stdout
     assert pd.read_csv(study_copy / "results/small/metrics.csv").run.nunique() == 5
     # the next call tries them again and still ends with the holes
     assert call(ablation(config), study_copy).returncode != 0
@@ -435,9 +405,8 @@ def test_plain_snakemake_names_a_bad_config_without_a_traceback(workspace):
 
 
 def test_a_study_named_on_the_command_line_is_not_merged_with_the_demo(workspace):
-    result = finish(snakemake(write_config(workspace, *TINY), "-n"), workspace)
-    counts = jobs(result)
-    assert (counts["train"], counts["evaluate"], counts["latents"]) == (8, 8, 6)
+    counts = jobs(finish(snakemake(write_config(workspace, BLOCK), "-n"), workspace))
+    assert (counts["train"], counts["evaluate"], counts["latents"]) == (3, 3, 2)
 
 
 def test_changed_data_costs_no_result_and_repaired_retrains_nothing(study_copy):

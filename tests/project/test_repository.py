@@ -59,28 +59,44 @@ def imported(node: ast.AST) -> set[str]:
 RULES = ("study", *(rule for rules in (DATA_FILES, RUN_FILES) for rule in rules), "tabulate", "figures", "report", "export")
 
 
-@pytest.mark.parametrize("rule", RULES[1:])
-def test_python_imports_no_code_that_a_digest_leaves_out(rule):
-    """Python itself says what it has loaded: the rule's script, then what it imports late, by executing all imports of its code."""
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, set[Path]]:
+    """What each rule loads, by Python's own word: its script, then what it imports late, by executing all imports of its code.
+
+    The rules are forks of one process, which has loaded the libraries for them.
+    """
     program = """
-import ast, importlib, runpy, sys
-from mixvae.code import ROOT, code_files
-sys.argv = [sys.argv[1], "--help"]
-try:
-    runpy.run_path(sys.argv[0])
-except SystemExit:
-    pass
-for file in code_files(sys.argv[0].split("/")[-1].removesuffix(".py")):
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("mixvae"):
-            importlib.import_module(node.module)
-print("LOADED", *[module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "mixvae"])
+import ast, importlib, os, runpy, sys
+import pandas, scanpy, seaborn, sklearn.cluster, torch, zuko
+assert not [name for name in sys.modules if name.split(".")[0] == "mixvae"]
+for rule in sys.argv[2:]:
+    if os.fork():
+        assert os.wait()[1] == 0, rule
+        continue
+    from mixvae.code import code_files
+    sys.argv = [f"{sys.argv[1]}/{rule}.py", "--help"]
+    try:
+        runpy.run_path(sys.argv[0])
+    except SystemExit:
+        pass
+    for file in code_files(rule):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("mixvae"):
+                importlib.import_module(node.module)
+    files = [module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "mixvae"]
+    print("LOADED", rule, *files, flush=True)
+    os._exit(0)
 """
-    command = [sys.executable, "-c", program, str(ROOT / f"scripts/{rule}.py")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    loaded = {Path(name) for name in done.stdout.split("LOADED ")[1].split()}
-    assert ROOT / "src/mixvae/cli.py" in loaded
-    assert loaded <= set(code.code_files(rule))
+    command = [sys.executable, "-c", program, str(ROOT / "scripts"), *RULES[1:]]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    lines = [line.split()[1:] for line in said if line.startswith("LOADED ")]
+    return {rule: {Path(file) for file in files} for rule, *files in lines}
+
+
+@pytest.mark.parametrize("rule", RULES[1:])
+def test_python_imports_no_code_that_a_digest_leaves_out(rule, loaded):
+    assert ROOT / "src/mixvae/cli.py" in loaded[rule]
+    assert loaded[rule] <= set(code.code_files(rule))
 
 
 @pytest.mark.parametrize(

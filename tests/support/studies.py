@@ -161,9 +161,9 @@ def make_once(folder: Path, make: Callable[[Path], object]) -> Path:
 
 
 def make_small_study(folder: Path) -> None:
-    """Finish a study of SMALL."""
+    """Finish a study of SMALL; `said` is what its run printed."""
     make_workspace(folder)
-    finish(ablation(write_config(folder, SMALL)), folder)
+    (folder / "said").write_text(finish(ablation(write_config(folder, SMALL)), folder).stdout)
 
 
 def make_long_study(folder: Path, datasets: Path) -> None:
