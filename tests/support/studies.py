@@ -27,7 +27,7 @@ AIS = {"points": 30, "chains": 4, "temperatures": 5, "gap_points": 10}
 """Annealing that takes a second or two."""
 SMALL = {**BLOCK, "seed": [0, 1], "evaluation": {**BLOCK["evaluation"], "ais": AIS}}
 """The study that is finished once for all tests."""
-LONG = {**BLOCK, "training": {"epochs": 60, "warmup": 2, "batch_size": 20, "patience": 60}}
+LONG = {**BLOCK, "training": {"epochs": 40, "warmup": 2, "batch_size": 20, "patience": 40}}
 """Trainings that take long enough to be interrupted."""
 ENDLESS = {**BLOCK, "training": {"epochs": 100_000, "warmup": 2, "batch_size": 20, "patience": 100_000}}
 MEASURED = ("--until", "evaluate", "bracket", "latents")
