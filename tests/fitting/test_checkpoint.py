@@ -88,7 +88,7 @@ def digits(prepared, tmp_path_factory) -> Path:
     return folder
 
 
-SLOW = {"training": {"epochs": 12, "warmup": 3, "batch_size": 20, "patience": 12}, "K": 2}
+SLOW = {"training": {"epochs": 6, "warmup": 3, "batch_size": 20, "patience": 6}, "K": 2}
 
 
 def training_command(spec, data: Path, run: Path, *options: str) -> list[str]:
