@@ -19,6 +19,8 @@ from mixvae.study.config import read_study
 from mixvae.study.looking import NotExecuted
 from mixvae.study.run import MODELS
 
+pytestmark = pytest.mark.slow  # every part is executed in a process of its own
+
 EXAMPLES = ROOT / "docs/examples"
 PRIOR = (EXAMPLES / "student_prior.py").read_text()
 FLOW = (EXAMPLES / "stretch_flow.py").read_text()
