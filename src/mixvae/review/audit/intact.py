@@ -26,10 +26,7 @@ def check(subject: Subject, findings: Findings) -> None:
     for dataset in subject.study.datasets:
         _raw_files(dataset, subject, findings)
         _named_digests(dataset, subject, findings)
-    path = subject.folder / manifest.NAME
-    if subject.there(path):
-        with findings.guarded(path):
-            _manifest(path, subject, findings)
+    subject.check_file(_manifest, subject.folder / manifest.NAME, findings)
 
 
 def _record(job: Job, subject: Subject, findings: Findings) -> None:
@@ -85,17 +82,17 @@ def _inputs(job: Job, recorded: Mapping[Path, str], subject: Subject, findings: 
 
 def _ages(subject: Subject, findings: Findings) -> None:
     """Warn once if files look older than what they were made from: times are easily lost in copying, so they prove nothing."""
-    if old := [job for job in subject.jobs if _looks_old(job, subject)]:
-        jobs = f"{len(old)} jobs, the first {' '.join(old[0].key)},"
+    old = []
+    for job in subject.jobs:
+        made, read = (
+            [locate(file, subject.results).stat().st_mtime_ns for file in files if subject.there(file)]
+            for files in (job.files, job.inputs)
+        )
+        if made and read and min(made) < max(read):
+            old.append(" ".join(job.key))
+    if old:
+        jobs = f"{len(old)} jobs, the first {old[0]},"
         findings.warn(subject.folder, f"the files of {jobs} look older than what they were made from; copied?")
-
-
-def _looks_old(job: Job, subject: Subject) -> bool:
-    made, read = (
-        [locate(file, subject.results).stat().st_mtime_ns for file in files if subject.there(file)]
-        for files in (job.files, job.inputs)
-    )
-    return bool(made and read) and min(made) < max(read)
 
 
 def _raw_files(dataset: str, subject: Subject, findings: Findings) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,6 @@ from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, digests, parse_mapping, read_arrays, read_mapping, read_rows, read_text
 from mixvae.study import DatasetInfo, Expansion, Run, parse_run
 from mixvae.study.jobs import MADE_BY, Job, JobKey, all_jobs, run_file
-from mixvae.summary import manifest
 from mixvae.summary.results import StudyRuns
 
 FAILURES = ("run", "rule", "log")
@@ -64,12 +64,17 @@ class Subject:
     @cached_property
     def digests(self) -> dict[Path, str | Unreadable]:
         """The sha256 of every file that a job makes, or the reason why there is none."""
-        files = [file for job in self.jobs for file in (*self.made_by(job), job.provenance)]
-        return digests([*files, self.folder / manifest.NAME], self.results)
+        return digests([*self.makers, *(job.provenance for job in self.jobs)], self.results)
 
     def there(self, file: Path) -> bool:
         """Return whether a file is there and can be read."""
         return isinstance(self.digests.get(file), str)
+
+    def check_file(self, check: Callable[..., None], file: Path, findings: Findings, *facts: Any) -> None:
+        """Call check(*facts, file, subject, findings), guarded, unless the file is missing, which check `complete` reports."""
+        if self.there(file):
+            with findings.guarded(file):
+                check(*facts, file, self, findings)
 
     @cached_property
     def makers(self) -> dict[Path, Job]:

@@ -17,35 +17,31 @@ ROUNDING = 1e-9
 
 def check(subject: Subject, findings: Findings) -> None:
     """Compare every run's training.json and record with its history and weights."""
-    for run, spec in subject.present.items():
-        said = _claims(run, subject, findings)
-        for name, read in (("history.csv", _of_history), ("model.safetensors", _of_weights)):
-            facts, path = {}, subject.run_file(run, name)
-            if subject.there(path):
-                with findings.guarded(path):
-                    facts = read(path, spec, subject)
-            for fact, value in facts.items():
-                file = "provenance/train.json" if fact == "train_seconds" else "training.json"
-                if file in said and said[file].get(fact) != value:
-                    findings.fail(subject.run_file(run, file), f"{fact} {said[file].get(fact)!r}, but {value!r} by {name}")
+    for run in subject.present:
+        said = {"provenance/train.json": subject.facts["train", run]} if ("train", run) in subject.facts else {}
+        subject.check_file(_training, subject.run_file(run, "training.json"), findings, run, said)
+        for name in ("history.csv", "model.safetensors"):
+            subject.check_file(_claims, subject.run_file(run, name), findings, run, said)
 
 
-def _claims(run: str, subject: Subject, findings: Findings) -> dict[str, dict[str, Any]]:
-    """Return the content of a run's training.json and of its training's record, as far as they can be read."""
-    said, path = {}, subject.run_file(run, "training.json")
-    if ("train", run) in subject.facts:
-        said["provenance/train.json"] = subject.facts["train", run]
-    if subject.there(path):
-        with findings.guarded(path):
-            said[path.name] = read_mapping(path, subject.results)
-            if said[path.name].get("stopped_by") == "budget":
-                epochs = subject.study.runs[run].training.epochs
-                findings.warn(path, f"stopped by its {epochs} epochs, while it still improved")
-    return said
+def _training(run: str, said: dict[str, dict[str, Any]], path: Path, subject: Subject, findings: Findings) -> None:
+    """Add the content of training.json to `said`, and warn of a training that ended with its epochs."""
+    said[path.name] = read_mapping(path, subject.results)
+    if said[path.name].get("stopped_by") == "budget":
+        epochs = subject.study.runs[run].training.epochs
+        findings.warn(path, f"stopped by its {epochs} epochs, while it still improved")
 
 
-def _of_weights(path: Path, spec: Run, subject: Subject) -> dict[str, Any]:
-    return {"parameters": parameters_in(path, subject.results)}
+def _claims(run: str, said: dict[str, dict[str, Any]], path: Path, subject: Subject, findings: Findings) -> None:
+    """Fail what files say, {file: content}, unless it follows from the run's history or weights."""
+    if path.name == "history.csv":
+        found = _of_history(path, subject.study.runs[run], subject)
+    else:
+        found = {"parameters": parameters_in(path, subject.results)}
+    for fact, value in found.items():
+        file = "provenance/train.json" if fact == "train_seconds" else "training.json"
+        if file in said and said[file].get(fact) != value:
+            findings.fail(subject.run_file(run, file), f"{fact} {said[file].get(fact)!r}, but {value!r} by {path.name}")
 
 
 def _of_history(path: Path, spec: Run, subject: Subject) -> dict[str, Any]:
