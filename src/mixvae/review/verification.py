@@ -176,8 +176,8 @@ def _verify_record(path: Path, run: Path, spec: Run, results: Path) -> None:
     if facts["spec"] != spec.training_spec():
         raise UserError(f"{path}: the record is of another spec than spec.json")
     made = {folder / Path(name).name: expected for name, expected in facts["outputs"].items()}
-    read = {run / Path(name).name: expected for name, expected in facts["inputs"].items()}
-    read = {file: expected for file, expected in read.items() if file.is_file()}  # not the data
+    # not the data
+    read = {file: expected for name, expected in facts["inputs"].items() if (file := run / Path(name).name).is_file()}
     for files, what, old in ((made, "made", folder), (read, "has read", path)):
         for file, expected in files.items():
             if (found := digest(file, results)) != expected:
