@@ -131,9 +131,9 @@ def find_run(name: str, runs: Path) -> Path:
     ids = sorted(
         path.parent.name for path in runs.glob("*/spec.json") if '"evaluation"' not in path.read_text(errors="replace")
     )
-    found = [run for run in ids if run.startswith(name)]
-    if name in ids or len(found) == 1:
-        return runs / (name if name in ids else found[0])
+    found = [name] if name in ids else [run for run in ids if run.startswith(name)]
+    if len(found) == 1:
+        return runs / found[0]
     if found:
         raise UserError(f"{runs}: {len(found)} runs begin with {name!r}: {found[0]}, {found[1]}, ...; give more of the id")
     raise UserError(f"{runs}: no run {name!r}{did_you_mean(name, ids)}")
@@ -269,22 +269,18 @@ def _metrics(path: Path) -> dict[str, dict[str, float]]:
 
 def differences(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> list[str]:
     """Return where two records of a training differ in code, packages and machine, which may explain why bytes differ."""
-    lines = [
-        f"{name}: {_short(recorded.get(name))} on record, {_short(again.get(name))} now"
-        for name in EXPLAINING
-        if recorded.get(name) != again.get(name)
-    ]
+    lines = []
+    for name in EXPLAINING:
+        if recorded.get(name) != again.get(name):
+            texts = (printable(facts.get(name)) for facts in (recorded, again))
+            was, now = (text[:12] if len(text) == 64 else text for text in texts)
+            lines.append(f"{name}: {was} on record, {now} now")
     before, now = recorded["packages"], again["packages"]
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if changed:
         shown = ", ".join(f"{name} {before.get(name, 'none')} to {now.get(name, 'none')}" for name in changed[:NAMED])
         lines.append(f"packages: {printable(shown)}" + (f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""))
     return lines
-
-
-def _short(value: Any) -> str:
-    text = printable(value)
-    return text[:12] if len(text) == 64 else text
 
 
 def table(judged: Sequence[Judged]) -> list[str]:

@@ -25,7 +25,9 @@ def check(subject: Subject, findings: Findings) -> None:
     _ages(subject, findings)
     for dataset in subject.study.datasets:
         _raw_files(dataset, subject, findings)
-        _named_digests(dataset, subject, findings)
+        folder = subject.results / "datasets" / dataset
+        subject.check_file(_listing, folder / "raw.json", findings, subject.raw(dataset))
+        subject.check_file(_listing, folder / "dataset.json", findings, [folder / "data.npz"])
     subject.check_file(_manifest, subject.folder / manifest.NAME, findings)
 
 
@@ -124,17 +126,13 @@ def _raw_files(dataset: str, subject: Subject, findings: Findings) -> None:
                 findings.fail(path, f"not the published file: {algorithm} expected {expected} found {found}", about)
 
 
-def _named_digests(dataset: str, subject: Subject, findings: Findings) -> None:
-    """Check that raw.json and dataset.json name the digests of the raw and of the prepared data."""
-    folder = subject.results / "datasets" / dataset
-    for listing, files in ((folder / "raw.json", subject.raw(dataset)), (folder / "dataset.json", [folder / "data.npz"])):
-        if subject.there(listing):
-            with findings.guarded(listing):
-                facts = read_mapping(listing, subject.results)
-                for path in files:
-                    named = facts["files"][path.name] if listing.name == "raw.json" else facts
-                    if named["sha256"] != subject.digests[path]:
-                        findings.fail(path, f"not the file that {listing.name} names")
+def _listing(files: list[Path], listing: Path, subject: Subject, findings: Findings) -> None:
+    """Check that raw.json names the digests of the raw data, or dataset.json that of the prepared data."""
+    facts = read_mapping(listing, subject.results)
+    for path in files:
+        named = facts["files"][path.name] if listing.name == "raw.json" else facts
+        if named["sha256"] != subject.digests[path]:
+            findings.fail(path, f"not the file that {listing.name} names")
 
 
 def _manifest(path: Path, subject: Subject, findings: Findings) -> None:

@@ -10,7 +10,6 @@ from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, parameters_in, read_mapping, read_text
 from mixvae.review.audit.subject import Subject
 from mixvae.study import Run
-from mixvae.study.parts import Training
 
 ROUNDING = 1e-9
 
@@ -60,16 +59,18 @@ def _of_history(path: Path, spec: Run, subject: Subject) -> dict[str, Any]:
     beta = [kl_weight_at(epoch, settings.warmup) for epoch in range(epochs)]
     if not np.allclose(column["beta"], beta, rtol=0, atol=ROUNDING):
         raise Unreadable(f"beta is not that of a warm-up of {settings.warmup} epochs")
-    best = _best_so_far(column["valid_bound"])
-    patience = _patience_ended(best, settings)
-    if patience[:-1].any():
-        raise Unreadable(f"goes on after epoch {int(patience.argmax())}, at which its patience ended")
-    if not patience[-1] and epochs < settings.epochs:
+    best, ended = 0, []  # by the rule of `mixvae.fitting.training`
+    for epoch, bound in enumerate(column["valid_bound"]):
+        best = epoch if bound > column["valid_bound"][best] else best
+        ended.append(epoch - max(best, settings.warmup - 1) >= settings.patience)
+    if True in ended[:-1]:
+        raise Unreadable(f"goes on after epoch {ended.index(True)}, at which its patience ended")
+    if not ended[-1] and epochs < settings.epochs:
         raise Unreadable(f"ends after {epochs} of {settings.epochs} epochs, before its patience did")
     return {
         "epochs": epochs,
-        "best_epoch": int(best[-1]),
-        "stopped_by": "patience" if patience[-1] else "budget",
+        "best_epoch": best,
+        "stopped_by": "patience" if ended[-1] else "budget",
         "train_seconds": float(column["seconds"][-1]),
     }
 
@@ -91,14 +92,3 @@ def _read_history(path: Path, subject: Subject) -> dict[str, np.ndarray]:
     if (np.diff(column["seconds"], prepend=0.0) < 0).any():
         raise Unreadable("seconds: they go back")
     return column
-
-
-def _best_so_far(bound: np.ndarray) -> np.ndarray:
-    """Return the epoch with the largest bound up to every epoch, the first of equal ones, (epochs,)."""
-    before = np.concatenate([[-np.inf], np.maximum.accumulate(bound)[:-1]])
-    return np.maximum.accumulate(np.where(bound > before, np.arange(len(bound)), 0))
-
-
-def _patience_ended(best: np.ndarray, settings: Training) -> np.ndarray:
-    """Return whether training must stop after every epoch, (epochs,): the rule of `mixvae.fitting.training` for all at once."""
-    return np.arange(len(best)) - np.maximum(best, settings.warmup - 1) >= settings.patience
