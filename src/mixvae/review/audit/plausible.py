@@ -169,9 +169,8 @@ def _annealed(run: str, spec: Run, metrics: Metrics, path: Path, subject: Subjec
         above = float((arrays["nll_ais"] - other).mean())
         error = math.hypot(metrics["nll_ais"]["mc_error"], metrics.get(name, {}).get("mc_error") or 0.0)
         if above > 2 * error + ROUNDING:
-            findings.warn(
-                path, f"nll_ais is above {name} by {above:.4f} nats at the same points: annealing needs more temperatures"
-            )
+            message = f"nll_ais is above {name} by {above:.4f} nats at the same points"
+            findings.warn(path, f"{message}: annealing needs more temperatures")
 
 
 def _control(

@@ -118,12 +118,8 @@ def _examine(value: Any, depth: int = 0) -> None:
         raise ValueError(f"more than {DEEPEST} levels")
     if isinstance(value, str):
         value.encode()
-    elif isinstance(value, dict):
-        for name, part in value.items():
-            name.encode()
-            _examine(part, depth + 1)
-    elif isinstance(value, list):
-        for part in value:
+    elif isinstance(value, dict | list):
+        for part in [*value, *value.values()] if isinstance(value, dict) else value:
             _examine(part, depth + 1)
 
 

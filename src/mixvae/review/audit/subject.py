@@ -117,14 +117,11 @@ def read(folder: Path, expansion: Expansion | None) -> tuple[Subject, Findings]:
     every = list(all_jobs(folder.name, study.runs, study.datasets, results))
     missing: dict[str, dict[str, str]] = {}
     subject = Subject(results, study, every, missing, expansion)
+    packages: dict[str, Any] = {}  # the same for most jobs, and the largest part of a record
     for job in every:
         findings.jobs.append(job.key)
         folders = [job.folder] if job.folder != folder else []
         findings.owners |= dict.fromkeys([*folders, *subject.made_by(job), job.provenance], job.key)
-    with findings.guarded(folder / "failures.csv"):
-        missing |= {row["run"]: row for row in read_rows(folder / "failures.csv", results, FAILURES)}
-    packages: dict[str, Any] = {}  # the same for most jobs, and the largest part of a record
-    for job in every:
         try:
             text = read_text(job.provenance, results)
             facts = parse_mapping(text)
@@ -134,6 +131,8 @@ def read(folder: Path, expansion: Expansion | None) -> tuple[Subject, Findings]:
             subject.edited.add(job.key)
         facts["packages"] = packages.setdefault(json.dumps(facts.get("packages")), facts.get("packages"))
         subject.facts[job.key] = facts
+    with findings.guarded(folder / "failures.csv"):
+        missing |= {row["run"]: row for row in read_rows(folder / "failures.csv", results, FAILURES)}
     return subject, findings
 
 
