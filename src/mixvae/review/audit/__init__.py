@@ -13,8 +13,6 @@ from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.subject import Subject, read
 from mixvae.study import Expansion
 
-__all__ = ["audit", "examine"]
-
 CHECKS = (complete, intact, strays, pages, consistent, recomputed, plausible, training, times)
 """The modules of the checks, in an order in which later ones may build on earlier ones."""
 
