@@ -106,10 +106,11 @@ def verify_run(name: str) -> None:
 
 def _do_again(rule: str, spec: Run, data: Path, again: Path, run: Path, recorded: Mapping[str, Any]) -> None:
     """Do a job of the run in the folder `again`, on a GPU if it was done on one and this machine has one."""
-    of_rule = ["--settings", canonical_json(spec.measuring(rule))]
+    command = [sys.executable, ROOT / f"scripts/{rule}.py", "--data", data, "--run", again]
     if rule == "train":
-        of_rule = ["--spec", spec.canonical(), "--parts", run]
-    command = [sys.executable, ROOT / f"scripts/{rule}.py", "--data", data, "--run", again, *of_rule]
+        command += ["--spec", spec.canonical(), "--parts", run]
+    else:
+        command += ["--settings", canonical_json(spec.measuring(rule))]
     if recorded.get("gpu"):
         if not (here := torch.cuda.is_available()):
             say(f"on record is a GPU ({one_line(recorded['device'])}), but none is here: on the CPU instead")
