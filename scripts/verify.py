@@ -10,7 +10,7 @@ def main(parser: cli.ArgumentParser) -> None:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # otherwise the training would go on, and its folder stay
 
-    from mixvae.review.retraining import verify_run
+    from mixvae.review.verification import verify_run
 
     verify_run(arguments.run)
 

@@ -25,7 +25,7 @@ from support.studies import find
 from mixvae.files import read_json, sha256, write_json
 from mixvae.measuring.evaluation import metrics as metrics_of
 from mixvae.provenance import seal
-from mixvae.review.audit import audit, plausible, trained
+from mixvae.review.audit import audit, plausible, training
 from mixvae.review.audit.findings import FAILURE, NOTE, WARNING, Findings
 from mixvae.review.audit.reading import LARGEST_TABLE, Unreadable, parse_mapping, read_parquet
 from mixvae.review.audit.subject import read
@@ -584,7 +584,7 @@ def test_what_ended_a_training_follows_from_its_history(results, bounds, warmup,
     path = results / "runs" / run / "history.csv"
     pd.DataFrame({**columns, "valid_bound": bounds, "seconds": 1.0}).to_csv(path, index=False)
     try:
-        found = trained._of_history(path, spec.model_copy(update={"training": settings}), subject)["stopped_by"]
+        found = training._of_history(path, spec.model_copy(update={"training": settings}), subject)["stopped_by"]
     except Unreadable as reason:
         found = str(reason)
     assert found == stopped_by

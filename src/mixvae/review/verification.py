@@ -1,17 +1,27 @@
-"""Compares a run that was trained again with the run on record: it has the same bytes, or is as near as another seed is."""
+"""The command `make verify`: does a run's jobs again in a scratch folder, and compares the results with those on record.
+
+They have the same bytes, or are as near as another seed is.
+"""
 
 import contextlib
 import math
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy import stats
 
-from mixvae.errors import UserError, did_you_mean
-from mixvae.files import read_json, sha256
+from mixvae.code import ROOT
+from mixvae.data.origin import verify_origin
+from mixvae.errors import UserError, did_you_mean, one_line
+from mixvae.files import canonical_json, read_json, sha256
+from mixvae.progress import say
 from mixvae.review.audit.findings import printable
 from mixvae.review.audit.reading import Unreadable, digest, is_measured, read_mapping, read_text
 from mixvae.study import Run, parse_run_json
@@ -19,6 +29,7 @@ from mixvae.study.jobs import MEASURED, RUN_FILES, folder_of, record_of, run_fil
 
 RunJob = tuple[str, Run]
 """A job of a run: its rule, and the spec with the settings of this measurement."""
+RUNS = Path("results/runs")
 METRICS = ("elbo", "nll", "nll_miselbo", "nll_matched")
 LEVEL = 0.95
 CLOCK = "seconds"
@@ -44,6 +55,71 @@ class Judged(NamedTuple):
         return self.low <= self.again <= self.high
 
 
+def verify_run(name: str) -> None:
+    """Train a run again and print how it compares: the same bytes, or within the spread of the seeds.
+
+    Arguments:
+        name: A run's id, its beginning, or results/runs/<run>.
+
+    Raises UserError if the results are neither, or if the run on record cannot be trusted to begin with.
+    """
+    run = find_run(name, RUNS)
+    jobs = recorded_jobs(run)
+    spec = jobs[0][1]
+    data = run.resolve().parent.parent / "datasets" / spec.dataset
+    verify_data(run, data)
+    verify_origin(data, spec)
+    say(f"{data}: its raw files have the published checksums (own data: the recorded one), and give these data")
+    outside: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="verify-") as scratch:
+        again = Path(scratch) / spec.id
+        for name in spec.own_files:
+            say(f"warning: {run / name} is executed: a part that the author of this run wrote")
+        for rule, measured in jobs:
+            _do_again(rule, measured, data, again, run, read_json(record_of(rule, measured, run)))
+        same = same_files(run, again, jobs)
+        other = differences(*(read_json(record_of("train", spec, folder)) for folder in (run, again)))
+        for measured in [measured for rule, measured in jobs if rule == "evaluate"]:
+            seeds = siblings(run, measured)
+            judged, by = judge(*(run_file("likelihood.json", measured, folder) for folder in (run, again)), seeds)
+            print(f"measured with {canonical_json(measured.measuring('evaluate'))}")
+            print("\n".join(table(judged)))
+            print(f"expected: {by}")
+            if far := [row.metric for row in judged if not row.within]:
+                outside.append(f"{', '.join(far)} not within the {by}")
+
+    for answer, text in ((True, "identical"), (False, "not identical")):
+        if files := [file for file, found in same.items() if found == answer]:
+            print(f"{text}: {', '.join(files)}")
+    for line in other:
+        print(f"differs: {line}")
+    if all(same.values()):
+        print(f"{run}: byte-identical")
+        return
+    if not other:
+        say("warning: same code, packages and processor, yet other bytes")
+    if outside:
+        raise UserError(f"{run}: trained again, {'; '.join(outside)}")
+    spread = "seed-to-seed spread" if len(seeds) > 1 else "uncertainty over test points (one seed has no spread)"
+    print(f"{run}: not byte-identical, but within the {spread}")
+
+
+def _do_again(rule: str, spec: Run, data: Path, again: Path, run: Path, recorded: Mapping[str, Any]) -> None:
+    """Do a job of the run in the folder `again`, on a GPU if it was done on one and this machine has one."""
+    command = [sys.executable, ROOT / f"scripts/{rule}.py", "--data", data, "--run", again]
+    if rule == "train":
+        command += ["--spec", spec.canonical(), "--parts", run]
+    else:
+        command += ["--settings", canonical_json(spec.measuring(rule))]
+    if recorded.get("gpu"):
+        if not (here := torch.cuda.is_available()):
+            say(f"on record is a GPU ({one_line(recorded['device'])}), but none is here: on the CPU instead")
+        command += ["--gpu", int(here)]
+    say(f"{rule} again, in {again}")
+    if code := subprocess.run([str(part) for part in command]).returncode:
+        raise UserError(f"{spec.id}: {rule} again ended with exit code {code}; see its message above")
+
+
 def find_run(name: str, runs: Path) -> Path:
     """Return the folder that `name` means: a path, a run's id, or the beginning of exactly one id. Raises UserError."""
     if not name:
@@ -56,9 +132,9 @@ def find_run(name: str, runs: Path) -> Path:
     ids = sorted(
         path.parent.name for path in runs.glob("*/spec.json") if '"evaluation"' not in path.read_text(errors="replace")
     )
-    found = [run for run in ids if run.startswith(name)]
-    if name in ids or len(found) == 1:
-        return runs / (name if name in ids else found[0])
+    found = [name] if name in ids else [run for run in ids if run.startswith(name)]
+    if len(found) == 1:
+        return runs / found[0]
     if found:
         raise UserError(f"{runs}: {len(found)} runs begin with {name!r}: {found[0]}, {found[1]}, ...; give more of the id")
     raise UserError(f"{runs}: no run {name!r}{did_you_mean(name, ids)}")
@@ -84,10 +160,8 @@ def recorded_jobs(run: Path) -> list[RunJob]:
                 needed = METRICS[:-1] if spec.is_control else METRICS
                 if missing := set(needed) - _metrics(path).keys():
                     raise UserError(f"{path}: {min(missing)} is not there or no number; make audit says more")
-        if missing := {"evaluate"} - {rule for rule, _ in jobs}:
-            raise UserError(
-                f"{run}: no record of rule {min(missing)}, so the run is not finished; make ablation goes on with it"
-            )
+        if "evaluate" not in dict(jobs):
+            raise UserError(f"{run}: no record of rule evaluate, so the run is not finished; make ablation goes on with it")
     except (Unreadable, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: cannot be read ({type(error).__name__}: {printable(error)}); make audit says more") from None
     return jobs
@@ -103,8 +177,8 @@ def _verify_record(path: Path, run: Path, spec: Run, results: Path) -> None:
     if facts["spec"] != spec.training_spec():
         raise UserError(f"{path}: the record is of another spec than spec.json")
     made = {folder / Path(name).name: expected for name, expected in facts["outputs"].items()}
-    read = {run / Path(name).name: expected for name, expected in facts["inputs"].items()}
-    read = {file: expected for file, expected in read.items() if file.is_file()}  # not the data
+    # not the data
+    read = {file: expected for name, expected in facts["inputs"].items() if (file := run / Path(name).name).is_file()}
     for files, what, old in ((made, "made", folder), (read, "has read", path)):
         for file, expected in files.items():
             if (found := digest(file, results)) != expected:
@@ -196,22 +270,18 @@ def _metrics(path: Path) -> dict[str, dict[str, float]]:
 
 def differences(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> list[str]:
     """Return where two records of a training differ in code, packages and machine, which may explain why bytes differ."""
-    lines = [
-        f"{name}: {_short(recorded.get(name))} on record, {_short(again.get(name))} now"
-        for name in EXPLAINING
-        if recorded.get(name) != again.get(name)
-    ]
+    lines = []
+    for name in EXPLAINING:
+        if recorded.get(name) != again.get(name):
+            texts = (printable(facts.get(name)) for facts in (recorded, again))
+            was, now = (text[:12] if len(text) == 64 else text for text in texts)
+            lines.append(f"{name}: {was} on record, {now} now")
     before, now = recorded["packages"], again["packages"]
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if changed:
         shown = ", ".join(f"{name} {before.get(name, 'none')} to {now.get(name, 'none')}" for name in changed[:NAMED])
         lines.append(f"packages: {printable(shown)}" + (f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""))
     return lines
-
-
-def _short(value: Any) -> str:
-    text = printable(value)
-    return text[:12] if len(text) == 64 else text
 
 
 def table(judged: Sequence[Judged]) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import read_mapping, read_rows
 from mixvae.review.audit.subject import Subject
-from mixvae.study import DatasetInfo, catalogue
+from mixvae.study import catalogue
 from mixvae.study.jobs import Job
 from mixvae.study.metrics import FOUND_IN, METRICS, metrics_of
 from mixvae.study.own_data import without_source
@@ -24,10 +24,7 @@ def check(subject: Subject, findings: Findings) -> None:
     _failures(subject, findings)
     for run, spec in subject.study.runs.items():
         for rule, names in metrics_of(spec, subject.study.datasets[spec.dataset]).items():
-            path = subject.run_file(run, FOUND_IN[rule])
-            if subject.there(path):
-                with findings.guarded(path):
-                    _metrics(names, path, subject, findings)
+            subject.check_file(_metrics, subject.run_file(run, FOUND_IN[rule]), findings, names)
     with findings.guarded(subject.folder / "metrics.csv"):
         _metrics_csv(subject.folder / "metrics.csv", subject, findings)
 
@@ -38,7 +35,10 @@ def _config(subject: Subject, findings: Findings) -> None:
     own = {spec.dataset for spec in study.runs.values() if spec.data}
     known = planned.datasets if planned else {k: v for k, v in catalogue().items() if k not in own}
     for dataset in sorted(study.datasets.keys() & known.keys()):
-        if not _same_data(study.datasets[dataset], known[dataset]):
+        one, other = study.datasets[dataset], known[dataset]
+        if one.reader and other.reader:  # where a user's own file lies is not compared
+            one, other = without_source(one), without_source(other)
+        if one != other:
             findings.fail(path, f"what it says of data set {dataset} is not what the config or catalogue says")
     if planned is None:
         findings.note(path, NO_CONFIG)
@@ -55,11 +55,6 @@ def _config(subject: Subject, findings: Findings) -> None:
             findings.fail(path, f"run {run} is not measured as the config says")
     if len(study.skipped) != len(planned.skipped):
         findings.fail(path, f"{len(study.skipped)} combinations skipped, {len(planned.skipped)} by the config")
-
-
-def _same_data(one: DatasetInfo, other: DatasetInfo) -> bool:
-    """Return whether two entries describe the same data set; where a user's own file lies is not compared."""
-    return without_source(one) == without_source(other) if one.reader and other.reader else one == other
 
 
 def _files(job: Job, subject: Subject, findings: Findings) -> None:

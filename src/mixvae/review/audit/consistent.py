@@ -22,10 +22,7 @@ def check(subject: Subject, findings: Findings) -> None:
     for dataset in subject.study.datasets:
         _data(dataset, subject, findings)
     for run in subject.study.runs:
-        path = subject.run_file(run, "spec.json")
-        if subject.there(path):
-            with findings.guarded(path):
-                _spec(run, path, subject, findings)
+        subject.check_file(_spec, subject.run_file(run, "spec.json"), findings, run)
     for job in subject.jobs:
         if job.key in subject.facts:
             _record(job.key, job.provenance, subject, findings)

@@ -25,11 +25,10 @@ def check(subject: Subject, findings: Findings) -> None:
     _ages(subject, findings)
     for dataset in subject.study.datasets:
         _raw_files(dataset, subject, findings)
-        _named_digests(dataset, subject, findings)
-    path = subject.folder / manifest.NAME
-    if subject.there(path):
-        with findings.guarded(path):
-            _manifest(path, subject, findings)
+        folder = subject.results / "datasets" / dataset
+        subject.check_file(_listing, folder / "raw.json", findings, subject.raw(dataset))
+        subject.check_file(_listing, folder / "dataset.json", findings, [folder / "data.npz"])
+    subject.check_file(_manifest, subject.folder / manifest.NAME, findings)
 
 
 def _record(job: Job, subject: Subject, findings: Findings) -> None:
@@ -85,17 +84,17 @@ def _inputs(job: Job, recorded: Mapping[Path, str], subject: Subject, findings: 
 
 def _ages(subject: Subject, findings: Findings) -> None:
     """Warn once if files look older than what they were made from: times are easily lost in copying, so they prove nothing."""
-    if old := [job for job in subject.jobs if _looks_old(job, subject)]:
-        jobs = f"{len(old)} jobs, the first {' '.join(old[0].key)},"
+    old = []
+    for job in subject.jobs:
+        made, read = (
+            [locate(file, subject.results).stat().st_mtime_ns for file in files if subject.there(file)]
+            for files in (job.files, job.inputs)
+        )
+        if made and read and min(made) < max(read):
+            old.append(" ".join(job.key))
+    if old:
+        jobs = f"{len(old)} jobs, the first {old[0]},"
         findings.warn(subject.folder, f"the files of {jobs} look older than what they were made from; copied?")
-
-
-def _looks_old(job: Job, subject: Subject) -> bool:
-    made, read = (
-        [locate(file, subject.results).stat().st_mtime_ns for file in files if subject.there(file)]
-        for files in (job.files, job.inputs)
-    )
-    return bool(made and read) and min(made) < max(read)
 
 
 def _raw_files(dataset: str, subject: Subject, findings: Findings) -> None:
@@ -127,17 +126,13 @@ def _raw_files(dataset: str, subject: Subject, findings: Findings) -> None:
                 findings.fail(path, f"not the published file: {algorithm} expected {expected} found {found}", about)
 
 
-def _named_digests(dataset: str, subject: Subject, findings: Findings) -> None:
-    """Check that raw.json and dataset.json name the digests of the raw and of the prepared data."""
-    folder = subject.results / "datasets" / dataset
-    for listing, files in ((folder / "raw.json", subject.raw(dataset)), (folder / "dataset.json", [folder / "data.npz"])):
-        if subject.there(listing):
-            with findings.guarded(listing):
-                facts = read_mapping(listing, subject.results)
-                for path in files:
-                    named = facts["files"][path.name] if listing.name == "raw.json" else facts
-                    if named["sha256"] != subject.digests[path]:
-                        findings.fail(path, f"not the file that {listing.name} names")
+def _listing(files: list[Path], listing: Path, subject: Subject, findings: Findings) -> None:
+    """Check that raw.json names the digests of the raw data, or dataset.json that of the prepared data."""
+    facts = read_mapping(listing, subject.results)
+    for path in files:
+        named = facts["files"][path.name] if listing.name == "raw.json" else facts
+        if named["sha256"] != subject.digests[path]:
+            findings.fail(path, f"not the file that {listing.name} names")
 
 
 def _manifest(path: Path, subject: Subject, findings: Findings) -> None:

@@ -41,36 +41,22 @@ def check(subject: Subject, findings: Findings) -> None:
     for run, spec in subject.present.items():
         values[run] = {}
         for rule, file in FOUND_IN.items():
-            path = subject.run_file(run, file)
-            if subject.there(path):
-                with findings.guarded(path):
-                    metrics = _metrics(rule, spec, path, subject, findings)
-                    _ranges(spec, metrics, path, subject, findings)
-                    values[run] |= metrics
-        path = subject.run_file(run, "pointwise.npz")
-        if subject.there(path):
-            with findings.guarded(path):
-                _points(run, spec, path, subject, findings)
+            subject.check_file(_metrics, subject.run_file(run, file), findings, rule, spec, values[run])
+        subject.check_file(_points, subject.run_file(run, "pointwise.npz"), findings, run, spec)
         path = subject.run_file(run, "likelihood.json")
         with findings.guarded(path):
             _relations(spec, values[run], path, findings)
-        path = subject.run_file(run, "bracket.json")
-        if spec.annealing and subject.there(path) and subject.there(path.with_suffix(".npz")):
-            with findings.guarded(path):
-                _annealed(run, spec, values[run], path, subject, findings)
+        subject.check_file(_annealed, subject.run_file(run, "bracket.json"), findings, run, spec, values[run])
     controls = controls_of(subject.study)
     for run, spec in subject.present.items():
         with findings.guarded(subject.run_file(run, "training.json")):  # the only file that _control reads
             _control(run, spec, controls.get(run), values, subject, findings)
     for dataset in subject.study.datasets:
-        path = subject.folder / f"tables/comparisons_{dataset}.csv"
-        if subject.there(path):
-            with findings.guarded(path):
-                _comparisons(path, subject, findings)
+        subject.check_file(_comparisons, subject.folder / f"tables/comparisons_{dataset}.csv", findings)
 
 
-def _metrics(rule: str, spec: Run, path: Path, subject: Subject, findings: Findings) -> Metrics:
-    """Return the metrics of one file that are numbers; fail any other for which the file gives no reason. Raises Unreadable."""
+def _metrics(rule: str, spec: Run, values: Metrics, path: Path, subject: Subject, findings: Findings) -> None:
+    """Check a file's metrics and add those that are numbers to `values`; fail any other for which the file gives no reason."""
     content = read_mapping(path, subject.results)
     for name, count in counts_of(spec, subject.study.datasets[spec.dataset])[rule].items():
         if content[name] != count:
@@ -86,7 +72,8 @@ def _metrics(rule: str, spec: Run, path: Path, subject: Subject, findings: Findi
             findings.fail(path, f"{name}: {entry['value']!r} ± {entry['stderr']!r} are not finite numbers")
         else:
             good[name] = entry
-    return good
+    _ranges(spec, good, path, subject, findings)
+    values |= good
 
 
 def _points(run: str, spec: Run, path: Path, subject: Subject, findings: Findings) -> None:
@@ -102,7 +89,7 @@ def _points(run: str, spec: Run, path: Path, subject: Subject, findings: Finding
         # a tail without a shape is infinitely heavy
         broken = np.isnan(array) | (~np.isfinite(array) & (name not in MAY_BE_UNDEFINED))
         if broken.any():
-            raise Unreadable(f"{name}: {int(broken.sum())} values are not finite, first {_first_index(broken)}")
+            raise Unreadable(f"{name}: {int(broken.sum())} values are not finite, first {np.argwhere(broken)[0, 0]}")
     elbo = value["elbo"]
     near = ROUNDING * np.maximum(1.0, np.abs(elbo))
     holds = {
@@ -117,12 +104,8 @@ def _points(run: str, spec: Run, path: Path, subject: Subject, findings: Finding
         holds[f"ess in [1, {most}]"] = (value["ess"] >= 1 - ROUNDING) & (value["ess"] <= most * (1 + ROUNDING))
     for relation, where in holds.items():
         if not where.all():
-            message = f"{relation} is violated by {int((~where).sum())} test points, first {_first_index(~where)}"
+            message = f"{relation} is violated by {int((~where).sum())} test points, first {np.argwhere(~where)[0, 0]}"
             findings.fail(path, message)
-
-
-def _first_index(where: np.ndarray) -> int:
-    return int(np.argwhere(where)[0][0])
 
 
 def _ranges(spec: Run, metrics: Metrics, path: Path, subject: Subject, findings: Findings) -> None:
@@ -165,6 +148,8 @@ def _relations(spec: Run, metrics: Metrics, path: Path, findings: Findings) -> N
 
 def _annealed(run: str, spec: Run, metrics: Metrics, path: Path, subject: Subject, findings: Findings) -> None:
     """Check that gaps are not below 0 beyond their errors, and warn of an annealed likelihood that is above another estimate."""
+    if not subject.there(path.with_suffix(".npz")):
+        return
     for name in GAPS:
         if name in metrics and metrics[name]["value"] < -STANDARD_ERRORS * metrics[name]["mc_error"] - ROUNDING:
             found = f"{metrics[name]['value']:.4f} with a Monte Carlo error of {metrics[name]['mc_error']:.4f}"
@@ -184,9 +169,8 @@ def _annealed(run: str, spec: Run, metrics: Metrics, path: Path, subject: Subjec
         above = float((arrays["nll_ais"] - other).mean())
         error = math.hypot(metrics["nll_ais"]["mc_error"], metrics.get(name, {}).get("mc_error") or 0.0)
         if above > 2 * error + ROUNDING:
-            findings.warn(
-                path, f"nll_ais is above {name} by {above:.4f} nats at the same points: annealing needs more temperatures"
-            )
+            message = f"nll_ais is above {name} by {above:.4f} nats at the same points"
+            findings.warn(path, f"{message}: annealing needs more temperatures")
 
 
 def _control(

@@ -118,12 +118,8 @@ def _examine(value: Any, depth: int = 0) -> None:
         raise ValueError(f"more than {DEEPEST} levels")
     if isinstance(value, str):
         value.encode()
-    elif isinstance(value, dict):
-        for name, part in value.items():
-            name.encode()
-            _examine(part, depth + 1)
-    elif isinstance(value, list):
-        for part in value:
+    elif isinstance(value, dict | list):
+        for part in [*value, *value.values()] if isinstance(value, dict) else value:
             _examine(part, depth + 1)
 
 
@@ -157,9 +153,8 @@ def read_rows(path: Path, results: Path, columns: Iterable[str]) -> list[dict[st
 
 def read_frame(path: Path, results: Path, dtype: dict[str, type] | None = None) -> pd.DataFrame:
     """Return the content of a CSV file, with the types of `dtype` and inferred types for other columns. Raises Unreadable."""
-    text = read_text(path, results)
     with _parsing("valid CSV"):
-        return pd.read_csv(io.StringIO(text), dtype=dtype)
+        return pd.read_csv(io.StringIO(read_text(path, results)), dtype=dtype)
 
 
 def read_parquet(path: Path, results: Path, rows: int) -> pd.DataFrame:
@@ -190,10 +185,9 @@ def read_arrays(path: Path, results: Path, largest: int) -> dict[str, np.ndarray
             raise Unreadable(f"{size} bytes unpacked, more than such a file has")
         with np.load(real, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        if others := [
-            name for name, array in arrays.items() if not isinstance(array, np.ndarray) or array.dtype.kind not in "fi"
-        ]:
-            raise Unreadable(f"{others[0]} is not an array of numbers")
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray) or array.dtype.kind not in "fi":
+                raise Unreadable(f"{name} is not an array of numbers")
     return arrays
 
 

@@ -28,10 +28,7 @@ def check(subject: Subject, findings: Findings) -> None:
         if subject.there(path) and subject.there(path.with_name("pointwise.npz")):
             with findings.guarded(path):
                 readable &= _likelihoods(run, path, subject, findings)
-        path = subject.run_file(run, "bracket.json")
-        if subject.study.runs[run].annealing and subject.there(path) and subject.there(path.with_suffix(".npz")):
-            with findings.guarded(path):
-                _annealed(run, path, subject, findings)
+        subject.check_file(_annealed, subject.run_file(run, "bracket.json"), findings, run)
     needed = [file for job in subject.jobs if job.name in subject.present for file in job.files]
     if not readable or not all(map(subject.there, needed)):
         message = "the tables cannot be computed again, since files are missing or cannot be read"
@@ -67,6 +64,8 @@ def _likelihoods(run: str, path: Path, subject: Subject, findings: Findings) -> 
 
 def _annealed(run: str, path: Path, subject: Subject, findings: Findings) -> None:
     """Compare a run's annealed likelihoods with their values at the points."""
+    if not subject.there(path.with_suffix(".npz")):
+        return
     found, arrays = read_mapping(path, subject.results)["metrics"], subject.pointwise(run, "bracket.npz")
     for name in ("nll_ais", "nll_train", "nll_adaptive"):
         if name in arrays:

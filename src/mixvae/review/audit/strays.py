@@ -12,8 +12,7 @@ AUDIT = ("audit.json", "audit.md")
 
 def check(subject: Subject, findings: Findings) -> None:
     """Warn of every file and folder in the folders of the study, its runs and its data sets that should not be there."""
-    known = {file for job in subject.jobs for file in (*subject.made_by(job), job.provenance)}
-    known |= {subject.folder / name for name in (*AUDIT, *PAGES.values())}
+    known = {*subject.digests, *(subject.folder / name for name in (*AUDIT, *PAGES.values()))}
     folders = {file.parent for file in known}
     # raw/ is there but empty for data that are generated and not read
     folders |= {subject.results / "datasets" / dataset / "raw" for dataset in subject.study.datasets}

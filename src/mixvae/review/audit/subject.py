@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,6 @@ from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, digests, parse_mapping, read_arrays, read_mapping, read_rows, read_text
 from mixvae.study import DatasetInfo, Expansion, Run, parse_run
 from mixvae.study.jobs import MADE_BY, Job, JobKey, all_jobs, run_file
-from mixvae.summary import manifest
 from mixvae.summary.results import StudyRuns
 
 FAILURES = ("run", "rule", "log")
@@ -64,12 +64,17 @@ class Subject:
     @cached_property
     def digests(self) -> dict[Path, str | Unreadable]:
         """The sha256 of every file that a job makes, or the reason why there is none."""
-        files = [file for job in self.jobs for file in (*self.made_by(job), job.provenance)]
-        return digests([*files, self.folder / manifest.NAME], self.results)
+        return digests([*self.makers, *(job.provenance for job in self.jobs)], self.results)
 
     def there(self, file: Path) -> bool:
         """Return whether a file is there and can be read."""
         return isinstance(self.digests.get(file), str)
+
+    def check_file(self, check: Callable[..., None], file: Path, findings: Findings, *facts: Any) -> None:
+        """Call check(*facts, file, subject, findings), guarded, unless the file is missing, which check `complete` reports."""
+        if self.there(file):
+            with findings.guarded(file):
+                check(*facts, file, self, findings)
 
     @cached_property
     def makers(self) -> dict[Path, Job]:
@@ -112,14 +117,11 @@ def read(folder: Path, expansion: Expansion | None) -> tuple[Subject, Findings]:
     every = list(all_jobs(folder.name, study.runs, study.datasets, results))
     missing: dict[str, dict[str, str]] = {}
     subject = Subject(results, study, every, missing, expansion)
+    packages: dict[str, Any] = {}  # the same for most jobs, and the largest part of a record
     for job in every:
         findings.jobs.append(job.key)
         folders = [job.folder] if job.folder != folder else []
         findings.owners |= dict.fromkeys([*folders, *subject.made_by(job), job.provenance], job.key)
-    with findings.guarded(folder / "failures.csv"):
-        missing |= {row["run"]: row for row in read_rows(folder / "failures.csv", results, FAILURES)}
-    packages: dict[str, Any] = {}  # the same for most jobs, and the largest part of a record
-    for job in every:
         try:
             text = read_text(job.provenance, results)
             facts = parse_mapping(text)
@@ -129,6 +131,8 @@ def read(folder: Path, expansion: Expansion | None) -> tuple[Subject, Findings]:
             subject.edited.add(job.key)
         facts["packages"] = packages.setdefault(json.dumps(facts.get("packages")), facts.get("packages"))
         subject.facts[job.key] = facts
+    with findings.guarded(folder / "failures.csv"):
+        missing |= {row["run"]: row for row in read_rows(folder / "failures.csv", results, FAILURES)}
     return subject, findings
 
 

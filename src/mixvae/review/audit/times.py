@@ -1,8 +1,6 @@
 """Check `times`: by the records, no job started before the jobs whose files it read had ended, and no time is negative."""
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable
@@ -20,21 +18,17 @@ def check(subject: Subject, findings: Findings) -> None:
         if job.key not in subject.facts:
             continue
         with findings.guarded(job.provenance):
-            start, end = _span(subject.facts[job.key])
+            facts = subject.facts[job.key]
+            for name in ("seconds", "peak_memory_mb"):
+                if not facts[name] >= 0:
+                    raise Unreadable(f"{name} {facts[name]} is less than nothing")
+            start = datetime.fromisoformat(facts["start"])
+            if start.tzinfo is None:
+                raise ValueError(f"start {facts['start']} has no time zone")
+            end = start + timedelta(seconds=facts["seconds"])
             before = {maker.key for file in job.inputs if (maker := subject.makers.get(file))}
             last = max(before & ends.keys(), key=ends.__getitem__, default=None)
             if last and start < ends[last] - CLOCKS:
                 message = f"started at {start}, before {' '.join(last)}, from which it read, ended at {ends[last]}"
                 findings.warn(job.provenance, f"{message}; do clocks differ?")
             ends[job.key] = end
-
-
-def _span(facts: Mapping[str, Any]) -> tuple[datetime, datetime]:
-    """Return when a job started and ended; raises an exception if the record's times or amounts are not valid."""
-    for name in ("seconds", "peak_memory_mb"):
-        if not facts[name] >= 0:
-            raise Unreadable(f"{name} {facts[name]} is less than nothing")
-    start = datetime.fromisoformat(facts["start"])
-    if start.tzinfo is None:
-        raise ValueError(f"start {facts['start']} has no time zone")
-    return start, start + timedelta(seconds=facts["seconds"])

@@ -9,7 +9,7 @@ from mixvae.review.audit.findings import FAILURE, LEVELS, WARNING, Finding, Find
 
 COUNTS = ("checked", "passed", "warned", "failed")
 TITLES = {"failure": "Failures", "warning": "Warnings", "note": "Notes"}
-ESCAPED = {"\\": "&#92;", "`": "&#96;", "|": "&#124;", "<": "&lt;", "[": "\\[", "]": "\\]"}
+ESCAPED = str.maketrans({"\\": "&#92;", "`": "&#96;", "|": "&#124;", "<": "&lt;", "[": "\\[", "]": "\\]"})
 """Characters that a Markdown table would not show as they are, and how to write them there."""
 SHOWN = 500
 """Findings of a level on the page; audit.json has all."""
@@ -50,7 +50,7 @@ def markdown(study: str, findings: Findings) -> str:
         if not found:
             continue
         page += ["", f"## {TITLES[level]}", "", "| check | rule | run | file | what |", "|---|---|---|---|---|"]
-        page += [f"| {' | '.join(_cell(text) for text in finding[1:])} |" for finding in found[:SHOWN]]
+        page += [f"| {' | '.join(text.translate(ESCAPED) for text in finding[1:])} |" for finding in found[:SHOWN]]
         if len(found) > SHOWN:
             page += ["", f"{len(found) - SHOWN} more in audit.json."]
     return "\n".join(page) + "\n"
@@ -71,7 +71,3 @@ def save(folder: Path, findings: Findings) -> None:
     write_json(folder / "audit.json", content | {"findings": [finding._asdict() for finding in findings.all]})
     with atomic(folder / "audit.md") as temporary:
         temporary.write_text(markdown(folder.name, findings), encoding="utf-8")
-
-
-def _cell(text: str) -> str:
-    return "".join(ESCAPED.get(letter, letter) for letter in text)

@@ -47,10 +47,6 @@ def record_of(subject: Subject, job: Job) -> Record | None:
     facts = subject.facts.get(job.key, {})
     try:
         git, slurm = facts.get("git") or {}, facts["slurm_job_id"]
-        begun = [
-            [printable(attempt.get(name)) for name in ("host", "slurm_job_id", "start")]
-            for attempt in (facts.get("attempts") or [])[:-1]
-        ]
         return Record(
             commit=printable(git.get("commit", "unknown"))[:12] + (" with changes" if git.get("dirty") else ""),
             code=printable(facts["code_sha256"])[:12],
@@ -61,7 +57,10 @@ def record_of(subject: Subject, job: Job) -> Record | None:
             start=printable(facts["start"]),
             seconds=max(_finite(facts["seconds"]), _finite(facts.get("train_seconds", 0.0))),
             peak_memory_mb=float(facts.get("peak_memory_mb", math.nan)),
-            begun=[f"{host}, SLURM job {slurm}, {start}" for host, slurm, start in begun],
+            begun=[
+                "{}, SLURM job {}, {}".format(*(printable(attempt.get(name)) for name in ("host", "slurm_job_id", "start")))
+                for attempt in (facts.get("attempts") or [])[:-1]
+            ],
             outputs={printable(file): printable(digest) for file, digest in facts.get("outputs", {}).items()},
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError):

@@ -10,42 +10,37 @@ from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable, parameters_in, read_mapping, read_text
 from mixvae.review.audit.subject import Subject
 from mixvae.study import Run
-from mixvae.study.parts import Training
 
 ROUNDING = 1e-9
 
 
 def check(subject: Subject, findings: Findings) -> None:
     """Compare every run's training.json and record with its history and weights."""
-    for run, spec in subject.present.items():
-        said = _claims(run, subject, findings)
-        for name, read in (("history.csv", _of_history), ("model.safetensors", _of_weights)):
-            facts, path = {}, subject.run_file(run, name)
-            if subject.there(path):
-                with findings.guarded(path):
-                    facts = read(path, spec, subject)
-            for fact, value in facts.items():
-                file = "provenance/train.json" if fact == "train_seconds" else "training.json"
-                if file in said and said[file].get(fact) != value:
-                    findings.fail(subject.run_file(run, file), f"{fact} {said[file].get(fact)!r}, but {value!r} by {name}")
+    for run in subject.present:
+        said = {"provenance/train.json": subject.facts["train", run]} if ("train", run) in subject.facts else {}
+        subject.check_file(_training, subject.run_file(run, "training.json"), findings, run, said)
+        for name in ("history.csv", "model.safetensors"):
+            subject.check_file(_claims, subject.run_file(run, name), findings, run, said)
 
 
-def _claims(run: str, subject: Subject, findings: Findings) -> dict[str, dict[str, Any]]:
-    """Return the content of a run's training.json and of its training's record, as far as they can be read."""
-    said, path = {}, subject.run_file(run, "training.json")
-    if ("train", run) in subject.facts:
-        said["provenance/train.json"] = subject.facts["train", run]
-    if subject.there(path):
-        with findings.guarded(path):
-            said[path.name] = read_mapping(path, subject.results)
-            if said[path.name].get("stopped_by") == "budget":
-                epochs = subject.study.runs[run].training.epochs
-                findings.warn(path, f"stopped by its {epochs} epochs, while it still improved")
-    return said
+def _training(run: str, said: dict[str, dict[str, Any]], path: Path, subject: Subject, findings: Findings) -> None:
+    """Add the content of training.json to `said`, and warn of a training that ended with its epochs."""
+    said[path.name] = read_mapping(path, subject.results)
+    if said[path.name].get("stopped_by") == "budget":
+        epochs = subject.study.runs[run].training.epochs
+        findings.warn(path, f"stopped by its {epochs} epochs, while it still improved")
 
 
-def _of_weights(path: Path, spec: Run, subject: Subject) -> dict[str, Any]:
-    return {"parameters": parameters_in(path, subject.results)}
+def _claims(run: str, said: dict[str, dict[str, Any]], path: Path, subject: Subject, findings: Findings) -> None:
+    """Fail what files say, {file: content}, unless it follows from the run's history or weights."""
+    if path.name == "history.csv":
+        found = _of_history(path, subject.study.runs[run], subject)
+    else:
+        found = {"parameters": parameters_in(path, subject.results)}
+    for fact, value in found.items():
+        file = "provenance/train.json" if fact == "train_seconds" else "training.json"
+        if file in said and said[file].get(fact) != value:
+            findings.fail(subject.run_file(run, file), f"{fact} {said[file].get(fact)!r}, but {value!r} by {path.name}")
 
 
 def _of_history(path: Path, spec: Run, subject: Subject) -> dict[str, Any]:
@@ -64,16 +59,18 @@ def _of_history(path: Path, spec: Run, subject: Subject) -> dict[str, Any]:
     beta = [kl_weight_at(epoch, settings.warmup) for epoch in range(epochs)]
     if not np.allclose(column["beta"], beta, rtol=0, atol=ROUNDING):
         raise Unreadable(f"beta is not that of a warm-up of {settings.warmup} epochs")
-    best = _best_so_far(column["valid_bound"])
-    patience = _patience_ended(best, settings)
-    if patience[:-1].any():
-        raise Unreadable(f"goes on after epoch {int(patience.argmax())}, at which its patience ended")
-    if not patience[-1] and epochs < settings.epochs:
+    best, ended = 0, []  # by the rule of `mixvae.fitting.training`
+    for epoch, bound in enumerate(column["valid_bound"]):
+        best = epoch if bound > column["valid_bound"][best] else best
+        ended.append(epoch - max(best, settings.warmup - 1) >= settings.patience)
+    if True in ended[:-1]:
+        raise Unreadable(f"goes on after epoch {ended.index(True)}, at which its patience ended")
+    if not ended[-1] and epochs < settings.epochs:
         raise Unreadable(f"ends after {epochs} of {settings.epochs} epochs, before its patience did")
     return {
         "epochs": epochs,
-        "best_epoch": int(best[-1]),
-        "stopped_by": "patience" if patience[-1] else "budget",
+        "best_epoch": best,
+        "stopped_by": "patience" if ended[-1] else "budget",
         "train_seconds": float(column["seconds"][-1]),
     }
 
@@ -95,14 +92,3 @@ def _read_history(path: Path, subject: Subject) -> dict[str, np.ndarray]:
     if (np.diff(column["seconds"], prepend=0.0) < 0).any():
         raise Unreadable("seconds: they go back")
     return column
-
-
-def _best_so_far(bound: np.ndarray) -> np.ndarray:
-    """Return the epoch with the largest bound up to every epoch, the first of equal ones, (epochs,)."""
-    before = np.concatenate([[-np.inf], np.maximum.accumulate(bound)[:-1]])
-    return np.maximum.accumulate(np.where(bound > before, np.arange(len(bound)), 0))
-
-
-def _patience_ended(best: np.ndarray, settings: Training) -> np.ndarray:
-    """Return whether training must stop after every epoch, (epochs,): the rule of `mixvae.fitting.training` for all at once."""
-    return np.arange(len(best)) - np.maximum(best, settings.warmup - 1) >= settings.patience
