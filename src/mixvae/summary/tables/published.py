@@ -8,7 +8,7 @@ import pandas as pd
 
 from mixvae.study.metrics import BITS, NATS, SQUARES, metric_of
 from mixvae.study.resources import points
-from mixvae.summary.cells import ORIGIN, Sources, origin, summary
+from mixvae.summary.cells import ORIGIN, Sources, marked, summary
 from mixvae.summary.columns import flat
 from mixvae.summary.groups import Group
 from mixvae.summary.published import matches, parse_match
@@ -74,17 +74,13 @@ def _rows(group: Group, counterparts: list[dict[str, str]], sources: Sources) ->
         name = DERIVED.get(metric, metric)
         ours = summary(sources, group.runs, name)
         mean = ours.get("mean", math.nan)
-        yield {
-            **ours,
-            "column": group.column,
-            "K": group.K,
-            "metric": metric,
-            "ours": mean,
-            "unreliable": sources.unreliable(group.runs, name),
-            **_budget(group, sources),
-            **_theirs(row, mean),
-            **origin(group.key, name, sources.info, group.runs),
-        }
+        yield (
+            ours
+            | marked(sources, group, name)
+            | _budget(group, sources)
+            | _theirs(row, mean)
+            | {"metric": metric, "ours": mean}
+        )
 
 
 def _theirs(row: Mapping[str, str] | None, ours: float) -> dict[str, Any]:
@@ -98,10 +94,10 @@ def _budget(group: Group, sources: Sources) -> dict[str, Any]:
     spec, info = group.spec, sources.info
     training = spec.training
     epochs = sorted(int(value) for value in sources.numbers(group.runs, "epochs"))
-    seeds, expected, stopped = len(epochs), len(group.runs), sources.stopped(group.runs)
+    seeds, expected = len(epochs), len(group.runs)
     train, test = (points(spec, info, part) for part in ("train", "test"))
     trained = "-".join(map(str, dict.fromkeys((epochs[0], epochs[-1])))) if epochs else ""
-    parts = [f"{trained} of {training.epochs} epochs{' ‡' * stopped}" if epochs else "not trained"]
+    parts = [f"{trained} of {training.epochs} epochs{' ‡' * sources.stopped(group.runs)}" if epochs else "not trained"]
     if train < info.splits.train:
         parts.append(f"{train} of {info.splits.train} training points")
     if training.samples > 1:
@@ -113,7 +109,6 @@ def _budget(group: Group, sources: Sources) -> dict[str, Any]:
     return {
         "epochs": trained,
         "epochs_allowed": training.epochs,
-        "stopped_by_budget": stopped,
         "seeds": seeds,
         "expected": expected,
         "training_points": train,
