@@ -29,9 +29,6 @@ MODELS_KEPT = 40
 class View:
     """The runs of a study on one data set.
 
-    study: The study.
-    dataset: The data set's name.
-    metrics: The study's tidy metrics.
     missing: Runs that are not complete.
     root: The folder with runs/, datasets/ and the study's own.
     """
