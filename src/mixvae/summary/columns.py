@@ -66,10 +66,11 @@ def _variants(runs: dict[str, Flat]) -> dict[str, dict[str, str]]:
         for run, spec in runs.items():
             if key in spec:
                 comparable[_part(spec, key)].append(run)
-        telling = [members for members in comparable.values() if len({repr(runs[run][key]) for run in members}) > 1]
-        texts = _texts(key, [runs[run][key] for members in telling for run in members])
-        for run in (run for members in telling for run in members):
-            shown[run][key] = texts[repr(runs[run][key])]
+        apart = (members for members in comparable.values() if len({repr(runs[run][key]) for run in members}) > 1)
+        telling = {run: runs[run][key] for members in apart for run in members}
+        texts = _texts(key, telling.values())
+        for run, value in telling.items():
+            shown[run][key] = texts[repr(value)]
     _join_widths(shown.values())
     return shown
 
@@ -112,7 +113,7 @@ def _join_widths(shown: Collection[dict[str, str]]) -> None:
             texts.update({key: f"hidden {text}" for key, text in found.items()})
 
 
-def _texts(key: str, values: list[Any]) -> dict[str, str]:
+def _texts(key: str, values: Collection[Any]) -> dict[str, str]:
     """Return the text of every value of a key by its repr, short unless two would be the same."""
     short = {repr(value): _short(value) for value in values}
     if len(set(short.values())) < len(short):

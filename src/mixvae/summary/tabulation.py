@@ -16,12 +16,7 @@ Content = dict[str, pd.DataFrame | str]
 
 
 def content(study: StudyRuns, runs: Path, missing: Collection[str], published: list[dict[str, str]]) -> Content:
-    """Return all that rule tabulate writes but failures.csv.
-
-    Arguments:
-        runs: The folder of all runs.
-        missing: Runs that are not complete.
-        published: From `published.read`.
+    """Return all that rule tabulate writes but failures.csv; the arguments are those of `Sources`.
 
     Raises UserError for a result file that cannot be read.
     """
