@@ -84,10 +84,8 @@ class Sources:
     @cached_property
     def values(self) -> Mapping[str, Mapping[str, tuple[float, str]]]:
         """The metrics of the complete runs, {run: {metric: (value, unit)}}."""
-        values: dict[str, dict[str, tuple[float, str]]] = {}
-        for run, metric, value, unit in self.metrics[["run", "metric", "value", "unit"]].itertuples(index=False, name=None):
-            values.setdefault(run, {})[metric] = (value, unit)
-        return values
+        by_run = self.metrics.groupby("run")
+        return {run: dict(zip(rows.metric, zip(rows.value, rows.unit, strict=True), strict=True)) for run, rows in by_run}
 
     def numbers(self, runs: Iterable[str], metric: str) -> list[float]:
         """Return the values of a metric for those of the runs that have one."""

@@ -7,8 +7,9 @@ from typing import Any
 
 from mixvae.summary.results import StudyRuns
 
-APART = ("K", "seed", "model", "prior.name", "flow.name")
-"""Options that are never in a column's bracket: those that its name starts with, and K and seed, which vary within a column."""
+APART = {"K", "seed", "model", "prior.name", "flow.name", "encoder.name", "decoder.name", "lower.name"}
+"""Options that are never in a column's bracket by themselves: those that its name starts with, the networks, which have one text
+together, and K and seed, which vary within a column."""
 PROCEDURE = ("training.", "evaluation.", "threads")
 """Options that say how a model was trained: named only where nothing else tells two settings apart, except training.samples,
 which says what was trained: the bound."""
@@ -35,11 +36,10 @@ def column_names(study: StudyRuns, dataset: str) -> dict[str, str]:
     several = len({spec["model"] for spec in specs.values()}) > 1
     likelihoods = {spec["likelihood.name"] for spec in specs.values()}
     groups: dict[tuple[str, ...], dict[str, Flat]] = defaultdict(dict)
+    networks: dict[str, set[str]] = defaultdict(set)
     for run, spec in specs.items():
         groups[spec["model"], spec["prior.name"], spec["flow.name"]][run] = spec | _networks(spec)
-    networks: dict[str, set[str]] = defaultdict(set)
-    for (model, _, _), runs in groups.items():
-        networks[model].update(spec.get("networks", "") for spec in runs.values())
+        networks[spec["model"]].update(_networks(spec).values())
     names = {}
     for (model, prior, _), runs in groups.items():
         variants = _variants(runs)
@@ -77,8 +77,7 @@ def _variants(runs: dict[str, Flat]) -> dict[str, dict[str, str]]:
 
 def _differing(runs: dict[str, Flat]) -> list[str]:
     """Return the keys in which runs differ: networks and likelihood first, then other options, and the procedure last."""
-    named = {"encoder.name", "decoder.name", "lower.name"}  # `networks` names these
-    keys = {key for spec in runs.values() for key in spec} - {*APART, *named}
+    keys = {key for spec in runs.values() for key in spec} - APART
     varying = [key for key in keys if len({repr(spec[key]) for spec in runs.values() if key in spec}) > 1]
     last = ("training.samples", "training.epochs", "training.points", "training.", "evaluation.", "threads")
     ranks = {key: next((n for n, start in enumerate(last, start=2) if key.startswith(start)), 1) for key in varying}

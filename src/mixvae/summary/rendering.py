@@ -74,17 +74,12 @@ def listed(frame: pd.DataFrame, shown: Mapping[str, str | Callable[[Mapping[str,
 
 def label(value: Any) -> Entry:
     """Return the entry of a word or a whole number, "" for none."""
-    return Entry(value) if isinstance(value, str) else numeric(value, "{:.0f}".format)
+    return Entry(value) if isinstance(value, str) else numeric("{:.0f}".format, value)
 
 
-def numeric(value: Any, shown: Callable[[float], str]) -> Entry:
-    """Return the entry of a number, "" for none."""
-    return Entry("") if pd.isna(value) else Entry(shown(value), order=float(value))
-
-
-def between(low: Any, high: Any, shown: str) -> Entry:
-    """Return the entry of an interval, "" for none; `shown` is the format of both ends."""
-    return Entry("") if pd.isna(low) else Entry(shown.format(low, high), order=float(low))
+def numeric(shown: Callable[..., str], *values: Any) -> Entry:
+    """Return the entry of a number or of both ends of an interval, "" for none."""
+    return Entry("") if pd.isna(values[0]) else Entry(shown(*values), order=float(values[0]))
 
 
 def entry_of(cell: Mapping[str, Any]) -> Entry:

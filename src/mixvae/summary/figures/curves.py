@@ -9,7 +9,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from mixvae.study.metrics import BITS, factor, made_from, part_annealed
 from mixvae.summary.cells import COMPARABLE
@@ -139,7 +138,6 @@ def _ticks(ax: Axes, Ks: list[int]) -> None:
         digits = len(str(Ks[number])) + len(str(Ks[kept[-1]])) if kept else 0
         if not kept or place - places[kept[-1]] >= DIGIT * (digits + 1) / 2 * (places[-1] - places[0]):
             kept.append(number)
-    ax.xaxis.set_major_locator(FixedLocator([Ks[i] for i in kept]))
-    ax.xaxis.set_major_formatter(FixedFormatter([str(Ks[i]) for i in kept]))
-    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks([Ks[number] for number in kept], [str(Ks[number]) for number in kept])
+    ax.minorticks_off()
     ax.tick_params(labelsize=8)

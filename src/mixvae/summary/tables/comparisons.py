@@ -11,7 +11,7 @@ import pandas as pd
 from mixvae.study.metrics import BITS, factor, made_from
 from mixvae.summary.cells import COMPARABLE, ORIGIN, Sources, likelihoods, marked, points_of
 from mixvae.summary.groups import next_smaller, pairs
-from mixvae.summary.rendering import Entry, between, listed, marks, numeric
+from mixvae.summary.rendering import Entry, listed, marks, numeric
 from mixvae.summary.statistics import BOOTSTRAP_FROM, holm, over_seeds, paired
 from mixvae.summary.tables.table import Table, reasons
 
@@ -48,9 +48,9 @@ SHOWN = {
     "K": "K",
     "against": "against",
     "Δ": lambda row: Entry(f"{row['delta']:+.3f}", marks(row), order=row["delta"], cell=row, fact="delta"),
-    "95 % over points": lambda row: between(row["low"], row["high"], "[{:+.3f}, {:+.3f}]"),
-    "p": lambda row: numeric(row["p_adjusted"], probability),
-    "over seeds": lambda row: between(row["seed_low"], row["seed_high"], "[{:+.3f}, {:+.3f}]"),
+    "95 % over points": lambda row: numeric("[{:+.3f}, {:+.3f}]".format, row["low"], row["high"]),
+    "p": lambda row: numeric(probability, row["p_adjusted"]),
+    "over seeds": lambda row: numeric("[{:+.3f}, {:+.3f}]".format, row["seed_low"], row["seed_high"]),
     "points": "points",
     "seeds": "seeds",
 }

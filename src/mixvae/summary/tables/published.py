@@ -97,15 +97,14 @@ def _budget(group: Group, sources: Sources) -> dict[str, Any]:
     seeds, expected = len(epochs), len(group.runs)
     train, test = (points(spec, info, part) for part in ("train", "test"))
     trained = "-".join(map(str, dict.fromkeys((epochs[0], epochs[-1])))) if epochs else ""
-    parts = [f"{trained} of {training.epochs} epochs{' ‡' * sources.stopped(group.runs)}" if epochs else "not trained"]
-    if train < info.splits.train:
-        parts.append(f"{train} of {info.splits.train} training points")
-    if training.samples > 1:
-        parts.append(f"IWAE bound of {training.samples}")
     there = f"{seeds} of {expected}" if seeds < expected else str(expected)
-    parts += [f"{there} seed{'s' * (expected > 1)}", f"L = {spec.evaluation.samples}"]
-    if test < info.splits.test:
-        parts.append(f"{test} of {info.splits.test} test points")
+    parts = {
+        f"{trained} of {training.epochs} epochs{' ‡' * sources.stopped(group.runs)}" if epochs else "not trained": True,
+        f"{train} of {info.splits.train} training points": train < info.splits.train,
+        f"IWAE bound of {training.samples}": training.samples > 1,
+        f"{there} seed{'s' * (expected > 1)}, L = {spec.evaluation.samples}": True,
+        f"{test} of {info.splits.test} test points": test < info.splits.test,
+    }
     return {
         "epochs": trained,
         "epochs_allowed": training.epochs,
@@ -114,7 +113,7 @@ def _budget(group: Group, sources: Sources) -> dict[str, Any]:
         "training_points": train,
         "samples": spec.evaluation.samples,
         "test_points": test,
-        "budget": ", ".join(parts),
+        "budget": ", ".join(part for part, said in parts.items() if said),
     }
 
 
@@ -141,7 +140,7 @@ SHOWN = {
     "grade": "grade",
     "source": "source",
     "our value": _our_value,
-    "difference": lambda row: numeric(row["difference"], f"{{:+.{_decimals(row)}f}}".format),
+    "difference": lambda row: numeric(f"{{:+.{_decimals(row)}f}}".format, row["difference"]),
     "our budget": "budget",
 }
 

@@ -10,7 +10,7 @@ import pandas as pd
 from mixvae.study.metrics import factor, made_from
 from mixvae.summary.cells import COMPARABLE, ORIGIN, Pointwise, Sources, marked, points_of
 from mixvae.summary.groups import Group
-from mixvae.summary.rendering import Entry, Grid, between, listed, marks, numeric
+from mixvae.summary.rendering import Entry, Grid, listed, marks, numeric
 from mixvae.summary.statistics import RESAMPLES, ranks_over_points, ranks_over_seeds
 from mixvae.summary.tables.table import Table, reasons
 
@@ -42,9 +42,9 @@ SHOWN = {
     "K": "K",
     "column": "column",
     "mean": lambda row: Entry(f"{row['mean']:.3f}", marks(row), order=row["mean"], cell=row),
-    "95 % over points": lambda row: between(row["rank_low"], row["rank_high"], "{:.0f} to {:.0f}"),
-    "P(best)": lambda row: numeric(row["probability_best"], "{:.2f}".format),
-    "over seeds": lambda row: between(row["seed_rank_low"], row["seed_rank_high"], "{:.0f} to {:.0f}"),
+    "95 % over points": lambda row: numeric("{:.0f} to {:.0f}".format, row["rank_low"], row["rank_high"]),
+    "P(best)": lambda row: numeric("{:.2f}".format, row["probability_best"]),
+    "over seeds": lambda row: numeric("{:.0f} to {:.0f}".format, row["seed_rank_low"], row["seed_rank_high"]),
     "seeds": "seeds",
     "points": "points",
 }
