@@ -181,8 +181,7 @@ def applies(spec: Run, quantity: str, info: DatasetInfo) -> bool:
 def origin(sources: Sources, group: Group, quantity: str, compared: Iterable[str] = ()) -> dict[str, Any]:
     """Return what names a quantity of a group, and where it comes from: `factor` times the mean over `runs` of `made_from`.
 
-    Arguments:
-        compared: The runs that a difference compares those of the group with.
+    A difference is to the mean over the runs `compared`.
     """
     metric, scale = made_from(quantity), factor(quantity, sources.info)
     found = {"metric": quantity, "K": group.K, "column": group.column, "group": group.key, "made_from": metric, "factor": scale}
@@ -190,9 +189,12 @@ def origin(sources: Sources, group: Group, quantity: str, compared: Iterable[str
 
 
 def marked(sources: Sources, group: Group, quantity: str, compared: Iterable[str] = ()) -> dict[str, Any]:
-    """Return `origin` of a likelihood with the marks that warn of it."""
-    doubtful, stopped = sources.unreliable(group.runs, quantity, compared), sources.stopped([*group.runs, *compared])
-    return origin(sources, group, quantity, compared) | {"unreliable": doubtful, "stopped_by_budget": stopped}
+    """Return `origin` of a likelihood with what it is of, and the marks that warn of it."""
+    return origin(sources, group, quantity, compared) | {
+        "measure": group.spec.likelihood.measure,
+        "unreliable": sources.unreliable(group.runs, quantity, compared),
+        "stopped_by_budget": sources.stopped([*group.runs, *compared]),
+    }
 
 
 def summary(sources: Sources, runs: list[str], quantity: str) -> dict[str, Any]:

@@ -16,14 +16,9 @@ from mixvae.summary.published import PATH, read
 
 
 def tabulate_study(listed: Path, runs: Path, allow_missing: bool) -> None:
-    """Write the metrics, tables, failures and manifest of a study.
+    """Write the metrics, tables, failures and manifest of the study in `listed`, results/<study>/study.json.
 
-    Arguments:
-        listed: results/<study>/study.json.
-        runs: The folder of all runs, results/runs.
-        allow_missing: Whether runs may be missing; the tables then have holes.
-
-    Raises UserError for a run that is missing or changed, unless that is allowed.
+    Raises UserError for a run that is missing or changed, unless that is allowed; the tables then have holes.
     """
     folder, study, published = listed.parent, results.read_study(listed), read(PATH)
     failed = holes.failures(study, runs)
@@ -62,12 +57,7 @@ def _write(what: pd.DataFrame | str, path: Path) -> None:
 
 
 def draw_study(listed: Path, root: Path) -> None:
-    """Write the figures of a study from its metrics and tables, and from the models and latent codes of its runs.
-
-    Arguments:
-        listed: results/<study>/study.json; metrics.parquet and tables/ lie beside it.
-        root: The folder with runs/ and datasets/.
-    """
+    """Write the figures of the study in `listed` from the metrics and tables beside it, and from the runs and data in `root`."""
     # late, since tables need neither torch nor matplotlib
     from mixvae.fitting.devices import torch_device
     from mixvae.summary import figures

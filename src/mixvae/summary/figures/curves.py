@@ -64,7 +64,6 @@ def against_k(
 
     Arguments:
         data: The frame of run, panel, row, K and y; each value of `row` has a row of panels of its own.
-        panels: The names of the panels, in order.
         unit: What y is.
         title: What the figure shows, and notes.
         circled: The (panel, K, column) that are marked with a circle.

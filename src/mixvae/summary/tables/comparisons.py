@@ -81,7 +81,6 @@ def differences(sources: Sources) -> pd.DataFrame:
         row = marked(sources, ours, name, theirs.runs) | {
             "against": theirs.K,
             "step": smaller[ours.K, ours.key] == theirs.K,
-            "measure": ours.spec.likelihood.measure,
             "points": a.shape[1],
             "seeds": len(a),
         }

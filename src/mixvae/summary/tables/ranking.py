@@ -97,8 +97,8 @@ def _ranked(name: str, members: list[Member], sources: Sources) -> Iterator[dict
     numbers = values.mean(1), *ranks, seed_low, seed_high
     names = "mean", "rank", "rank_low", "rank_high", "probability_best", "seed_rank_low", "seed_rank_high"
     for (group, by_seed), *found in zip(members, *numbers, strict=True):
-        facts = {"measure": group.spec.likelihood.measure, "seeds": len(by_seed), "points": values.shape[1]}
-        yield marked(sources, group, name) | facts | dict(zip(names, found, strict=True))
+        sizes = {"seeds": len(by_seed), "points": values.shape[1]}
+        yield marked(sources, group, name) | sizes | dict(zip(names, found, strict=True))
 
 
 def left_out(frame: pd.DataFrame, sources: Sources) -> str:
