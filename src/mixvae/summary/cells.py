@@ -197,24 +197,19 @@ def marked(sources: Sources, group: Group, quantity: str, compared: Iterable[str
     }
 
 
-def summary(sources: Sources, runs: list[str], quantity: str) -> dict[str, Any]:
-    """Return a quantity's mean, sd, low, high and interval over the seeds, and the numbers of seeds found and expected.
+def cell(sources: Sources, group: Group, quantity: str, **more: Any) -> dict[str, Any]:
+    """Return the row of a quantity's mean over the seeds of a group; `more` are further columns, and others than the usual.
 
     Where no seed has a value, `unmeasured` says why: "not measured: ..." or "undefined"; None means that the runs are missing.
     """
-    metric, scale = made_from(quantity), factor(quantity, sources.info)
-    found = [scale * value for value in sources.numbers(runs, metric)]
-    row = {"seeds": len(found), "expected": len(runs), "unmeasured": None}
+    row = origin(sources, group, quantity)
+    found = [row["factor"] * value for value in sources.numbers(group.runs, row["made_from"])]
+    row |= {"seeds": len(found), "expected": len(group.runs), "unmeasured": None}
     if found:
-        return row | dict(zip(("mean", "sd", "low", "high", "interval"), over_seeds(np.array(found)), strict=True))
-    there = [sources.values[run].get(metric, (math.nan, ""))[1] for run in runs if run in sources.values]
-    reasons = [unit for unit in there if str(unit).startswith(NOT_MEASURED)]
-    return row | {"unmeasured": reasons[0] if reasons else UNDEFINED if there else None}
-
-
-def cell(sources: Sources, group: Group, quantity: str, **more: Any) -> dict[str, Any]:
-    """Return the row of a quantity's mean over the seeds of a group; `more` are further columns, and others than the usual."""
-    return origin(sources, group, quantity) | summary(sources, group.runs, quantity) | more
+        row |= zip(("mean", "sd", "low", "high", "interval"), over_seeds(np.array(found)), strict=True)
+    elif there := [sources.values[run].get(row["made_from"], (math.nan, "")) for run in group.runs if run in sources.values]:
+        row["unmeasured"] = next((unit for _, unit in there if str(unit).startswith(NOT_MEASURED)), UNDEFINED)
+    return row | more
 
 
 def cells(

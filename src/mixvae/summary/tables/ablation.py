@@ -44,20 +44,15 @@ def make(sources: Sources) -> pd.DataFrame:
     to_one = found[found.against == 1].rename(columns={"low": "delta_low", "high": "delta_high"}).astype({"K": "Int64"})
     keys, added = ["metric", "K", "group"], ["delta", "delta_low", "delta_high", "compared"]
     frame = frame.drop(columns=added).merge(to_one[keys + added], on=keys, how="left").fillna({"compared": ""})
-    discrete = set(frame.group[frame.metric.str.endswith(BITS)])
-    return frame_of([*frame.to_dict("records"), *_controls(sources, discrete)])
-
-
-def _controls(sources: Sources, discrete: set[str]) -> list[dict]:
-    """Return the cells of every column's control: its negative log-likelihood, for groups in `discrete` also in bits."""
-    controls = controls_of(sources.study)
+    controls, discrete = controls_of(sources.study), set(frame.group[frame.metric.str.endswith(BITS)])
     columns = {group.key: group for group in sources.groups.values() if group.runs[0] in controls}
-    return [
+    of_controls = [
         cell(sources, group._replace(runs=[controls[group.runs[0]]]), f"nll{end}", metric=f"control{end}", K=None)
         for end in ("", BITS)
         for group in columns.values()
         if not end or group.key in discrete
     ]
+    return frame_of([*frame.to_dict("records"), *of_controls])
 
 
 def _facts(frame: pd.DataFrame, sources: Sources) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from mixvae.study.metrics import BITS, NATS, SQUARES, metric_of
 from mixvae.study.resources import points
-from mixvae.summary.cells import ORIGIN, Sources, marked, summary
+from mixvae.summary.cells import ORIGIN, Sources, cell, marked
 from mixvae.summary.columns import flat
 from mixvae.summary.groups import Group
 from mixvae.summary.published import matches, parse_match
@@ -72,15 +72,9 @@ def _rows(group: Group, counterparts: list[dict[str, str]], sources: Sources) ->
     rank = {metric: number for number, metric in enumerate(judged)}
     for metric, row in sorted(found, key=lambda pair: rank.get(pair[0], len(rank))):
         name = DERIVED.get(metric, metric)
-        ours = summary(sources, group.runs, name)
+        ours = cell(sources, group, name) | marked(sources, group, name) | _budget(group, sources)
         mean = ours.get("mean", math.nan)
-        yield (
-            ours
-            | marked(sources, group, name)
-            | _budget(group, sources)
-            | _theirs(row, mean)
-            | {"metric": metric, "ours": mean}
-        )
+        yield ours | _theirs(row, mean) | {"metric": metric, "ours": mean}
 
 
 def _theirs(row: Mapping[str, str] | None, ours: float) -> dict[str, Any]:
