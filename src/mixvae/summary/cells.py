@@ -38,11 +38,7 @@ COLUMNS = [
 
 
 class Pointwise(NamedTuple):
-    """Values at test points.
-
-    which: The points, as (N, sha256 of the data): as many points of the same data are the same points in the same order.
-    values: (N,).
-    """
+    """Values at N test points, (N,); `which` is N and the sha256 of the data: as many points of the same data are the same."""
 
     which: tuple[int, str | None]
     values: np.ndarray

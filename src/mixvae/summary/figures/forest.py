@@ -18,19 +18,15 @@ HOLLOW = {"markerfacecolor": "white"}
 MEANINGS = {"unreliable": "†: the estimate is doubtful", "stopped_by_budget": "‡: training ended with its epochs"}
 LABEL, ROW, LINE, AROUND = 44, 0.2, 0.12, 0.75
 """Characters in a line of a row's name; inches of a row, of every further line of its name, and around all rows."""
-GAP = 0.5
-"""Rows between one column's and the next."""
-CLOSE = 0.75
-"""Rows between two differences of one K, of which the second has no name of its own."""
-APART = 0.3
-"""How far below a number its interval over seeds lies, in rows."""
+GAP, CLOSE, BELOW = 0.5, 0.75, 0.3
+"""In rows: the room between columns, how far apart two differences of one K are, of which the second has no name of its own, and
+how far below a number its interval over seeds lies."""
 GREY = {"color": "0.4"}
 """The colour of legend entries that apply to all colours."""
 VERDICT = GREY | {"marker": "o", "markersize": 4.5, "linestyle": ""}
 OVER_SEEDS = {"min-max": "range", "95 % bootstrap": "95 % bootstrap interval"}
 TICKS = 6
 """About how many ranks have a tick."""
-RENAMED = {"rank": "x", "rank_low": "low", "rank_high": "high", "seed_rank_low": "seed_low", "seed_rank_high": "seed_high"}
 
 
 Row = tuple[str, int, int]
@@ -66,8 +62,9 @@ def ranking(view: View) -> Figure | None:
     if table.empty:
         return None
     order = table.groupby(["column", "K"])["rank"].transform("mean").sort_values(kind="stable").index
-    frame = table.loc[order].rename(columns=RENAMED).assign(filled=True, against=0)
-    frame["beside"] = [f"{share:.2f} " if share >= 0.005 else "" for share in frame.probability_best]
+    frame = table.loc[order].rename(columns=lambda name: name.replace("rank_", ""))
+    shares = [f"{share:.2f} " if share >= 0.005 else "" for share in frame.probability_best]
+    frame = frame.assign(x=frame["rank"], filled=True, against=0, beside=shares)
     figure = forest(frame, "rank, 1 is the lowest", grouped=False)
     for ax in figure.axes:
         most = int(ax.get_xlim()[1])
@@ -146,7 +143,7 @@ def _panel(ax: Axes, part: pd.DataFrame, places: dict[Row, float]) -> None:
         place, look = places[row["column"], row["K"], row["against"]], NEXT if row["against"] > 1 else FIRST
         ax.hlines(place, row["low"], row["high"], color=look["color"], linewidth=look["linewidth"], zorder=2)
         ax.plot(row["x"], place, **look, **({} if row["filled"] else HOLLOW), zorder=3)
-        ax.plot([row["seed_low"], row["seed_high"]], [place + APART] * 2, **SEEDS, zorder=2)
+        ax.plot([row["seed_low"], row["seed_high"]], [place + BELOW] * 2, **SEEDS, zorder=2)
         ax.annotate(
             row["beside"] + marks(row), (1, place), (2, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
             fontsize=7, va="center", annotation_clip=False,
