@@ -10,8 +10,8 @@ from support.specs import small_spec
 
 from mixvae.study import catalogue, parse_run
 from mixvae.study.metrics import METRICS, better_end, factor, made_from, markdown, metric_of, metrics_of
-from mixvae.summary import cells, differences
-from mixvae.summary.tables import TABLES, components, means, published, ranking
+from mixvae.summary import cells
+from mixvae.summary.tables import TABLES, comparisons, components, means, published, ranking
 
 README = (ROOT / "results/README.md").read_text(encoding="utf-8")
 
@@ -23,7 +23,7 @@ def test_the_readme_has_the_table_of_all_metrics():
 def test_the_readme_explains_every_column_of_the_tables():
     text = README.partition("| column | what |")[2].partition("\n\n")[0]
     told = set(re.findall(r"`(\w+)`", text))
-    for columns in (cells.COLUMNS, differences.COLUMNS, ranking.COLUMNS):
+    for columns in (cells.COLUMNS, comparisons.COLUMNS, ranking.COLUMNS):
         assert set(columns) <= told
     budget = {"epochs", "epochs_allowed", "training_points", "samples", "test_points"}
     assert set(published.COLUMNS) - budget <= told

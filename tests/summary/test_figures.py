@@ -20,12 +20,12 @@ from mixvae.study import DatasetInfo, parse_run
 from mixvae.study.jobs import run_file
 from mixvae.study.metrics import made_from
 from mixvae.study.outputs import figures as figure_names
-from mixvae.summary import differences, figures
+from mixvae.summary import figures
 from mixvae.summary.cells import LIKELIHOODS, ORIGIN, Sources
-from mixvae.summary.figures import categories, histograms, images, scatter, style
+from mixvae.summary.figures import categories, draws, images, scatter, style
 from mixvae.summary.figures.view import View
 from mixvae.summary.results import COLUMNS, StudyRuns
-from mixvae.summary.tables import TABLES, ranking
+from mixvae.summary.tables import TABLES, comparisons, ranking
 
 pytestmark = pytest.mark.slow
 
@@ -288,7 +288,7 @@ def intervals_of(tmp_path, columns: int, Ks: tuple[int, ...]) -> View:
     names = [f"standard+none (a long variant of a run that goes on and on, latent={c})" for c in range(columns)]
     pairs = [(K, against) for smaller, K in itertools.pairwise((1, *Ks)) for against in sorted({1, smaller})]
     (tmp_path / "s/tables").mkdir(parents=True)
-    for kind, order in (("comparisons", differences.COLUMNS), ("ranking", ranking.COLUMNS)):
+    for kind, order in (("comparisons", comparisons.COLUMNS), ("ranking", ranking.COLUMNS)):
         cells = pairs if kind == "comparisons" else [(K, 0) for K in Ks]
         rows = [(name, *cell) for name in names for cell in cells]
         frame = pd.DataFrame(rows, columns=["column", "K", "against"]).assign(
@@ -391,11 +391,11 @@ def test_generations_have_the_noise_of_the_likelihood(tmp_path, monkeypatch):
 
     stub = SimpleNamespace(sample=sample, categories=lambda x: wanted.expand(len(x), 2))
     monkeypatch.setattr(View, "model", lambda *_: stub)
-    drawn = histograms.generate(view, LINE[1].id)
+    drawn = draws.generate(view, LINE[1].id)
     assert [q if q is None else q.tolist() for q in given] == [None, pytest.approx(wanted.tolist())]
     for values in drawn.values():
         assert (values.mean(), values.std()) == pytest.approx((0.4, 0.05), rel=0.05)
-    assert set(histograms.generate(view, LINE[0].id)) == {histograms.FROM_PRIOR}
+    assert set(draws.generate(view, LINE[0].id)) == {draws.FROM_PRIOR}
 
 
 def test_most_used_categories_come_first(tmp_path, monkeypatch):

@@ -12,8 +12,8 @@ import pandas as pd
 
 from mixvae.files import read_json
 from mixvae.study import DatasetInfo, Run
-from mixvae.study.jobs import run_file
-from mixvae.study.metrics import BITS, Metric, better_end, factor, made_from, metric_of
+from mixvae.study.jobs import record_of, run_file
+from mixvae.study.metrics import BITS, better_end, factor, made_from, metric_of
 from mixvae.summary.groups import Group, Groups, groups_of
 from mixvae.summary.results import REPORTED, StudyRuns
 from mixvae.summary.statistics import over_seeds
@@ -29,7 +29,7 @@ expectation; an annealed one also if its Monte Carlo error is, or if the bounds 
 second, on points that the model simulates."""
 NOT_MEASURED, UNDEFINED = "not measured", "undefined"
 ORIGIN = ["group", "made_from", "factor", "runs", "compared"]
-"""Columns of every table that say where a cell comes from, see `origin`."""
+"""Columns of every table that say where a cell comes from."""
 COLUMNS = [
     "metric", "K", "column", "mean", "sd", "low", "high", "interval", "delta", "delta_low", "delta_high", "seeds", "expected",
     "unreliable", "stopped_by_budget", "best", "unmeasured", *ORIGIN,
@@ -38,11 +38,7 @@ COLUMNS = [
 
 
 class Pointwise(NamedTuple):
-    """Values at test points.
-
-    which: The points, as (N, sha256 of the data): as many points of the same data are the same points in the same order.
-    values: (N,).
-    """
+    """Values at N test points, (N,); `which` is N and the sha256 of the data: as many points of the same data are the same."""
 
     which: tuple[int, str | None]
     values: np.ndarray
@@ -84,10 +80,8 @@ class Sources:
     @cached_property
     def values(self) -> Mapping[str, Mapping[str, tuple[float, str]]]:
         """The metrics of the complete runs, {run: {metric: (value, unit)}}."""
-        values: dict[str, dict[str, tuple[float, str]]] = {}
-        for run, metric, value, unit in self.metrics[["run", "metric", "value", "unit"]].itertuples(index=False, name=None):
-            values.setdefault(run, {})[metric] = (value, unit)
-        return values
+        by_run = self.metrics.groupby("run")
+        return {run: dict(zip(rows.metric, zip(rows.value, rows.unit, strict=True), strict=True)) for run, rows in by_run}
 
     def numbers(self, runs: Iterable[str], metric: str) -> list[float]:
         """Return the values of a metric for those of the runs that have one."""
@@ -101,26 +95,25 @@ class Sources:
         errors, too; else by the share of test points at which its weights are heavy-tailed.
         """
         sides = [[run for run in side if run in self.values] for side in (runs, against)]
-        return self._doubtful(sides, metric_of(quantity)) if sides[0] else False
-
-    def _doubtful(self, sides: list[list[str]], metric: Metric) -> bool:
         annealed = [[run for run in side if run in self.mc_errors] for side in sides]
+        metric = metric_of(quantity)
+        if not sides[0]:
+            return False
         if metric.name == REPORTED[0]:
             errors = [np.hypot.reduce([self.mc_errors[run] for run in side]) / len(side) for side in annealed if side]
             apart = [np.mean(gaps) for side in annealed if (gaps := self.numbers(side, "ais_gap"))]
             # written so that an error that is no number counts as too large
             if not np.hypot.reduce(errors) <= MC_ERROR or any(gap > AIS_GAP for gap in apart):
                 return True
-            return self._above_others(annealed, metric.name)
-        if not metric.rests_on:
+            estimate = metric.name
+        elif not metric.rests_on:
             return False
-        if annealed == sides:
+        elif annealed == sides:
             # the estimate that rests on the same weights and tends to -log p(x)
-            return self._above_others(sides, "nll_matched" if "matched" in metric.rests_on else "nll")
-        return any(np.mean(self.numbers(side, metric.rests_on)) >= UNRELIABLE_SHARE for side in sides if side)
-
-    def _above_others(self, sides: list[list[str]], estimate: str) -> bool:
-        return any(np.mean([self._above_lowest[run][estimate] for run in side]) > MC_ERROR for side in sides if side)
+            estimate = "nll_matched" if "matched" in metric.rests_on else "nll"
+        else:
+            return any(np.mean(self.numbers(side, metric.rests_on)) >= UNRELIABLE_SHARE for side in sides if side)
+        return any(np.mean([self._above_lowest[run][estimate] for run in side]) > MC_ERROR for side in annealed if side)
 
     @cached_property
     def mc_errors(self) -> Mapping[str, float]:
@@ -140,24 +133,31 @@ class Sources:
             found[run] = {name: float(value - lowest) for name, value in above.items()}
         return found
 
-    def _file(self, run: str, name: str) -> Path:
-        return run_file(name, self.study.runs[run], self.runs / run)
-
     def stopped(self, runs: Iterable[str]) -> bool:
         """Return whether the training of any of the runs ended with its epochs, before it stopped improving."""
         return any(self.numbers(runs, "stopped_by_budget"))
 
     def pointwise(self, run: str) -> dict[str, Pointwise]:
         """Return a run's likelihoods by metric, with the points that they are of."""
-        path = self._file(run, "pointwise.npz")
-        read = read_json(path.with_name("provenance") / "evaluate.json")["inputs"]
+        spec, folder = self.study.runs[run], self.runs / run
+        read = read_json(record_of("evaluate", spec, folder))["inputs"]
         data = next((digest for name, digest in read.items() if Path(name).name == "data.npz"), None)
         found = {}
-        for file in (path, *([self._file(run, "bracket.npz")] if run in self.mc_errors else [])):
-            with np.load(file, allow_pickle=False) as arrays:
+        for file in ("pointwise.npz", *["bracket.npz"] * (run in self.mc_errors)):
+            with np.load(run_file(file, spec, folder), allow_pickle=False) as arrays:
                 for name in {made_from(name) for name in LIKELIHOODS} & set(arrays.files):
                     found[name] = Pointwise((len(arrays[name]), data), arrays[name])
         return found
+
+    def by_seed(self, group: Group) -> dict[int, dict[str, Pointwise]]:
+        """Return the likelihoods of a group's complete runs by seed and metric."""
+        return {self.study.runs[run].seed: self.pointwise(run) for run in group.runs if run not in self.missing}
+
+
+def points_of(values: Iterable[Pointwise | None]) -> tuple[int, str | None] | None:
+    """Return the points that all of these values are of; None if these differ, or if values are missing."""
+    which = {run and run.which for run in values}
+    return which.pop() if len(which) == 1 else None
 
 
 def likelihoods(info: DatasetInfo) -> tuple[str, ...]:
@@ -174,45 +174,50 @@ def applies(spec: Run, quantity: str, info: DatasetInfo) -> bool:
     return metric_of(quantity).who(spec, info)
 
 
-def origin(group: str, quantity: str, info: DatasetInfo, runs: Iterable[str], compared: Iterable[str] = ()) -> dict[str, Any]:
-    """Return where a cell comes from: `factor` times the mean over `runs` of a metric of metrics.csv, `made_from`.
+def origin(sources: Sources, group: Group, quantity: str, compared: Iterable[str] = ()) -> dict[str, Any]:
+    """Return what names a quantity of a group, and where it comes from: `factor` times the mean over `runs` of `made_from`.
 
-    Arguments:
-        group: The key of its group of runs.
-        compared: The runs that a difference compares `runs` with.
-    """
-    texts = {"runs": " ".join(runs), "compared": " ".join(compared)}
-    return {"group": group, "made_from": made_from(quantity), "factor": factor(quantity, info), **texts}
-
-
-def summary(sources: Sources, runs: list[str], quantity: str) -> dict[str, Any]:
-    """Return a quantity's mean, sd, low, high and interval over the seeds, and the numbers of seeds found and expected.
-
-    Where no seed has a value, `unmeasured` says why: "not measured: ..." or "undefined"; None means that the runs are missing.
+    A difference is to the mean over the runs `compared`.
     """
     metric, scale = made_from(quantity), factor(quantity, sources.info)
-    found = [scale * value for value in sources.numbers(runs, metric)]
-    row = {"seeds": len(found), "expected": len(runs), "unmeasured": None}
-    if found:
-        return row | dict(zip(("mean", "sd", "low", "high", "interval"), over_seeds(np.array(found)), strict=True))
-    there = [sources.values[run].get(metric, (math.nan, ""))[1] for run in runs if run in sources.values]
-    reasons = [unit for unit in there if str(unit).startswith(NOT_MEASURED)]
-    return row | {"unmeasured": reasons[0] if reasons else UNDEFINED if there else None}
+    found = {"metric": quantity, "K": group.K, "column": group.column, "group": group.key, "made_from": metric, "factor": scale}
+    return found | {"runs": " ".join(group.runs), "compared": " ".join(compared)}
+
+
+def marked(sources: Sources, group: Group, quantity: str, compared: Iterable[str] = ()) -> dict[str, Any]:
+    """Return `origin` of a likelihood with what it is of, and the marks that warn of it."""
+    return origin(sources, group, quantity, compared) | {
+        "measure": group.spec.likelihood.measure,
+        "unreliable": sources.unreliable(group.runs, quantity, compared),
+        "stopped_by_budget": sources.stopped([*group.runs, *compared]),
+    }
 
 
 def cell(sources: Sources, group: Group, quantity: str, **more: Any) -> dict[str, Any]:
-    """Return the row of a quantity's mean over the seeds of a group; `more` are further columns, and others than the usual."""
-    row = {"metric": quantity, "K": group.K, "column": group.column, **summary(sources, group.runs, quantity)}
-    return row | origin(group.key, quantity, sources.info, group.runs) | more
+    """Return the row of a quantity's mean over the seeds of a group; `more` are further columns, and others than the usual.
+
+    Where no seed has a value, `unmeasured` says why: "not measured: ..." or "undefined"; None means that the runs are missing.
+    """
+    row = origin(sources, group, quantity)
+    found = [row["factor"] * value for value in sources.numbers(group.runs, row["made_from"])]
+    row |= {"seeds": len(found), "expected": len(group.runs), "unmeasured": None}
+    if found:
+        row |= zip(("mean", "sd", "low", "high", "interval"), over_seeds(np.array(found)), strict=True)
+    elif there := [sources.values[run].get(row["made_from"], (math.nan, "")) for run in group.runs if run in sources.values]:
+        row["unmeasured"] = next((unit for _, unit in there if str(unit).startswith(NOT_MEASURED)), UNDEFINED)
+    return row | more
 
 
-def cells(sources: Sources, quantities: Iterable[str], stopped: bool = True, **ends: str) -> pd.DataFrame:
+def cells(
+    sources: Sources, quantities: Iterable[str], stopped: bool = True, judged_by: Mapping[str, str] | None = None, **ends: str
+) -> pd.DataFrame:
     """Return one row per quantity and group of runs that can have it, with COLUMNS, and say which are best.
 
     A quantity that is undefined for all groups is left out.
 
     Arguments:
         stopped: Whether to say for every cell if the training of any of its runs ended with its epochs.
+        judged_by: The likelihoods by which quantities are doubtful; no doubtful cell is best. None if none is ever doubtful.
         ends: See `best`.
     """
     rows = []
@@ -224,6 +229,12 @@ def cells(sources: Sources, quantities: Iterable[str], stopped: bool = True, **e
     if stopped:
         frame["stopped_by_budget"] = [sources.stopped(runs.split()) for runs in frame.runs]
     frame["best"] = best(frame, **ends)
+    if judged_by is not None:
+        frame["unreliable"] = [
+            name in judged_by and sources.unreliable(runs.split(), judged_by[name])
+            for name, runs in zip(frame.metric, frame.runs, strict=True)
+        ]
+        frame["best"] &= ~frame.unreliable
     return frame
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from mixvae.summary.results import StudyRuns
 
-APART = ("K", "seed", "model", "prior.name", "flow.name")
-"""Options that are never in a column's bracket: those that its name starts with, and K and seed, which vary within a column."""
+APART = {"K", "seed", "model", "prior.name", "flow.name", "encoder.name", "decoder.name", "lower.name"}
+"""Options that are never in a column's bracket by themselves: those that its name starts with, the networks, which have one text
+together, and K and seed, which vary within a column."""
 PROCEDURE = ("training.", "evaluation.", "threads")
 """Options that say how a model was trained: named only where nothing else tells two settings apart, except training.samples,
 which says what was trained: the bound."""
@@ -35,11 +36,10 @@ def column_names(study: StudyRuns, dataset: str) -> dict[str, str]:
     several = len({spec["model"] for spec in specs.values()}) > 1
     likelihoods = {spec["likelihood.name"] for spec in specs.values()}
     groups: dict[tuple[str, ...], dict[str, Flat]] = defaultdict(dict)
+    networks: dict[str, set[str]] = defaultdict(set)
     for run, spec in specs.items():
         groups[spec["model"], spec["prior.name"], spec["flow.name"]][run] = spec | _networks(spec)
-    networks: dict[str, set[str]] = defaultdict(set)
-    for (model, _, _), runs in groups.items():
-        networks[model].update(spec.get("networks", "") for spec in runs.values())
+        networks[spec["model"]].update(_networks(spec).values())
     names = {}
     for (model, prior, _), runs in groups.items():
         variants = _variants(runs)
@@ -66,18 +66,18 @@ def _variants(runs: dict[str, Flat]) -> dict[str, dict[str, str]]:
         for run, spec in runs.items():
             if key in spec:
                 comparable[_part(spec, key)].append(run)
-        telling = [members for members in comparable.values() if len({repr(runs[run][key]) for run in members}) > 1]
-        texts = _texts(key, [runs[run][key] for members in telling for run in members])
-        for run in (run for members in telling for run in members):
-            shown[run][key] = texts[repr(runs[run][key])]
+        apart = (members for members in comparable.values() if len({repr(runs[run][key]) for run in members}) > 1)
+        telling = {run: runs[run][key] for members in apart for run in members}
+        texts = _texts(key, telling.values())
+        for run, value in telling.items():
+            shown[run][key] = texts[repr(value)]
     _join_widths(shown.values())
     return shown
 
 
 def _differing(runs: dict[str, Flat]) -> list[str]:
     """Return the keys in which runs differ: networks and likelihood first, then other options, and the procedure last."""
-    named = {"encoder.name", "decoder.name", "lower.name"}  # `networks` names these
-    keys = {key for spec in runs.values() for key in spec} - {*APART, *named}
+    keys = {key for spec in runs.values() for key in spec} - APART
     varying = [key for key in keys if len({repr(spec[key]) for spec in runs.values() if key in spec}) > 1]
     last = ("training.samples", "training.epochs", "training.points", "training.", "evaluation.", "threads")
     ranks = {key: next((n for n, start in enumerate(last, start=2) if key.startswith(start)), 1) for key in varying}
@@ -112,7 +112,7 @@ def _join_widths(shown: Collection[dict[str, str]]) -> None:
             texts.update({key: f"hidden {text}" for key, text in found.items()})
 
 
-def _texts(key: str, values: list[Any]) -> dict[str, str]:
+def _texts(key: str, values: Collection[Any]) -> dict[str, str]:
     """Return the text of every value of a key by its repr, short unless two would be the same."""
     short = {repr(value): _short(value) for value in values}
     if len(set(short.values())) < len(short):

@@ -27,13 +27,11 @@ def failures(study: StudyRuns, runs: Path) -> pd.DataFrame:
     for run, spec in study.runs.items():
         folders = {rule: folder_of(rule, spec, runs / run) for rule in rules_of(spec)}
         missing = [rule for rule in folders if not _all_there(folders[rule], *RUN_FILES[rule], f"provenance/{rule}.json")]
-        if not missing:
-            continue
-        folder, rule, dataset = folders[missing[0]], missing[0], runs.parent / "datasets" / spec.dataset
-        lost = [of_data for of_data, files in DATA_FILES.items() if not _all_there(dataset, *files)]
-        if rule == "train" and lost:
-            folder, rule = dataset, lost[0]
-        rows.append({"run": run, "rule": rule, "log": last_lines(folder, rule)})
+        if missing[:1] == ["train"]:
+            folders |= dict.fromkeys(DATA_FILES, runs.parent / "datasets" / spec.dataset)
+            missing = [rule for rule, files in DATA_FILES.items() if not _all_there(folders[rule], *files)] + missing
+        if missing:
+            rows.append({"run": run, "rule": missing[0], "log": last_lines(folders[missing[0]], missing[0])})
     return pd.DataFrame(rows, columns=["run", "rule", "log"])
 
 
@@ -69,11 +67,8 @@ def changed(study: StudyRuns, runs: Path, missing: set[str]) -> pd.DataFrame:
             try:
                 verify_outputs(path)
                 # by file name alone, since a rule that is run by hand may name other folders
-                facts = {
-                    part: {Path(name).name: digest for name, digest in files.items()}
-                    for part, files in read_json(path).items()
-                    if part in ("inputs", "outputs")
-                }
+                record = read_json(path)
+                facts = {part: {Path(name).name: record[part][name] for name in record[part]} for part in ("inputs", "outputs")}
                 if name := other_input(facts, known):
                     raise UserError(f"{runs / run}: {rule} was made from another {name}; delete the folder and run again")
                 known |= facts["inputs"] | facts["outputs"]

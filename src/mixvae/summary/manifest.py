@@ -11,12 +11,7 @@ AFTER = ("tabulate", "figures")
 """Rules whose records are written after the manifest, so that only their seals vouch for them."""
 
 
-def records(jobs: Iterable[Job]) -> list[Path]:
-    """Return the records that the manifest of a study with these jobs lists."""
-    return [job.provenance for job in jobs if job.rule not in AFTER]
-
-
 def write(path: Path, jobs: Iterable[Job], results: Path) -> None:
     """Write the manifest: {file relative to `results`: sha256} of every record that is there."""
-    files = [file for file in records(jobs) if file.is_file()]
+    files = [job.provenance for job in jobs if job.rule not in AFTER and job.provenance.is_file()]
     write_json(path, {file.relative_to(results).as_posix(): sha256(file) for file in files})

@@ -55,45 +55,31 @@ def spread(
         order: The order of the grid's columns if it is not that of the cells.
     """
     columns = {key: key for key in order} | dict(zip(frame[across], frame["column"], strict=True))
-    lines: dict[tuple[str, ...], dict[str, Entry]] = {}
-    labels: dict[tuple[str, ...], list[Entry]] = {}
+    lines: dict[tuple[str, ...], tuple[list[Entry], dict[str, Entry]]] = {}
     for cell in frame.to_dict("records"):
         named = [label(cell[name]) for name in rows]
         # rows are told apart by the group and not by its name, which is for people
         key = (*(entry.text for entry in named), cell["group"] if across != "group" else "")
-        labels[key] = named
-        lines.setdefault(key, {})[cell[across]] = entry_of(cell)
-    empty = Entry("")
-    return Grid(
-        [*rows, *columns.values()],
-        [[*labels[key], *(line.get(column, empty) for column in columns)] for key, line in lines.items()],
-    )
+        lines.setdefault(key, (named, {}))[1][cell[across]] = entry_of(cell)
+    filled = [[*named, *(found.get(column, Entry("")) for column in columns)] for named, found in lines.values()]
+    return Grid([*rows, *columns.values()], filled)
 
 
 def listed(frame: pd.DataFrame, shown: Mapping[str, str | Callable[[Mapping[str, Any]], Entry]]) -> Grid:
     """Lay rows out as they come; `shown` has for every header the column of `frame`, or the function that makes the entry."""
-    return Grid(
-        list(shown),
-        [
-            [label(row[what]) if isinstance(what, str) else what(row) for what in shown.values()]
-            for row in frame.to_dict("records")
-        ],
-    )
+    rows = frame.to_dict("records")
+    entries = [[label(row[what]) if isinstance(what, str) else what(row) for what in shown.values()] for row in rows]
+    return Grid(list(shown), entries)
 
 
 def label(value: Any) -> Entry:
     """Return the entry of a word or a whole number, "" for none."""
-    return Entry(value) if isinstance(value, str) else numeric(value, "{:.0f}".format)
+    return Entry(value) if isinstance(value, str) else numeric("{:.0f}".format, value)
 
 
-def numeric(value: Any, shown: Callable[[float], str]) -> Entry:
-    """Return the entry of a number, "" for none."""
-    return Entry("") if pd.isna(value) else Entry(shown(value), order=float(value))
-
-
-def between(low: Any, high: Any, shown: str) -> Entry:
-    """Return the entry of an interval, "" for none; `shown` is the format of both ends."""
-    return Entry("") if pd.isna(low) else Entry(shown.format(low, high), order=float(low))
+def numeric(shown: Callable[..., str], *values: Any) -> Entry:
+    """Return the entry of a number or of both ends of an interval, "" for none."""
+    return Entry("") if pd.isna(values[0]) else Entry(shown(*values), order=float(values[0]))
 
 
 def entry_of(cell: Mapping[str, Any]) -> Entry:
@@ -143,12 +129,7 @@ def _brief(entry: Entry) -> str:
 
 
 def written(grid: Grid, bold: str, escape: Callable[[str], str]) -> pd.DataFrame:
-    """Return a grid as a frame of texts.
-
-    Arguments:
-        bold: The template of a bold text, with {} for the text.
-        escape: The function that escapes a text.
-    """
+    """Return a grid as a frame of texts; `bold` is the template of a bold text, with {} for it, and `escape` escapes a text."""
 
     def line(entry: Entry) -> str:
         text = escape(entry.text)

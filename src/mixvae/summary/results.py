@@ -107,30 +107,19 @@ def _excesses(found: list[Measured], folder: Path, spec: Run) -> Measured:
     return spec.measurement("bracket"), entries
 
 
-def _of_file(path: Path) -> dict[str, dict[str, Any]]:
-    entries = read_json(path)["metrics"]
-    entries.pop("bpd", None)  # files of version 0.1 have it, always by `nll`
-    return entries
-
-
 def _metrics(folder: Path, spec: Run) -> list[Measured]:
     """Return all that has been measured of a run."""
     try:
         found = [
-            (spec.measurement(rule), _of_file(run_file(FOUND_IN[rule], spec, folder)))
-            for rule in FOUND_IN
-            if rule in rules_of(spec)
+            (spec.measurement(rule), read_json(run_file(FOUND_IN[rule], spec, folder))["metrics"])
+            for rule in rules_of(spec)
+            if rule in FOUND_IN
         ]
         training, provenance = read_json(folder / "training.json"), read_json(folder / "provenance/train.json")
     except (ValueError, KeyError) as error:
         raise UserError(f"{folder}: a result file cannot be read ({error}); delete the folder and run again") from None
-    facts = {
-        "parameters": training["parameters"],
-        "epochs": training["epochs"],
-        "best_epoch": training["best_epoch"],
-        "stopped_by_budget": float(training["stopped_by"] == "budget"),
-        "train_seconds": provenance["train_seconds"],
-        "peak_memory_mb": provenance["peak_memory_mb"],
-    }
-    of_training = {name: {"value": value, "unit": METRICS[name].unit} for name, value in facts.items()}
-    return [*found, ("", of_training)]
+    for _, entries in found:
+        entries.pop("bpd", None)  # files of version 0.1 have it, always by `nll`
+    facts = provenance | training | {"stopped_by_budget": float(training["stopped_by"] == "budget")}
+    costs = ("parameters", "epochs", "best_epoch", "stopped_by_budget", "train_seconds", "peak_memory_mb")
+    return [*found, ("", {name: {"value": facts[name], "unit": METRICS[name].unit} for name in costs})]

@@ -10,20 +10,15 @@ from mixvae.errors import UserError
 from mixvae.files import atomic, keep_only
 from mixvae.provenance import record
 from mixvae.study import outputs
-from mixvae.study.jobs import RUN_FILES, all_jobs, folder_of, rules_of, run_file
+from mixvae.study.jobs import all_jobs
 from mixvae.summary import holes, manifest, results, tabulation
 from mixvae.summary.published import PATH, read
 
 
 def tabulate_study(listed: Path, runs: Path, allow_missing: bool) -> None:
-    """Write the metrics, tables, failures and manifest of a study.
+    """Write the metrics, tables, failures and manifest of the study in `listed`, results/<study>/study.json.
 
-    Arguments:
-        listed: results/<study>/study.json.
-        runs: The folder of all runs, results/runs.
-        allow_missing: Whether runs may be missing; the tables then have holes.
-
-    Raises UserError for a run that is missing or changed, unless that is allowed.
+    Raises UserError for a run that is missing or changed, unless that is allowed; the tables then have holes.
     """
     folder, study, published = listed.parent, results.read_study(listed), read(PATH)
     failed = holes.failures(study, runs)
@@ -35,21 +30,17 @@ def tabulate_study(listed: Path, runs: Path, allow_missing: bool) -> None:
     if len(changed) and not allow_missing:
         raise UserError(changed.log[0])
     failed = pd.concat([failed, changed], ignore_index=True)
-    missing = set(failed.run)
-    inputs = [listed, PATH] + [
-        folder_of(rule, spec, runs / run) / file
-        for run, spec in study.runs.items()
-        if run not in missing
-        for rule in rules_of(spec)
-        for file in (*RUN_FILES[rule], f"provenance/{rule}.json")
-        if not file.endswith(".h5ad")
-    ]
-    made = [folder / name for name in [*tabulation.names(study), manifest.NAME]]
+    missing, jobs = set(failed.run), list(all_jobs(study.name, study.runs, study.datasets, runs.parent))
+    complete = study.runs.keys() - missing
+    files = [file for job in jobs if job.name in complete for file in job.files]
+    # tables need no codes, and the id of a run tells which files of its user's own it has
+    inputs = [listed, PATH, *(file for file in files if file.suffix not in (".h5ad", ".py"))]
+    made = next(job.files[:-1] for job in jobs if job.rule == "tabulate")
     with record("tabulate", folder / "provenance/tabulate.json", inputs=inputs, outputs=made):
         keep_only(folder / "tables", outputs.tables(study.runs.values(), study.datasets))
         for name, what in (tabulation.content(study, runs, missing, published) | {"failures.csv": failed}).items():
             _write(what, folder / name)
-        manifest.write(folder / manifest.NAME, all_jobs(study.name, study.runs, study.datasets, runs.parent), runs.parent)
+        manifest.write(folder / manifest.NAME, jobs, runs.parent)
     if missing:
         print(f"{len(missing)} of {len(study.runs)} runs are missing, listed in {folder / 'failures.csv'}", file=sys.stderr)
 
@@ -66,12 +57,7 @@ def _write(what: pd.DataFrame | str, path: Path) -> None:
 
 
 def draw_study(listed: Path, root: Path) -> None:
-    """Write the figures of a study from its metrics and tables, and from the models and latent codes of its runs.
-
-    Arguments:
-        listed: results/<study>/study.json; metrics.parquet and tables/ lie beside it.
-        root: The folder with runs/ and datasets/.
-    """
+    """Write the figures of the study in `listed` from the metrics and tables beside it, and from the runs and data in `root`."""
     # late, since tables need neither torch nor matplotlib
     from mixvae.fitting.devices import torch_device
     from mixvae.summary import figures
@@ -82,10 +68,9 @@ def draw_study(listed: Path, root: Path) -> None:
     metrics = pd.read_parquet(folder / "metrics.parquet")
     made: list[Path] = []
     names = outputs.figures(study.runs.values(), study.datasets)
-    shown = {run: spec for run, spec in sorted(study.runs.items()) if not spec.is_control and run not in missing}
-    inputs = [listed, *(folder / name for name in ("metrics.parquet", "failures.csv", *outputs.drawn(names)))]
-    inputs += [root / "runs" / run / name for run in shown for name in ("model.safetensors", "history.csv")]
-    inputs += [run_file("latents.h5ad", spec, root / "runs" / run) for run, spec in shown.items() if spec.has_codes]
+    jobs = all_jobs(study.name, study.runs, study.datasets, root)
+    read_by_job = next(job.inputs for job in jobs if job.rule == "figures")
+    inputs = [folder / "failures.csv", *(file for file in read_by_job if missing.isdisjoint(file.parts))]
     with record("figures", folder / "provenance/figures.json", inputs=inputs, outputs=made) as facts:
         facts["runs"] = sorted(set(study.runs) - missing)
         keep_only(folder / "figures", names)

@@ -15,20 +15,8 @@ Content = dict[str, pd.DataFrame | str]
 """By file name relative to the study's folder, the frame of a .csv or .parquet, or the text of any other file."""
 
 
-def names(study: StudyRuns) -> list[str]:
-    """Return the files that `content` makes for a study, and failures.csv."""
-    made = outputs.tables(study.runs.values(), study.datasets)
-    files = ["metrics.parquet", "metrics.csv", "skipped.csv", "failures.csv"]
-    return files + [f"tables/{table}{end}" for table in made for end in (".csv", ".md", ".tex")]
-
-
 def content(study: StudyRuns, runs: Path, missing: Collection[str], published: list[dict[str, str]]) -> Content:
-    """Return all that rule tabulate writes but failures.csv.
-
-    Arguments:
-        runs: The folder of all runs.
-        missing: Runs that are not complete.
-        published: From `published.read`.
+    """Return all that rule tabulate writes but failures.csv; the arguments are those of `Sources`.
 
     Raises UserError for a result file that cannot be read.
     """

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from mixvae.summary.figures import categories, curves, density, forest, gaps, histograms, images, scatter, training
+from mixvae.summary.figures import categories, curves, draws, forest, gaps, images, scatter, training
 from mixvae.summary.figures.style import save
 from mixvae.summary.figures.view import View
 
@@ -13,7 +13,7 @@ FIGURES = {
     "comparisons": forest.comparisons,
     "ranking": forest.ranking,
     "gaps": gaps.draw,
-    "density": density.draw,
+    "density": draws.density,
     "training": training.draw,
     "samples": images.samples,
     "reconstructions": images.reconstructions,
@@ -22,7 +22,7 @@ FIGURES = {
     "accuracy": curves.accuracy,
     "maps": scatter.maps,
     "categories": categories.draw,
-    "histograms": histograms.draw,
+    "histograms": draws.histograms,
 }
 """By kind, the function that draws it from a View with a complete run or more, if any of these is one that it shows."""
 

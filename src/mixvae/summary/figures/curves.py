@@ -1,8 +1,7 @@
 """Figures nll and accuracy have panels of a number against K, with a line for every column of the tables."""
 
 import itertools
-import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,9 +9,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from mixvae.study.metrics import made_from, part_annealed
+from mixvae.study.metrics import BITS, factor, made_from, part_annealed
 from mixvae.summary.cells import COMPARABLE
 from mixvae.summary.figures.style import legend_below, natural, wrapped
 from mixvae.summary.figures.view import View
@@ -30,55 +28,49 @@ DIGIT = 0.027
 def nll(view: View) -> Figure | None:
     """Draw the likelihoods of test points: a panel per likelihood, a row of panels per measure, since measures do not compare."""
     colour = view.info.kind == "colour_image"
-    nats = math.prod(view.info.shape) * math.log(2) if colour else 1.0
-    metrics = _with_columns(view, view.columns)
-    metrics["row"] = metrics.run.map(lambda run: view.spec(run).likelihood.measure)
-    frames = []
-    for block in COMPARABLE:
-        rows = metrics[metrics.metric == made_from(block)]
-        frames.append(rows.assign(panel=block, y=(-1.0 if block.startswith("-") else 1.0) * rows.value / nats))
-    data = pd.concat(frames, ignore_index=True).dropna(subset="y")
-    if data.empty:
-        return None
+    names = {made_from(name): name for name in COMPARABLE}
+    data = view.metrics[view.metrics.run.isin(view.columns) & view.metrics.metric.isin(names)].dropna(subset="value")
+    scales = {metric: factor(f"{name}{BITS}" if colour else name, view.info) for metric, name in names.items()}
+    data = data.assign(
+        panel=data.metric.map(names),
+        row=[view.spec(run).likelihood.measure for run in data.run],
+        y=data.value * data.metric.map(scales),
+    )
     table = view.table("ablation")
     doubtful = table[table.unreliable.astype(bool) & table.metric.isin(COMPARABLE)]
     circled = set(doubtful[["metric", "K", "column"]].itertuples(index=False, name=None))
-    unit = "bits per dimension" if colour else "nats per test point"
-    panels = tuple(block for block in COMPARABLE if block in set(data.panel))
-    figure = against_k(data, panels, f"{unit},\nlower is better", circled)
     note = "circled: doubtful, as † says in the tables" if circled else ""
     part = part_annealed(map(view.spec, data.run.unique()), view.info)
     level = f"nll_ais is of {part} points, so its level does not compare with that of other panels" if part else ""
-    return view.titled(figure, f"likelihood of test points against K, {seeds_averaged(data)}", note, level)
+    panels = tuple(name for name in COMPARABLE if name in set(data.panel))
+    unit = f"{'bits per dimension' if colour else 'nats per test point'},\nlower is better"
+    return against_k(view, data, panels, unit, ["likelihood of test points against K", note, level], circled)
 
 
 def accuracy(view: View) -> Figure | None:
     """Draw the accuracy of classifiers on latent codes of M-VAEs and single VAEs, a panel for each (Ye & Bors, Fig. 4)."""
-    mixtures = [run for run in view.columns if view.spec(run).components_are_models]
-    single = [run for run in view.columns if view.spec(run).is_single_vae and view.spec(run).likelihood.squared_errors]
-    data = _with_columns(view, mixtures + single)
+    runs = [run for run in view.columns if view.spec(run).components_are_models]
+    runs += [run for run in view.columns if view.spec(run).is_single_vae and view.spec(run).likelihood.squared_errors]
+    data = view.metrics[view.metrics.run.isin(runs)]
     data = data.assign(panel=data.metric.map(PROBES), row="", y=data.value).dropna(subset=["panel", "y"])
-    if data.empty:
-        return None
-    figure = against_k(data, tuple(PROBES.values()), "share of test points\nclassified right")
-    return view.titled(figure, f"accuracy of classifiers of the codes against K (K=1: a single VAE), {seeds_averaged(data)}")
+    title = ["accuracy of classifiers of the codes against K (K=1: a single VAE)"]
+    return against_k(view, data, tuple(PROBES.values()), "share of test points\nclassified right", title)
 
 
-def _with_columns(view: View, runs: Iterable[str]) -> pd.DataFrame:
-    """Return the metrics of runs, with the table columns of these."""
-    data = view.metrics[view.metrics.run.isin(list(runs))]
-    return data.assign(column=data.run.map(view.columns))
-
-
-def against_k(data: pd.DataFrame, panels: tuple[str, ...], unit: str, circled: Collection[tuple[str, int, str]] = ()) -> Figure:
+def against_k(
+    view: View, data: pd.DataFrame, panels: tuple[str, ...], unit: str, title: list[str], circled: Collection[tuple] = ()
+) -> Figure | None:
     """Draw y against K with a line per column, or, if there is a single K, a list of the columns with a point each.
 
     Arguments:
-        data: The frame of panel, row, K, y and column of every run; each value of `row` has a row of panels of its own.
-        panels: The names of the panels, in order.
+        data: The frame of run, panel, row, K and y; each value of `row` has a row of panels of its own.
         unit: What y is.
+        title: What the figure shows, and notes.
         circled: The (panel, K, column) that are marked with a circle.
     """
+    if data.empty:
+        return None
+    data = data.assign(column=data.run.map(view.columns))
     rows, Ks, order = sorted(data.row.unique()), sorted(data.K.unique()), sorted(data.column.unique(), key=natural)
     looks = {
         column: {"color": colour, "marker": marker, "markersize": 4.5, "linewidth": 1.1}
@@ -99,9 +91,7 @@ def against_k(data: pd.DataFrame, panels: tuple[str, ...], unit: str, circled: C
             for place, column in enumerate(columns):
                 spreads = {K: over_seeds(values.to_numpy()) for K, values in part[part.column == column].groupby("K")["y"]}
                 places = [place] if single else list(spreads)
-                means, low, high = (
-                    np.array([getattr(spread, name) for spread in spreads.values()]) for name in ("mean", "low", "high")
-                )
+                means, low, high = np.transpose([(spread.mean, spread.low, spread.high) for spread in spreads.values()])
                 if single:
                     ax.plot(means, places, **looks[column])
                     ax.hlines(places, low, high, color=looks[column]["color"], linewidth=0.9)
@@ -122,7 +112,7 @@ def against_k(data: pd.DataFrame, panels: tuple[str, ...], unit: str, circled: C
                 _ticks(ax, Ks)
     if not single:
         legend_below(figure, looks)
-    return figure
+    return view.titled(figure, f"{title[0]}, {seeds_averaged(data)}", *title[1:])
 
 
 def seeds_averaged(data: pd.DataFrame) -> str:
@@ -147,7 +137,6 @@ def _ticks(ax: Axes, Ks: list[int]) -> None:
         digits = len(str(Ks[number])) + len(str(Ks[kept[-1]])) if kept else 0
         if not kept or place - places[kept[-1]] >= DIGIT * (digits + 1) / 2 * (places[-1] - places[0]):
             kept.append(number)
-    ax.xaxis.set_major_locator(FixedLocator([Ks[i] for i in kept]))
-    ax.xaxis.set_major_formatter(FixedFormatter([str(Ks[i]) for i in kept]))
-    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks([Ks[number] for number in kept], [str(Ks[number]) for number in kept])
+    ax.minorticks_off()
     ax.tick_params(labelsize=8)

@@ -18,19 +18,15 @@ HOLLOW = {"markerfacecolor": "white"}
 MEANINGS = {"unreliable": "†: the estimate is doubtful", "stopped_by_budget": "‡: training ended with its epochs"}
 LABEL, ROW, LINE, AROUND = 44, 0.2, 0.12, 0.75
 """Characters in a line of a row's name; inches of a row, of every further line of its name, and around all rows."""
-GAP = 0.5
-"""Rows between one column's and the next."""
-CLOSE = 0.75
-"""Rows between two differences of one K, of which the second has no name of its own."""
-APART = 0.3
-"""How far below a number its interval over seeds lies, in rows."""
+GAP, CLOSE, BELOW = 0.5, 0.75, 0.3
+"""In rows: the room between columns, how far apart two differences of one K are, of which the second has no name of its own, and
+how far below a number its interval over seeds lies."""
 GREY = {"color": "0.4"}
 """The colour of legend entries that apply to all colours."""
 VERDICT = GREY | {"marker": "o", "markersize": 4.5, "linestyle": ""}
 OVER_SEEDS = {"min-max": "range", "95 % bootstrap": "95 % bootstrap interval"}
 TICKS = 6
 """About how many ranks have a tick."""
-RENAMED = {"rank": "x", "rank_low": "low", "rank_high": "high", "seed_rank_low": "seed_low", "seed_rank_high": "seed_high"}
 
 
 Row = tuple[str, int, int]
@@ -66,8 +62,9 @@ def ranking(view: View) -> Figure | None:
     if table.empty:
         return None
     order = table.groupby(["column", "K"])["rank"].transform("mean").sort_values(kind="stable").index
-    frame = table.loc[order].rename(columns=RENAMED).assign(filled=True, against=0)
-    frame["beside"] = [f"{share:.2f} " if share >= 0.005 else "" for share in frame.probability_best]
+    frame = table.loc[order].rename(columns=lambda name: name.replace("rank_", ""))
+    shares = [f"{share:.2f} " if share >= 0.005 else "" for share in frame.probability_best]
+    frame = frame.assign(x=frame["rank"], filled=True, against=0, beside=shares)
     figure = forest(frame, "rank, 1 is the lowest", grouped=False)
     for ax in figure.axes:
         most = int(ax.get_xlim()[1])
@@ -100,62 +97,57 @@ def forest(frame: pd.DataFrame, unit: str, grouped: bool = True) -> Figure:
         grouped: Whether the rows of a column lie together.
     """
     metrics, measures = list(frame.metric.unique()), list(frame.measure.unique())
-    names = [_names(frame[frame.measure == measure], grouped) for measure in measures]
-    places = [_places(rows, grouped) for rows in names]
-    heights = [(max(rows.values()) + 1) * ROW + AROUND for rows in places]
+    rows = [_rows(frame[frame.measure == measure], grouped) for measure in measures]
+    heights = [(max(places.values()) + 1) * ROW + AROUND for places, _ in rows]
     figure, axes = plt.subplots(
         len(measures), len(metrics), squeeze=False, sharex="row", sharey="row", layout="constrained",
         figsize=(2.6 * len(metrics) + 1.6, sum(heights)), height_ratios=heights,
     )  # fmt: skip
-    for measure, rows, called, line in zip(measures, places, names, axes, strict=True):
+    for measure, (places, names), line in zip(measures, rows, axes, strict=True):
         for metric, ax in zip(metrics, line, strict=True):
-            _panel(ax, frame[(frame.metric == metric) & (frame.measure == measure)], rows)
-            ax.set_yticks(list(rows.values()), called.values(), fontsize=7)
+            _panel(ax, frame[(frame.metric == metric) & (frame.measure == measure)], places)
+            ax.set_yticks(list(places.values()), names, fontsize=7)
             ax.set_title(f"{metric}, {measure}" if len(measures) > 1 else metric, fontsize=9)
         line[len(line) // 2].set_xlabel(unit, fontsize=9)
     return figure
 
 
-def _names(part: pd.DataFrame, grouped: bool) -> dict[Row, str]:
-    """Return the name of every row; if the rows of a column lie together, only what differs from the row above."""
-    names: dict[Row, str] = {}
+def _rows(part: pd.DataFrame, grouped: bool) -> tuple[dict[Row, float], list[str]]:
+    """Return the vertical place and the name of every row.
+
+    Rows of one K are close, and long names get more room. If the rows of a column lie together, columns have more room between
+    them, and a name is only what differs from the row above.
+    """
+    places: dict[Row, float] = {}
+    names: list[str] = []
     last: Row = ("", 0, 0)
     for row in part[["column", "K", "against"]].drop_duplicates().itertuples(index=False, name=None):
         column, K, smaller = row
-        against = f"against {smaller}" if smaller else ""
-        if grouped and row[:2] == last[:2]:
-            names[row] = against
-        elif grouped and column == last[0]:
-            names[row] = f"K={K} {against}"
-        else:
-            names[row] = f"{wrapped(column, LABEL, lines=2)}, K={K} {against}".rstrip()
-        last = row
-    return names
+        same_column, same_K = row[0] == last[0], row[:2] == last[:2]
+        name = f"against {smaller}" if smaller else ""
+        if not (grouped and same_K):
+            name = f"K={K} {name}"
+        if not (grouped and same_column):
+            name = f"{wrapped(column, LABEL, lines=2)}, {name}".rstrip()
+        place = 0.0
+        if places:
+            apart = CLOSE if same_K else 1 + GAP * (grouped and not same_column)
+            place = places[last] + apart + (name.count("\n") + names[-1].count("\n")) / 2 * LINE / ROW
+        places[row], last = place, row
+        names.append(name)
+    return places, names
 
 
-def _places(names: dict[Row, str], grouped: bool) -> dict[Row, float]:
-    """Return the vertical place of every row: rows of one K are close, and grouped columns and long names get more room."""
-    places: dict[Row, float] = {}
-    last = None
-    for row, name in names.items():
-        places[row] = 0.0
-        if last:
-            apart = CLOSE if row[:2] == last[:2] else 1 + GAP * (grouped and row[0] != last[0])
-            places[row] = places[last] + apart + (name.count("\n") + names[last].count("\n")) / 2 * LINE / ROW
-        last = row
-    return places
-
-
-def _panel(ax: Axes, part: pd.DataFrame, rows: dict[Row, float]) -> None:
+def _panel(ax: Axes, part: pd.DataFrame, places: dict[Row, float]) -> None:
     for row in part.to_dict("records"):
-        place, look = rows[row["column"], row["K"], row["against"]], NEXT if row["against"] > 1 else FIRST
+        place, look = places[row["column"], row["K"], row["against"]], NEXT if row["against"] > 1 else FIRST
         ax.hlines(place, row["low"], row["high"], color=look["color"], linewidth=look["linewidth"], zorder=2)
         ax.plot(row["x"], place, **look, **({} if row["filled"] else HOLLOW), zorder=3)
-        ax.plot([row["seed_low"], row["seed_high"]], [place + APART] * 2, **SEEDS, zorder=2)
+        ax.plot([row["seed_low"], row["seed_high"]], [place + BELOW] * 2, **SEEDS, zorder=2)
         ax.annotate(
             row["beside"] + marks(row), (1, place), (2, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
             fontsize=7, va="center", annotation_clip=False,
         )  # fmt: skip
-    ax.set_ylim(max(rows.values()) + 0.7, -0.6)
+    ax.set_ylim(max(places.values()) + 0.7, -0.6)
     ax.tick_params(axis="x", labelsize=8)
     ax.grid(visible=False, axis="y")

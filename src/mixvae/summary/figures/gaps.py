@@ -33,7 +33,10 @@ def draw(view: View) -> Figure | None:
         of_column = table[table.column == column]
         measured = of_column[of_column["mean"].notna()]
         if measured.empty:
-            _reason(ax, *of_column.unmeasured.dropna()[:1])
+            reason = next(iter(of_column.unmeasured.dropna()), "no run is complete")
+            ax.text(0.5, 0.5, wrapped(reason, 26, lines=6), ha="center", va="center", fontsize=8, transform=ax.transAxes)
+            ax.set_xticks([])
+            ax.grid(visible=False)
         else:
             _panel(ax, measured.pivot(index="K", columns="metric", values="mean"))
         ax.set_title(wrapped(column, 30, lines=2), fontsize=9)
@@ -58,10 +61,3 @@ def _panel(ax: Axes, gaps: pd.DataFrame) -> None:
     ax.set_xticks(places, [f"{K:.0f}" for K in gaps.index], fontsize=8)
     ax.set_xlabel("K", fontsize=8)
     ax.grid(visible=False, axis="x")
-
-
-def _reason(ax: Axes, text: str = "no run is complete") -> None:
-    """Say in an empty panel why the column has no gaps."""
-    ax.text(0.5, 0.5, wrapped(text, 26, lines=6), ha="center", va="center", fontsize=8, transform=ax.transAxes)
-    ax.set_xticks([])
-    ax.grid(visible=False)

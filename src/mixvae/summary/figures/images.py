@@ -9,10 +9,8 @@ from matplotlib.figure import Figure
 from mixvae.summary.figures.style import wrapped
 from mixvae.summary.figures.view import View
 
-IMAGES = 12
-"""Images in a row."""
-ROWS = 40
-"""Rows of a figure."""
+IMAGES, ROWS = 12, 40
+"""Images in a row, and rows of a figure at the most."""
 
 
 @torch.inference_mode()

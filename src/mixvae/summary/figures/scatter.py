@@ -63,13 +63,7 @@ def codes(view: View, run: str) -> tuple[list[np.ndarray], np.ndarray]:
 
 
 def scatter(view: View, clouds: dict[str, tuple[np.ndarray, np.ndarray]], axis: str, text: str, note: str) -> Figure | None:
-    """Draw panels of points coloured by label, in one colour for data without labels; None where there is no panel.
-
-    Arguments:
-        clouds: The title, points (N, 2) and labels (N,) of every panel.
-        axis: What both axes are.
-        text, note: The figure's title.
-    """
+    """Draw a panel per title of its points, (N, 2), coloured by label, (N,), or in one colour for data without labels."""
     if not clouds:
         return None
     names = sorted({label for _, labels in clouds.values() for label in labels}, key=natural)

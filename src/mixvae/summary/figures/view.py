@@ -29,9 +29,6 @@ MODELS_KEPT = 40
 class View:
     """The runs of a study on one data set.
 
-    study: The study.
-    dataset: The data set's name.
-    metrics: The study's tidy metrics.
     missing: Runs that are not complete.
     root: The folder with runs/, datasets/ and the study's own.
     """
@@ -93,12 +90,12 @@ class View:
         chosen = {(self.columns[run], self.spec(run).K): run for run in given}
         return [chosen[key] for key in sorted(chosen, key=lambda key: (natural(key[0]), key[1]))]
 
-    def fitting(self, most: int, runs: Iterable[str] | None = None) -> tuple[list[str], str]:
+    def fitting(self, most: int) -> tuple[list[str], str]:
         """Return those of `first_seeds` that fit into `most` places, and a note that says which K these are, empty if all fit.
 
         Without room for every K: the smallest and largest of every column, else the largest, else that of the first columns.
         """
-        every = self.first_seeds(runs)
+        every = self.first_seeds()
         by_column: dict[str, list[str]] = defaultdict(list)
         for run in every:
             by_column[self.columns[run]].append(run)

@@ -3,9 +3,9 @@
 import pandas as pd
 
 from mixvae.study.metrics import BITS, part_annealed
-from mixvae.summary.cells import COLUMNS, COMPARABLE, Sources, cell, cells, frame_of, likelihoods
-from mixvae.summary.differences import differences
+from mixvae.summary.cells import Sources, cell, cells, frame_of, likelihoods
 from mixvae.summary.results import controls_of
+from mixvae.summary.tables.comparisons import differences
 from mixvae.summary.tables.table import Table
 
 NOTE = """\
@@ -39,26 +39,20 @@ BITS_NOTE = """\
 
 def make(sources: Sources) -> pd.DataFrame:
     """Return the cells; those of the controls come last and have no K."""
-    frame, found = cells(sources, likelihoods(sources.info)), differences(sources)
+    names, found = likelihoods(sources.info), differences(sources)
+    frame = cells(sources, names, judged_by=dict(zip(names, names, strict=True)))
     to_one = found[found.against == 1].rename(columns={"low": "delta_low", "high": "delta_high"}).astype({"K": "Int64"})
     keys, added = ["metric", "K", "group"], ["delta", "delta_low", "delta_high", "compared"]
-    frame = frame.drop(columns=added).merge(to_one[keys + added], on=keys, how="left").fillna({"compared": ""})[COLUMNS]
-    frame["unreliable"] = [sources.unreliable(runs.split(), name) for runs, name in zip(frame.runs, frame.metric, strict=True)]
-    frame["best"] &= ~frame.unreliable & frame.metric.str.removesuffix(BITS).isin(COMPARABLE)
-    discrete = set(frame.group[frame.metric.str.endswith(BITS)])
-    return frame_of([*frame.to_dict("records"), *_controls(sources, discrete)])
-
-
-def _controls(sources: Sources, discrete: set[str]) -> list[dict]:
-    """Return the cells of every column's control: its negative log-likelihood, for groups in `discrete` also in bits."""
-    controls = controls_of(sources.study)
+    frame = frame.drop(columns=added).merge(to_one[keys + added], on=keys, how="left").fillna({"compared": ""})
+    controls, discrete = controls_of(sources.study), set(frame.group[frame.metric.str.endswith(BITS)])
     columns = {group.key: group for group in sources.groups.values() if group.runs[0] in controls}
-    return [
+    of_controls = [
         cell(sources, group._replace(runs=[controls[group.runs[0]]]), f"nll{end}", metric=f"control{end}", K=None)
         for end in ("", BITS)
         for group in columns.values()
         if not end or group.key in discrete
     ]
+    return frame_of([*frame.to_dict("records"), *of_controls])
 
 
 def _facts(frame: pd.DataFrame, sources: Sources) -> dict[str, str]:

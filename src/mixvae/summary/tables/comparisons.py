@@ -1,17 +1,24 @@
 """Table comparisons compares more components with fewer: paired differences of likelihoods, all tests adjusted together."""
 
+import itertools
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from mixvae.summary.cells import COMPARABLE, Sources
-from mixvae.summary.differences import differences
-from mixvae.summary.groups import pairs
-from mixvae.summary.rendering import Entry, Grid, between, listed, marks, numeric
-from mixvae.summary.statistics import BOOTSTRAP_FROM, holm
+from mixvae.study.metrics import BITS, factor, made_from
+from mixvae.summary.cells import COMPARABLE, ORIGIN, Sources, likelihoods, marked, points_of
+from mixvae.summary.groups import next_smaller, pairs
+from mixvae.summary.rendering import Entry, Grid, listed, marks, numeric
+from mixvae.summary.statistics import BOOTSTRAP_FROM, holm, over_seeds, paired
 from mixvae.summary.tables.table import Table, reasons
 
+COLUMNS = [
+    "metric", "column", "K", "against", "step", "measure", "delta", "low", "high", "p", "p_adjusted", "points", "seeds",
+    "seed_low", "seed_high", "seed_kind", "unreliable", "stopped_by_budget", *ORIGIN,
+]  # fmt: skip
 SIGNIFICANCE = 0.05
 """A difference counts as shown if its adjusted p is below this."""
 SPREADS = {"min-max": "least and greatest", "95 % bootstrap": "95 % bootstrap interval"}
@@ -41,12 +48,47 @@ SHOWN = {
     "K": "K",
     "against": "against",
     "Δ": lambda row: Entry(f"{row['delta']:+.3f}", marks(row), order=row["delta"], cell=row, fact="delta"),
-    "95 % over points": lambda row: between(row["low"], row["high"], "[{:+.3f}, {:+.3f}]"),
-    "p": lambda row: numeric(row["p_adjusted"], probability),
-    "over seeds": lambda row: between(row["seed_low"], row["seed_high"], "[{:+.3f}, {:+.3f}]"),
+    "95 % over points": lambda row: numeric("[{:+.3f}, {:+.3f}]".format, row["low"], row["high"]),
+    "p": lambda row: numeric(probability, row["p_adjusted"]),
+    "over seeds": lambda row: numeric("[{:+.3f}, {:+.3f}]".format, row["seed_low"], row["seed_high"]),
     "points": "points",
     "seeds": "seeds",
 }
+
+
+@lru_cache(maxsize=1)  # table ablation has these differences, too
+def differences(sources: Sources) -> pd.DataFrame:
+    """Return the paired differences, a row per comparable likelihood and one of `pairs`, with COLUMNS but for p_adjusted.
+
+    `delta` has an interval, low to high, and p over test points. seed_low, seed_high and seed_kind are the interval over the
+    mean differences of the seeds; one seed has none. `step` says whether the smaller K is the next smaller. A pair has no row
+    if its sides have no seed in common among the complete runs, and none for a likelihood that not all of its runs have, or that
+    was measured on different points: no row compares two estimators.
+    """
+    groups, info, compared = sources.groups, sources.info, []
+    for K, against, key in pairs(groups):
+        sides = [sources.by_seed(groups[side, key]) for side in (K, against)]
+        seeds = sorted(sides[0].keys() & sides[1].keys())
+        compared.append((groups[K, key], groups[against, key], [[side[seed] for seed in seeds] for side in sides]))
+    smaller, rows = next_smaller(groups), []
+    order = list(dict.fromkeys(group.key for group in groups.values()))
+    compared.sort(key=lambda three: order.index(three[0].key))
+    for name, (ours, theirs, sides) in itertools.product(likelihoods(info), compared):
+        found = [[run.get(made_from(name)) for run in side] for side in sides]
+        if name.removesuffix(BITS) not in COMPARABLE or points_of(itertools.chain(*found)) is None:
+            continue
+        a, b = (factor(name, info) * np.stack([run.values for run in side]) for side in found)
+        row = marked(sources, ours, name, theirs.runs) | {
+            "against": theirs.K,
+            "step": smaller[ours.K, ours.key] == theirs.K,
+            "points": a.shape[1],
+            "seeds": len(a),
+        }
+        row |= zip(("delta", "low", "high", "p"), paired(a, b), strict=True)
+        if len(a) > 1:
+            row |= zip(("seed_low", "seed_high", "seed_kind"), over_seeds((a - b).mean(1))[2:], strict=True)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def make(sources: Sources) -> pd.DataFrame:

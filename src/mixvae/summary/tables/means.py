@@ -23,6 +23,8 @@ GAP_METRICS = (
     "approximation_gap", "approximation_gap_one", "amortisation_gap", "nll_ais", *(f"{name}_excess" for name in PLAIN),
     "nll_train", "generalisation_gap", "nll_adaptive", "ais_gap", "ais_sensitivity", "ais_ess", "ais_acceptance",
 )  # fmt: skip
+SURE = ("amortisation_gap", "nll_adaptive", "ais_sensitivity", "ais_ess", "ais_acceptance")
+"""Those of them that are not doubtful where `nll_ais` is."""
 
 
 def _unmeasured(frame: pd.DataFrame, sources: Sources) -> dict[str, str]:
@@ -86,26 +88,9 @@ single VAE.
     facts=_unmeasured,
     headline=(("mse",), "squared error, lower is better; mean over seeds"),
 )
-REST_ON_ANNEALING = (
-    "approximation_gap", "approximation_gap_one", "nll_ais", *(f"{name}_excess" for name in PLAIN),
-    "nll_train", "generalisation_gap", "ais_gap",
-)  # fmt: skip
-"""Those of the metrics above that are doubtful where `nll_ais` is."""
-
-
-def _gaps(sources: Sources) -> pd.DataFrame:
-    frame = cells(sources, GAP_METRICS)
-    frame["unreliable"] = [
-        name in REST_ON_ANNEALING and sources.unreliable(runs.split(), "nll_ais")
-        for name, runs in zip(frame.metric, frame.runs, strict=True)
-    ]
-    frame["best"] &= ~frame.unreliable
-    return frame
-
-
 GAPS = Table(
     "where the nats go",
-    _gaps,
+    lambda sources: cells(sources, GAP_METRICS, judged_by={name: "nll_ais" for name in GAP_METRICS if name not in SURE}),
     """\
 A cell holds the mean over seeds [{spread} over seeds] in nats per point, but for `ais_ess` and `ais_acceptance`. Approximation and
 amortisation gap add up to log p(x) less the bound, on the same test points; Cremer, Li & Duvenaud (2018). No gap is negative: one

@@ -8,7 +8,7 @@ import pandas as pd
 
 from mixvae.study.metrics import BITS, NATS, SQUARES, metric_of
 from mixvae.study.resources import points
-from mixvae.summary.cells import ORIGIN, Sources, origin, summary
+from mixvae.summary.cells import ORIGIN, Sources, cell, marked
 from mixvae.summary.columns import flat
 from mixvae.summary.groups import Group
 from mixvae.summary.published import matches, parse_match
@@ -72,19 +72,9 @@ def _rows(group: Group, counterparts: list[dict[str, str]], sources: Sources) ->
     rank = {metric: number for number, metric in enumerate(judged)}
     for metric, row in sorted(found, key=lambda pair: rank.get(pair[0], len(rank))):
         name = DERIVED.get(metric, metric)
-        ours = summary(sources, group.runs, name)
+        ours = cell(sources, group, name) | marked(sources, group, name) | _budget(group, sources)
         mean = ours.get("mean", math.nan)
-        yield {
-            **ours,
-            "column": group.column,
-            "K": group.K,
-            "metric": metric,
-            "ours": mean,
-            "unreliable": sources.unreliable(group.runs, name),
-            **_budget(group, sources),
-            **_theirs(row, mean),
-            **origin(group.key, name, sources.info, group.runs),
-        }
+        yield ours | _theirs(row, mean) | {"metric": metric, "ours": mean}
 
 
 def _theirs(row: Mapping[str, str] | None, ours: float) -> dict[str, Any]:
@@ -98,28 +88,26 @@ def _budget(group: Group, sources: Sources) -> dict[str, Any]:
     spec, info = group.spec, sources.info
     training = spec.training
     epochs = sorted(int(value) for value in sources.numbers(group.runs, "epochs"))
-    seeds, expected, stopped = len(epochs), len(group.runs), sources.stopped(group.runs)
+    seeds, expected = len(epochs), len(group.runs)
     train, test = (points(spec, info, part) for part in ("train", "test"))
     trained = "-".join(map(str, dict.fromkeys((epochs[0], epochs[-1])))) if epochs else ""
-    parts = [f"{trained} of {training.epochs} epochs{' ‡' * stopped}" if epochs else "not trained"]
-    if train < info.splits.train:
-        parts.append(f"{train} of {info.splits.train} training points")
-    if training.samples > 1:
-        parts.append(f"IWAE bound of {training.samples}")
     there = f"{seeds} of {expected}" if seeds < expected else str(expected)
-    parts += [f"{there} seed{'s' * (expected > 1)}", f"L = {spec.evaluation.samples}"]
-    if test < info.splits.test:
-        parts.append(f"{test} of {info.splits.test} test points")
+    parts = {
+        f"{trained} of {training.epochs} epochs{' ‡' * sources.stopped(group.runs)}" if epochs else "not trained": True,
+        f"{train} of {info.splits.train} training points": train < info.splits.train,
+        f"IWAE bound of {training.samples}": training.samples > 1,
+        f"{there} seed{'s' * (expected > 1)}, L = {spec.evaluation.samples}": True,
+        f"{test} of {info.splits.test} test points": test < info.splits.test,
+    }
     return {
         "epochs": trained,
         "epochs_allowed": training.epochs,
-        "stopped_by_budget": stopped,
         "seeds": seeds,
         "expected": expected,
         "training_points": train,
         "samples": spec.evaluation.samples,
         "test_points": test,
-        "budget": ", ".join(parts),
+        "budget": ", ".join(part for part, said in parts.items() if said),
     }
 
 
@@ -146,7 +134,7 @@ SHOWN = {
     "grade": "grade",
     "source": "source",
     "our value": _our_value,
-    "difference": lambda row: numeric(row["difference"], f"{{:+.{_decimals(row)}f}}".format),
+    "difference": lambda row: numeric(f"{{:+.{_decimals(row)}f}}".format, row["difference"]),
     "our budget": "budget",
 }
 

@@ -1,16 +1,16 @@
 """Table ranking ranks the groups of runs by their likelihoods, and says how sure each rank is."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mixvae.study.metrics import factor, made_from
-from mixvae.summary.cells import COMPARABLE, ORIGIN, Sources, origin
+from mixvae.summary.cells import COMPARABLE, ORIGIN, Pointwise, Sources, marked, points_of
 from mixvae.summary.groups import Group
-from mixvae.summary.rendering import Entry, Grid, between, listed, marks, numeric
+from mixvae.summary.rendering import Entry, Grid, listed, marks, numeric
 from mixvae.summary.statistics import RESAMPLES, ranks_over_points, ranks_over_seeds
 from mixvae.summary.tables.table import Table, reasons
 
@@ -42,16 +42,15 @@ SHOWN = {
     "K": "K",
     "column": "column",
     "mean": lambda row: Entry(f"{row['mean']:.3f}", marks(row), order=row["mean"], cell=row),
-    "95 % over points": lambda row: between(row["rank_low"], row["rank_high"], "{:.0f} to {:.0f}"),
-    "P(best)": lambda row: numeric(row["probability_best"], "{:.2f}".format),
-    "over seeds": lambda row: between(row["seed_rank_low"], row["seed_rank_high"], "{:.0f} to {:.0f}"),
+    "95 % over points": lambda row: numeric("{:.0f} to {:.0f}".format, row["rank_low"], row["rank_high"]),
+    "P(best)": lambda row: numeric("{:.2f}".format, row["probability_best"]),
+    "over seeds": lambda row: numeric("{:.0f} to {:.0f}".format, row["seed_rank_low"], row["seed_rank_high"]),
     "seeds": "seeds",
     "points": "points",
 }
 
-
-BySeed = dict[int, np.ndarray]
-"""{seed: (N,)}, a likelihood at N test points."""
+Member = tuple[Group, dict[int, np.ndarray]]
+"""A group to rank, and by seed a likelihood at N test points, {seed: (N,)}."""
 
 
 def make(sources: Sources) -> pd.DataFrame:
@@ -60,42 +59,32 @@ def make(sources: Sources) -> pd.DataFrame:
     Groups are ranked only if all their runs were evaluated on the test points that most groups have. Likelihoods of different
     things, such as counts and real numbers, are ranked separately.
     """
-    found = {
-        cell: {sources.study.runs[run].seed: sources.pointwise(run) for run in group.runs if run not in sources.missing}
-        for cell, group in sources.groups.items()
-    }
-    rows = [
-        row
-        for name in COMPARABLE
-        for members in _measures(made_from(name), found, sources).values()
-        for row in sorted(_ranked(name, members, sources), key=lambda row: row["rank"])
-    ]
+    found = [(group, sources.by_seed(group)) for group in sources.groups.values()]
+    rows: list[dict[str, Any]] = []
+    for name in COMPARABLE:
+        for members in _measures(made_from(name), found).values():
+            rows += sorted(_ranked(name, members, sources), key=lambda row: row["rank"])
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(WHOLE, "Int64"))
 
 
-def _measures(metric: str, found: Mapping[tuple[int, str], Mapping], sources: Sources) -> dict[str, list[tuple[Group, BySeed]]]:
-    """Return the groups to rank by a metric, with its values, by what their likelihoods are of.
-
-    Arguments:
-        found: By group and seed, the likelihoods of its runs.
-    """
-    scores: list[tuple[Any, Group, BySeed]] = []
-    for cell, by_seed in found.items():
+def _measures(metric: str, found: list[tuple[Group, dict[int, dict[str, Pointwise]]]]) -> dict[str, list[Member]]:
+    """Return the groups to rank by a metric, with its values, by what their likelihoods are of."""
+    scores = []
+    for group, by_seed in found:
         values = {seed: run.get(metric) for seed, run in by_seed.items()}
-        which = {run and run.which for run in values.values()}
-        if len(which) == 1 and None not in which:
-            scores.append((which.pop(), sources.groups[cell], {seed: run.values for seed, run in values.items()}))
+        if which := points_of(values.values()):
+            scores.append((which, group, {seed: run.values for seed, run in values.items()}))
     agreed = Counter(which for which, _, _ in scores)
     # if two sets of points have as many groups, the larger set is chosen
     shared = max(agreed, key=lambda which: (agreed[which], which[0]), default=None)
-    measures: dict[str, list[tuple[Group, BySeed]]] = {}
+    measures: dict[str, list[Member]] = {}
     for which, group, by_seed in scores:
         if which == shared:
             measures.setdefault(group.spec.likelihood.measure, []).append((group, by_seed))
     return measures
 
 
-def _ranked(name: str, members: list[tuple[Group, BySeed]], sources: Sources) -> Iterator[dict[str, Any]]:
+def _ranked(name: str, members: list[Member], sources: Sources) -> Iterator[dict[str, Any]]:
     """Yield the rows of groups whose likelihoods compare."""
     scale = factor(name, sources.info)
     values = scale * np.stack([np.mean(list(by_seed.values()), axis=0) for _, by_seed in members])
@@ -105,25 +94,11 @@ def _ranked(name: str, members: list[tuple[Group, BySeed]], sources: Sources) ->
     if len(common) > 1:
         means = [[by_seed[seed].mean() for _, by_seed in members] for seed in common]
         seed_low, seed_high = ranks_over_seeds(scale * np.array(means))
-    for number, (group, by_seed) in enumerate(members):
-        yield {
-            "metric": name,
-            "measure": group.spec.likelihood.measure,
-            "rank": ranks.rank[number],
-            "K": group.K,
-            "column": group.column,
-            "mean": values[number].mean(),
-            "rank_low": ranks.low[number],
-            "rank_high": ranks.high[number],
-            "probability_best": ranks.best[number],
-            "seed_rank_low": seed_low[number],
-            "seed_rank_high": seed_high[number],
-            "seeds": len(by_seed),
-            "points": values.shape[1],
-            "unreliable": sources.unreliable(group.runs, name),
-            "stopped_by_budget": sources.stopped(group.runs),
-            **origin(group.key, name, sources.info, group.runs),
-        }
+    numbers = values.mean(1), *ranks, seed_low, seed_high
+    names = "mean", "rank", "rank_low", "rank_high", "probability_best", "seed_rank_low", "seed_rank_high"
+    for (group, by_seed), *found in zip(members, *numbers, strict=True):
+        sizes = {"seeds": len(by_seed), "points": values.shape[1]}
+        yield marked(sources, group, name) | sizes | dict(zip(names, found, strict=True))
 
 
 def left_out(frame: pd.DataFrame, sources: Sources) -> str:
