@@ -98,7 +98,7 @@ print("LOADED", *[module.__file__ for name, module in sys.modules.items() if nam
         "measuring/recording.py": {"evaluate", "bracket", "latents"},
         "summary/published.py": {"tabulate", "figures", "report", "export"},
         "review/report/page.py": {"report", "export"},
-        "study/listing.py": {"study"},
+        "study/rules.py": {"study"},
         "seeds.py": set(RULES) - {"study", "download", "prepare"},
         "cluster/head.py": set(),
     }.items(),

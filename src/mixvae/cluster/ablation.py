@@ -17,9 +17,9 @@ from mixvae.errors import UserError
 from mixvae.review.audit.pages import PAGES
 from mixvae.study import Expansion, find_config, load
 from mixvae.study.jobs import all_jobs
-from mixvae.study.listing import listing
 from mixvae.study.overview import describe
 from mixvae.study.place import CONFIGS, RESULTS
+from mixvae.study.rules import listing
 from mixvae.summary.headline import show
 
 LOCKS = Path(".snakemake/locks")

@@ -14,9 +14,9 @@ from mixvae.errors import UserError
 from mixvae.progress import Progress
 from mixvae.study import Expansion, find_config, load
 from mixvae.study.jobs import RUN_FILES, JobKey, all_jobs
-from mixvae.study.listing import listing
 from mixvae.study.overview import describe
 from mixvae.study.place import CONFIGS, RESULTS
+from mixvae.study.rules import listing
 
 HOUR = 3600.0
 THIN, FAR, MISSED = 3, 10.0, 2.0
