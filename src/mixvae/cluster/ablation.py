@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mixvae import cli
@@ -46,7 +46,10 @@ def run_study(name: str, cores: str, profile: str, silence: float, further: Sequ
     folder = profiles.find(profile)
     settings = profiles.read(folder / "config.yaml")
     print(f"{path}: {describe(expansion)}", flush=True)
-    _verify_data(expansion.datasets)
+    for data in (RESULTS / "datasets" / dataset for dataset in expansion.datasets):
+        # before Snakemake clears away results to make them anew from data that were changed
+        if (data / "dataset.json").is_file():
+            verify(data)
     snakemake = [sys.executable, "-m", "snakemake", "--configfile", str(path)]
     command = [*snakemake, "--cores", cores, "--workflow-profile", str(folder), *further]
     # a shell's background jobs ignore SIGINT, and Snakemake, which is ended by it, would inherit that
@@ -60,8 +63,13 @@ def run_study(name: str, cores: str, profile: str, silence: float, further: Sequ
     lock = head.take()
     prefix = settings.get("slurm-jobname-prefix") if settings.get("executor") == "slurm" else None
     try:
-        if prefix:
-            _cancel_leftovers(prefix)
+        if prefix and (left := slurm.jobs_of(Path.cwd(), prefix)):
+            # they would delete and remake files that the new head uses
+            print(
+                f"cancelling {len(left)} jobs that an earlier Snakemake has left; training goes on from its last state",
+                flush=True,
+            )
+            slurm.cancel(left)
         if taken := take_over(RESULTS / "runs", expansion.runs):
             print(f"{taken} runs of version 0.1 taken over: nothing of them is trained again", flush=True)
         code = None
@@ -82,16 +90,12 @@ def run_study(name: str, cores: str, profile: str, silence: float, further: Sequ
 def _run_snakemake(command: Sequence[str], lock: int | None, prefix: str | None, silence: float) -> int | None:
     """Run Snakemake and return its exit code, or None if SLURM has forgotten its jobs, so that it has to be started again.
 
-    An interrupt also ends everything that Snakemake has started on this machine.
-
-    Arguments:
-        lock: The file descriptor of the head's lock, which Snakemake inherits: it keeps the lock should this process be killed.
-        prefix, silence: As in `watch.wait`.
+    It inherits the head's lock, and keeps it should this process be killed; `prefix` and `silence` are those of `watch.wait`. An
+    interrupt also ends everything that Snakemake has started on this machine.
     """
     # a process group of its own gets one signal, whether a terminal interrupted everything or somebody only this process
     environment = os.environ | {head.INHERITED: str(os.getpid())}
-    inherited = [] if lock is None else [lock]
-    child = subprocess.Popen(command, start_new_session=True, pass_fds=inherited, env=environment)
+    child = subprocess.Popen(command, start_new_session=True, pass_fds=[] if lock is None else [lock], env=environment)
     try:
         head.name(child.pid)
         code = watch.wait(child, prefix, silence)
@@ -119,22 +123,6 @@ def _refuse_unwritable(folder: Path) -> None:
             file.write(b"x" * 4096)
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}; nothing was started and nothing is lost") from None
-
-
-def _verify_data(names: Iterable[str]) -> None:
-    """Raise UserError when a prepared data set was changed, before Snakemake clears away results to make them anew from it."""
-    for folder in (RESULTS / "datasets" / name for name in names):
-        if (folder / "dataset.json").is_file():
-            verify(folder)
-
-
-def _cancel_leftovers(prefix: str) -> None:
-    """Cancel jobs that a killed head has left in SLURM's queue: they would delete and remake files that the new head uses."""
-    left = slurm.jobs_of(Path.cwd(), prefix)
-    if left:
-        text = f"cancelling {len(left)} jobs that an earlier Snakemake has left; training goes on from its last state"
-        print(text, flush=True)
-        slurm.cancel(left)
 
 
 def _clear_up(snakemake: Sequence[str], expansion: Expansion) -> None:

@@ -94,9 +94,7 @@ class Run(Frozen):
     def called(self, prior: str, several: bool) -> str:
         """Return the heading of a table's column of such runs, without the settings that tell variants apart.
 
-        Arguments:
-            prior: The prior's name in tables.
-            several: Whether the table has columns of other models too.
+        `prior` is the prior's name in tables; with `several` the table has columns of other models, too.
         """
         if self.named_by_model:
             return self.model
