@@ -90,8 +90,8 @@ def run_study(name: str, cores: str, profile: str, silence: float, further: Sequ
 def _run_snakemake(command: Sequence[str], lock: int | None, prefix: str | None, silence: float) -> int | None:
     """Run Snakemake and return its exit code, or None if SLURM has forgotten its jobs, so that it has to be started again.
 
-    It inherits the head's lock, and keeps it should this process be killed; `prefix` and `silence` are those of `watch.wait`. An
-    interrupt also ends everything that Snakemake has started on this machine.
+    It inherits the head's lock, and keeps it should this process be killed; `prefix` and `silence` are those of `watch.wait`.
+    An interrupt also ends everything that Snakemake has started on this machine.
     """
     # a process group of its own gets one signal, whether a terminal interrupted everything or somebody only this process
     environment = os.environ | {head.INHERITED: str(os.getpid())}

@@ -69,7 +69,7 @@ class Kind(NamedTuple):
         return self.make(settings, components)
 
     def moved(self, settings: Any, components: int = K) -> Any:
-        """Return the module with its parameters moved off their initial values, where zeros and equal components hide mistakes."""
+        """Return the module with parameters moved off their initial values, since zeros and equal components hide mistakes."""
         module, generator = self.initial(settings, components), torch.Generator().manual_seed(4)
         with torch.no_grad():
             for parameter in module.parameters():
@@ -506,17 +506,18 @@ KINDS = {
     "prior": Kind(
         make_prior, lambda settings, components: noise(B, Z), lambda prior, z: prior(encode, z.dtype).log_prob(z), 0, 0,
         {
-            OFFERS: everything_is_there, "shapes": prior_shapes, **GENERAL, "asked for float64": prior_precision,
-            "density against samples": prior_density,
+            OFFERS: everything_is_there, "shapes": prior_shapes, **GENERAL,
+            "asked for float64": prior_precision, "density against samples": prior_density,
         },
         ("gaussians",),
     ),
     "flow": Kind(
-        lambda settings, components: flows.build(settings, components, Z), lambda settings, components: noise(L, components, B, Z),
+        lambda settings, components: flows.build(settings, components, Z),
+        lambda settings, components: noise(L, components, B, Z),
         lambda flow, z: sum(flow.push(z).log_det) + flow.push(z).z.sum(-1), 2, 2,
         {
-            OFFERS: everything_is_there, "shapes": flow_shapes, **GENERAL, "inverse": flow_inverse, "determinant": flow_determinant,
-            "aggregate": flow_aggregate,
+            OFFERS: everything_is_there, "shapes": flow_shapes, **GENERAL,
+            "inverse": flow_inverse, "determinant": flow_determinant, "aggregate": flow_aggregate,
         },
         ("distinct", "is_identity", "push", "inverse", "aggregate"),
     ),
@@ -546,7 +547,8 @@ KINDS = {
         lambda spec, components: build(spec(components), DATA, (1, 2, 2)), points_of, log_terms, 0, 3,
         {
             "shapes": model_shapes, "metrics of its own": model_metrics, "gradients": model_gradients,
-            "points are independent": points_are_independent, "saved and loaded": saving_loses_nothing, ADDS_UP: model_likelihood,
+            "points are independent": points_are_independent, "saved and loaded": saving_loses_nothing,
+            ADDS_UP: model_likelihood,
         },
         called="log-densities",
     ),

@@ -11,7 +11,7 @@ from mixvae.study.run import Run
 def command(job: Job, spec: Run | None, info: DatasetInfo | None, gpu: bool, holes: bool) -> list[str]:
     """Return the command that repeats a job from the repository's root; [] for rule study, which Snakemake runs itself.
 
-    A job of one run needs the run's spec, a job of one data set its entry; `holes` says that some of the study's runs are missing.
+    A job of a run needs the run's spec, a job of a data set its entry; `holes` says that some of the study's runs are missing.
     """
     dataset = ["--dataset", job.name, "--folder", f"{RESULTS}/datasets/{job.name}"]
     study = ["--study", f"{RESULTS}/{job.name}/study.json"]
