@@ -28,16 +28,10 @@ WITHOUT_JOBS = ("-n", "--dry", "--lint", "--unlock", "--summary", "--detailed-su
 
 
 def run_study(name: str, cores: str, profile: str, silence: float, further: Sequence[str]) -> int:
-    """Run a study and return the exit code.
+    """Run a study on a number of cores, or "all", with further options for Snakemake, and return the exit code.
 
-    Arguments:
-        name: A study in config/, or the path of a config.
-        cores: A number, or "all".
-        profile: A folder in workflow/profiles/.
-        silence: Minutes after which Snakemake is started again when it says nothing and SLURM has no job of it.
-        further: Options for Snakemake.
-
-    Raises UserError for what is wrong with the config, the profile, prepared data or the folder.
+    Snakemake is started again after `silence` minutes in which it says nothing and SLURM has no job of it. Raises UserError for
+    what is wrong with the config, the profile, prepared data or the folder.
     """
     if cores != "all" and not (cores.isdecimal() and int(cores) > 0):
         raise UserError(f"CORES: found {cores!r}, expected a number from 1 or all")

@@ -31,10 +31,8 @@ RUN = {"dataset": "images", "latent": 2, "encoder": {"hidden": [6]}, "decoder": 
 def check_part(path: Path, settings: str) -> int:
     """Print what every check says of the part in a file, and return 1 if any of them fails.
 
-    Arguments:
-        settings: As they would stand beside `path` in a config, as JSON.
-
-    Raises UserError for a file that is no part, or does not take the settings.
+    Its settings are JSON of what would stand beside `path` in a config. Raises UserError for a file that is no part, or does
+    not take them.
     """
     try:
         given = json.loads(settings)

@@ -50,12 +50,9 @@ def observe(gpu: bool) -> dict[str, Any]:
 
 
 def remarks(facts: dict[str, Any], path: Path, instead: str, job: bool) -> Iterator[Remark]:
-    """Yield remarks on what the facts mean for a study.
+    """Yield remarks on what the facts mean for a study with the profile `path`; `instead` says how to do without a GPU.
 
-    Arguments:
-        path: The profile.
-        instead: Advice on how to do without a GPU.
-        job: Whether SLURM gave the machine, and with it the GPU.
+    With `job`, SLURM gave the machine, and with it the GPU.
     """
     node, folder = facts["node"], facts["folder"]
     yield "ok", f"python {facts['python']} with mixvae starts on {node}"

@@ -35,12 +35,7 @@ def record_costs(path: Path) -> None:
 
 
 def print_plan(name: str, cores: int | None, jobs: int | None) -> None:
-    """Print the plan of a study.
-
-    Arguments:
-        name: A study in config/, or the path of a config.
-        cores: Cores of this machine to plan for, None for all.
-        jobs: Jobs at a time on a cluster, instead of cores.
+    """Print the plan of a study, for cores of this machine (None for all), or for so many jobs at a time on a cluster.
 
     Raises UserError for a bad config, and when there is nothing to estimate from.
     """
