@@ -431,6 +431,7 @@ def points_of(spec: Spec, components: int) -> Tensor:
     return DATA[:B].round() if spec(components).likelihood.binary else DATA[:B]
 
 
+@torch.no_grad()
 def log_terms(model: Any, x: Tensor) -> Tensor:
     """Return the four log-densities of x (B, D), (4, L, S, B), each point's from noise of its own."""
     drawn = noise(L, model.sampled_components, B, model.noise_size)[:, :, : len(x)]
