@@ -21,19 +21,9 @@ from mixvae.files import write_json
 from mixvae.fitting import devices
 
 EVALUATED = (
-    *(
-        "mlp-K1",
-        "mlp-K4",
-        "mlp-vamp-K4",
-        "mlp-vamp-iaf-K4",
-        "mlp-coupling-K4",
-        "conv-K4",
-        "pixelcnn-K4",
-        "hvae-K4",
-        "composite-K4",
-    ),
-    *("cells-K4", "cifar10-K3", "mvae-K4", "cpvae-K10", "gmvae-K10", "gmvae_shu-K10"),
-)
+    "mlp-K1", "mlp-K4", "mlp-vamp-K4", "mlp-vamp-iaf-K4", "mlp-coupling-K4", "conv-K4", "pixelcnn-K4", "hvae-K4",
+    "composite-K4", "cells-K4", "cifar10-K3", "mvae-K4", "cpvae-K10", "gmvae-K10", "gmvae_shu-K10",
+)  # fmt: skip
 ANNEALED = ("mlp-K1", "mlp-K4", "mlp-vamp-K4", "cells-K1", "cells-K4", "pixelcnn-K4")
 HELD = (("mlp-K4", 2500), ("mlp-K4", 5000), ("mlp-vamp-K4", 5000))
 SHARING = {"cpu": (1, 2), "cuda": (1, 8, 16, 24)}

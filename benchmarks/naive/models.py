@@ -1,7 +1,7 @@
 """The mixture VAE and the hierarchical one, component by component, and their evaluation, sample by sample."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,16 +11,8 @@ from torch.nn.functional import hardtanh
 from benchmarks.naive import densities
 from benchmarks.naive.networks import Copies, decoder, network
 from mixvae.models.hvae import HierarchicalVAE as LibraryHierarchicalVAE
+from mixvae.models.objectives import LogTerms
 from mixvae.models.vae import MixtureVAE as LibraryMixtureVAE
-
-
-class LogTerms(NamedTuple):
-    """Log-densities at samples z_{k,l} ~ q_k(z | x), (L, K, B) each: log p(x | z), log p(z), log 1/K sum_j q_j(z | x), log q_k."""
-
-    log_likelihood: Tensor
-    log_prior: Tensor
-    log_mixture: Tensor
-    log_component: Tensor
 
 
 def gaussian(parameters: Tensor) -> Normal:
@@ -37,6 +29,17 @@ class _Naive(nn.Module):
     """
 
     prior_once = True
+
+    def __init__(self, model: LibraryMixtureVAE | LibraryHierarchicalVAE) -> None:
+        super().__init__()
+        self.copies, self.K = Copies(), model.sampled_components
+        self.decoder = decoder(self.copies, model.decoder)
+        self.flow = densities.flow(self.copies, model.flow, self.K)
+        self.likelihood = densities.likelihood(self.copies, model.likelihood)
+
+    def given_prior(self) -> Any:
+        """Return what the prior's density needs and no sample changes."""
+        return self.prior(self.encode)
 
     def objective(self, x: Tensor, beta: float, noise: Tensor) -> Tensor:
         """Return the points' mean of 1/K sum_k log 1/L sum_l p(x|z) (p(z) / q(z|x))^beta for noise (L, K, B, Z)."""
@@ -56,12 +59,8 @@ class MixtureVAE(_Naive):
     """A VAE of K encoders, in a loop."""
 
     def __init__(self, model: LibraryMixtureVAE) -> None:
-        super().__init__()
-        self.copies, self.K = Copies(), model.sampled_components
-        self.encoders = nn.ModuleList(network(self.copies, model.encoder, k) for k in range(model.sampled_components))
-        self.decoder = decoder(self.copies, model.decoder)
-        self.flow = densities.flow(self.copies, model.flow, model.sampled_components)
-        self.likelihood = densities.likelihood(self.copies, model.likelihood)
+        super().__init__(model)
+        self.encoders = nn.ModuleList(network(self.copies, model.encoder, k) for k in range(self.K))
         self.prior = densities.prior(self.copies, model.prior, self.likelihood.constrain, self.flow)
 
     def encode(self, inputs: Tensor) -> list[Normal]:
@@ -70,10 +69,6 @@ class MixtureVAE(_Naive):
 
     def posterior(self, x: Tensor) -> list[Normal]:
         return self.encode(self.likelihood.encoder_input(x))
-
-    def given_prior(self) -> Any:
-        """Return what the prior's density needs and no sample changes."""
-        return self.prior(self.encode)
 
     def terms_of(self, k: int, x: Tensor, posterior: list[Normal], given: Any, noise: Tensor) -> tuple[Tensor, ...]:
         """Return the log-densities at samples of component k, (L, B) each, from noise (L, B, Z)."""
@@ -105,19 +100,13 @@ class HierarchicalVAE(_Naive):
     """Two stochastic layers: all K lower encoders read the z2 of all K components, in two loops."""
 
     def __init__(self, model: LibraryHierarchicalVAE) -> None:
-        super().__init__()
-        self.copies, self.K = Copies(), model.sampled_components
+        super().__init__(model)
         self.sizes = (model.latent, model.latent_top)
-        self.uppers = nn.ModuleList(network(self.copies, model.upper, k) for k in range(model.sampled_components))
-        self.lowers = nn.ModuleList(LowerEncoder(self.copies, model.lower, k) for k in range(model.sampled_components))
+        self.uppers = nn.ModuleList(network(self.copies, model.upper, k) for k in range(self.K))
+        self.lowers = nn.ModuleList(LowerEncoder(self.copies, model.lower, k) for k in range(self.K))
         self.conditional = network(self.copies, model.conditional)
-        self.decoder = decoder(self.copies, model.decoder)
-        self.flow = densities.flow(self.copies, model.flow, model.sampled_components)
-        self.likelihood = densities.likelihood(self.copies, model.likelihood)
         # the prior is that of z2, on which no flow acts
-        self.prior = densities.prior(
-            self.copies, model.prior, self.likelihood.constrain, densities.NoFlow(model.sampled_components)
-        )
+        self.prior = densities.prior(self.copies, model.prior, self.likelihood.constrain, densities.NoFlow(self.K))
 
     def encode(self, inputs: Tensor) -> list[Normal]:
         """Return every component's Gaussian of z2."""
@@ -127,9 +116,6 @@ class HierarchicalVAE(_Naive):
         """Return every component's Gaussian of z2, and what its lower encoder reads off x."""
         inputs = self.likelihood.encoder_input(x)
         return list(zip(self.encode(inputs), [lower.of_x(inputs) for lower in self.lowers], strict=True))
-
-    def given_prior(self) -> Any:
-        return self.prior(self.encode)
 
     def terms_of(self, k: int, x: Tensor, posterior: list[Any], given: Any, noise: Tensor) -> tuple[Tensor, ...]:
         noise1, noise2 = noise.split(self.sizes, dim=-1)
@@ -174,7 +160,7 @@ def evaluate(model: _Naive, x: Tensor, samples: int, noise_size: int, batch: int
             else:
                 drawn = noise[sample : sample + 1, :, start : start + batch]
             terms = model.log_terms(points, posterior, given, drawn)
-            log_weights.append(terms.log_likelihood + terms.log_prior - terms.log_mixture)
+            log_weights.append(terms.log_weights())
         pooled = torch.cat(log_weights)
         results.append((
             pooled.mean((0, 1)),

@@ -27,8 +27,7 @@ def code_files(rule: str) -> tuple[Path, ...]:
     Snakemake itself runs rule study, and gives it the listing of the study.
     """
     seen: set[Path] = set()
-    own = ("src/mixvae/study/rules.py", "src/mixvae/study/listing.py") if rule == "study" else (f"scripts/{rule}.py",)
-    waiting = {ROOT / name for name in own}
+    waiting = {ROOT / ("src/mixvae/study/rules.py" if rule == "study" else f"scripts/{rule}.py")}
     while waiting:
         file = waiting.pop()
         seen.add(file)

@@ -28,8 +28,8 @@ from mixvae.files import read_json, sha256
 from mixvae.review import crate
 from mixvae.review.audit.subject import read
 from mixvae.study import load
-from mixvae.study.listing import listing
 from mixvae.study.own_data import SOURCES_VARIABLE, source_of, without_source
+from mixvae.study.rules import listing
 
 METADATA = "ro-crate-metadata.json"
 PROFILE = "provenance-run-crate"

@@ -12,9 +12,8 @@ SRC = str(Path(workflow.basedir) / "src")
 sys.path.insert(0, SRC)
 
 from mixvae.study import UserError, expand, resources
-from mixvae.study.listing import listing
 from mixvae.study.own_data import SOURCES_VARIABLE, source_of, without_source
-from mixvae.study.rules import list_study
+from mixvae.study.rules import list_study, listing
 from mixvae.study.jobs import all_jobs
 
 # SLURM sends this signal to every process of a job shortly before its time limit. Training then saves its state; all other

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mixvae import cli
@@ -16,10 +16,10 @@ from mixvae.data.prepared import verify
 from mixvae.errors import UserError
 from mixvae.study import Expansion, find_config, load
 from mixvae.study.jobs import all_jobs
-from mixvae.study.listing import listing
 from mixvae.study.outputs import PAGES
 from mixvae.study.overview import describe
 from mixvae.study.place import CONFIGS, RESULTS
+from mixvae.study.rules import listing
 from mixvae.summary.headline import show
 
 LOCKS = Path(".snakemake/locks")
@@ -28,16 +28,10 @@ WITHOUT_JOBS = ("-n", "--dry", "--lint", "--unlock", "--summary", "--detailed-su
 
 
 def run_study(name: str, cores: str, profile: str, silence: float, further: Sequence[str]) -> int:
-    """Run a study and return the exit code.
+    """Run a study on a number of cores, or "all", with further options for Snakemake, and return the exit code.
 
-    Arguments:
-        name: A study in config/, or the path of a config.
-        cores: A number, or "all".
-        profile: A folder in workflow/profiles/.
-        silence: Minutes after which Snakemake is started again when it says nothing and SLURM has no job of it.
-        further: Options for Snakemake.
-
-    Raises UserError for what is wrong with the config, the profile, prepared data or the folder.
+    Snakemake is started again after `silence` minutes in which it says nothing and SLURM has no job of it. Raises UserError for
+    what is wrong with the config, the profile, prepared data or the folder.
     """
     if cores != "all" and not (cores.isdecimal() and int(cores) > 0):
         raise UserError(f"CORES: found {cores!r}, expected a number from 1 or all")
@@ -46,7 +40,10 @@ def run_study(name: str, cores: str, profile: str, silence: float, further: Sequ
     folder = profiles.find(profile)
     settings = profiles.read(folder / "config.yaml")
     print(f"{path}: {describe(expansion)}", flush=True)
-    _verify_data(expansion.datasets)
+    for data in (RESULTS / "datasets" / dataset for dataset in expansion.datasets):
+        # before Snakemake clears away results to make them anew from data that were changed
+        if (data / "dataset.json").is_file():
+            verify(data)
     snakemake = [sys.executable, "-m", "snakemake", "--configfile", str(path)]
     command = [*snakemake, "--cores", cores, "--workflow-profile", str(folder), *further]
     # a shell's background jobs ignore SIGINT, and Snakemake, which is ended by it, would inherit that
@@ -60,8 +57,13 @@ def run_study(name: str, cores: str, profile: str, silence: float, further: Sequ
     lock = head.take()
     prefix = settings.get("slurm-jobname-prefix") if settings.get("executor") == "slurm" else None
     try:
-        if prefix:
-            _cancel_leftovers(prefix)
+        if prefix and (left := slurm.jobs_of(Path.cwd(), prefix)):
+            # they would delete and remake files that the new head uses
+            print(
+                f"cancelling {len(left)} jobs that an earlier Snakemake has left; training goes on from its last state",
+                flush=True,
+            )
+            slurm.cancel(left)
         if taken := take_over(RESULTS / "runs", expansion.runs):
             print(f"{taken} runs of version 0.1 taken over: nothing of them is trained again", flush=True)
         code = None
@@ -82,16 +84,12 @@ def run_study(name: str, cores: str, profile: str, silence: float, further: Sequ
 def _run_snakemake(command: Sequence[str], lock: int | None, prefix: str | None, silence: float) -> int | None:
     """Run Snakemake and return its exit code, or None if SLURM has forgotten its jobs, so that it has to be started again.
 
+    It inherits the head's lock, and keeps it should this process be killed; `prefix` and `silence` are those of `watch.wait`.
     An interrupt also ends everything that Snakemake has started on this machine.
-
-    Arguments:
-        lock: The file descriptor of the head's lock, which Snakemake inherits: it keeps the lock should this process be killed.
-        prefix, silence: As in `watch.wait`.
     """
     # a process group of its own gets one signal, whether a terminal interrupted everything or somebody only this process
     environment = os.environ | {head.INHERITED: str(os.getpid())}
-    inherited = [] if lock is None else [lock]
-    child = subprocess.Popen(command, start_new_session=True, pass_fds=inherited, env=environment)
+    child = subprocess.Popen(command, start_new_session=True, pass_fds=[] if lock is None else [lock], env=environment)
     try:
         head.name(child.pid)
         code = watch.wait(child, prefix, silence)
@@ -119,22 +117,6 @@ def _refuse_unwritable(folder: Path) -> None:
             file.write(b"x" * 4096)
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}; nothing was started and nothing is lost") from None
-
-
-def _verify_data(names: Iterable[str]) -> None:
-    """Raise UserError when a prepared data set was changed, before Snakemake clears away results to make them anew from it."""
-    for folder in (RESULTS / "datasets" / name for name in names):
-        if (folder / "dataset.json").is_file():
-            verify(folder)
-
-
-def _cancel_leftovers(prefix: str) -> None:
-    """Cancel jobs that a killed head has left in SLURM's queue: they would delete and remake files that the new head uses."""
-    left = slurm.jobs_of(Path.cwd(), prefix)
-    if left:
-        text = f"cancelling {len(left)} jobs that an earlier Snakemake has left; training goes on from its last state"
-        print(text, flush=True)
-        slurm.cancel(left)
 
 
 def _clear_up(snakemake: Sequence[str], expansion: Expansion) -> None:

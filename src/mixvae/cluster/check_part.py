@@ -9,9 +9,9 @@ from mixvae.cluster.look_part import KINDS, answer
 from mixvae.cluster.part_checks import FIRST, Spec, checks
 from mixvae.errors import UserError, one_line
 from mixvae.files import sha256
-from mixvae.study import DatasetInfo, own_parts, parse_run
+from mixvae.study import DatasetInfo, Run, own_parts, parse_run
 from mixvae.study.own_data import find_file
-from mixvae.study.own_parts import NAME
+from mixvae.study.own_parts import NAME, OwnPart
 
 IMAGES = DatasetInfo(
     title="grey images of four pixels",
@@ -31,10 +31,8 @@ RUN = {"dataset": "images", "latent": 2, "encoder": {"hidden": [6]}, "decoder": 
 def check_part(path: Path, settings: str) -> int:
     """Print what every check says of the part in a file, and return 1 if any of them fails.
 
-    Arguments:
-        settings: As they would stand beside `path` in a config, as JSON.
-
-    Raises UserError for a file that is no part, or does not take the settings.
+    Its settings are JSON of what would stand beside `path` in a config. Raises UserError for a file that is no part, or does
+    not take them.
     """
     try:
         given = json.loads(settings)
@@ -50,22 +48,13 @@ def check_part(path: Path, settings: str) -> int:
     if kind is None:
         raise UserError(f"{path}: Settings derive from no kind of part; see mixvae.study.kinds and mixvae.study.systems")
     question = {"kind": kind, "settings": given, "file": str(path), "name": path.stem, "sha256": digest}
-    about = {"name": path.stem, "sha256": digest}
-    if kind == "model":
-        part: Any = _spec(question, about)
-    else:
-        described = _said(question | {"ask": "part"})
-        own_class = getattr(own_parts, f"Own{kind.title()}")
-        part = own_class.model_validate(about | {name: described[name] for name in ("settings", "facts")})
+    part = _spec(question) if kind == "model" else _part(question)
     failed, said = 0, ""
     found = checks(kind, part)
     for name, check in found.items():
         wrong = _wrong(check)
         failed += bool(wrong)
-        print(
-            f"{'FAILED' if wrong else 'ok':8}{name}{': ' if wrong else ''}{'the same' if wrong and wrong == said else wrong}",
-            flush=True,
-        )
+        print(f"FAILED  {name}: {'the same' if wrong == said else wrong}" if wrong else f"ok      {name}", flush=True)
         said = wrong or said
         if wrong and name in FIRST:
             print("        the other checks are not made before this is right")
@@ -85,24 +74,23 @@ def _wrong(check: Any) -> str:
     return ""
 
 
-def _said(question: dict[str, Any]) -> dict[str, Any]:
-    found = answer(question)
+def _part(question: dict[str, Any]) -> OwnPart:
+    found = answer(question | {"ask": "part"})
     if "error" in found:
         raise UserError(found["error"])
-    return found
+    return getattr(own_parts, f"Own{question['kind'].title()}").model_validate(found["part"])
 
 
-def _spec(question: dict[str, Any], about: dict[str, str]) -> Spec:
+def _spec(question: dict[str, Any]) -> Spec:
     """Return the spec of an own model by its number of components, on binary pixels if it takes them."""
 
-    def spec(K: int) -> Any:
+    def spec(K: int) -> Run:
         asked = question | {"ask": "model", "dataset": IMAGES.model_dump(mode="json")}
         answers = [answer(asked | {"run": RUN | {"K": K} | more}) for more in ({"likelihood": "bernoulli"}, {})]
         found = next((found for found in answers if "error" not in found and not found["skip"]), answers[0])
         if "error" in found or found["skip"]:
             raise UserError(found.get("error") or f"it skips a small run on grey images: {found['skip']}")
-        run = found["run"] | {"model": about["name"], "sha256": about["sha256"]}
-        return parse_run(run | {name: found[name] for name in ("settings", "facts")})
+        return parse_run(found["part"])
 
     spec(1)
     return spec

@@ -90,12 +90,12 @@ def _part(settings: type[PartSettings], question: dict[str, Any]) -> dict[str, A
     if missing:
         raise UserError(f"{question['file']}: Settings do not say {', '.join(missing)}; see mixvae.study.kinds.{kind.__name__}")
     decides = settings.skip_reason is not PartSettings.skip_reason
-    facts = {name: getattr(part, name) for name in facts_of(kind)}
-    return {"settings": part.model_dump(mode="json"), "facts": facts, "decides": decides}
+    said = {"settings": part.model_dump(mode="json"), "facts": {name: getattr(part, name) for name in facts_of(kind)}}
+    return {"part": {"name": question["name"], "sha256": question["sha256"]} | said, "decides": decides}
 
 
 def _model(settings: type[Run], question: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings and facts of a run of an own model, and why it is skipped, if it is."""
+    """Return a run of an own model as data, and why it is skipped, if it is."""
     (name,) = get_args(settings.model_fields["model"].annotation)
     spec = own.read(settings, question["run"] | question["settings"] | {"model": name})
     dataset = DatasetInfo.model_validate(question["dataset"])
@@ -105,8 +105,8 @@ def _model(settings: type[Run], question: dict[str, Any]) -> dict[str, Any]:
     extra = sorted(spec.extra_metrics(dataset.kind))
     facts = {fact: getattr(spec, fact) for fact in OwnModelFacts.model_fields.keys() - {"judged", "extra", "metrics"}}
     facts |= {"judged": spec.judged_by(dataset), "extra": extra, "metrics": _own_metrics(settings, extra, question)}
-    skip = _text(spec.skip_reason(dataset), question)
-    return {"run": common, "settings": own_settings, "facts": facts, "skip": skip}
+    model = {"model": question["name"], "sha256": question["sha256"], "settings": own_settings, "facts": facts}
+    return {"part": common | model, "skip": _text(spec.skip_reason(dataset), question)}
 
 
 def _own_metrics(settings: type[Run], extra: list[str], question: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -50,24 +50,17 @@ def observe(gpu: bool) -> dict[str, Any]:
 
 
 def remarks(facts: dict[str, Any], path: Path, instead: str, job: bool) -> Iterator[Remark]:
-    """Yield remarks on what the facts mean for a study.
+    """Yield remarks on what the facts mean for a study with the profile `path`; `instead` says how to do without a GPU.
 
-    Arguments:
-        path: The profile.
-        instead: Advice on how to do without a GPU.
-        job: Whether SLURM gave the machine, and with it the GPU.
+    With `job`, SLURM gave the machine, and with it the GPU.
     """
     node, folder = facts["node"], facts["folder"]
     yield "ok", f"python {facts['python']} with mixvae starts on {node}"
-    if facts["writable"]:
-        yield "ok", f"{folder} can be read and written on {node}"
-    else:
-        yield "error", f"{folder} cannot be written on {node}; change its permissions or move the project"
+    refused = f"{folder} cannot be written on {node}; change its permissions or move the project"
+    yield ("ok", f"{folder} can be read and written on {node}") if facts["writable"] else ("error", refused)
     free = f"{facts['free_gb']:.1f} GB are free for {RESULTS}/"
-    if facts["free_gb"] > FREE_GB:
-        yield "ok", free
-    else:
-        yield "warning", f"only {free}; make room, or link {RESULTS}/ to where there is more"
+    little = f"only {free}; make room, or link {RESULTS}/ to where there is more"
+    yield ("ok", free) if facts["free_gb"] > FREE_GB else ("warning", little)
     if job and (said := facts.get("scontrol")):
         yield "warning", f"on {node} {said}; without it a training cannot requeue itself: raise its runtime in {path}"
     elif job:

@@ -21,6 +21,7 @@ from mixvae.distributions.likelihoods import likelihood
 from mixvae.distributions.posteriors import GaussianMixture
 from mixvae.errors import UserError
 from mixvae.models import build
+from mixvae.models.objectives import LogTerms, Objective
 from mixvae.models.own_metrics import own_metrics
 from mixvae.nets import decoder, features
 from mixvae.study import Run, parts
@@ -33,22 +34,24 @@ DRAWS, TOLERANCE, SIGMAS = 20_000, 0.02, 5.0
 """Samples that a density is compared with, and by how much an average of them may be off beside so many standard errors."""
 NEAR = 1e-3
 """How far float32 may be from float64."""
+DATA = torch.rand(30, 4, generator=torch.Generator().manual_seed(3))
+"""The points (N, D) that a model is built from, which are images of four pixels."""
 
-Check = Callable[[], None]
-OFFERS = "what it offers"
+OFFERS, ADDS_UP = "what it offers", "likelihoods add up to 1"
 FIRST = (OFFERS, "shapes")
 """Checks without which the others say nothing."""
 
 
 class Kind(NamedTuple):
-    """How the parts of one kind are tried.
+    """How the parts of one kind are tried; for a model, its settings are the spec of a run by its number of components.
 
     make: Builds the module of settings for a number of components.
     inputs: The inputs of `value` for a number of components; its axis `batch` is over points.
     value: What the module computes of inputs, (..., B, ...).
     axis: The axis of `value` that is over points.
-    special: The checks of this kind alone, of settings.
+    checks: The checks by name, each of this kind and of settings.
     offers: The attributes that the module must have.
+    called: The name of values in messages.
     """
 
     make: Callable[[Any, int], nn.Module]
@@ -56,23 +59,35 @@ class Kind(NamedTuple):
     value: Callable[[nn.Module, Tensor], Tensor]
     batch: int
     axis: int
-    special: dict[str, Callable[[Any], None]]
-    offers: tuple[str, ...]
+    checks: dict[str, Callable[["Kind", Any], None]]
+    offers: tuple[str, ...] = ()
+    called: str = "values"
+
+    def initial(self, settings: Any, components: int = K) -> Any:
+        """Return the module of settings at its initial values, the same in every process."""
+        torch.manual_seed(0)
+        return self.make(settings, components)
+
+    def moved(self, settings: Any, components: int = K) -> Any:
+        """Return the module with parameters moved off their initial values, since zeros and equal components hide mistakes."""
+        module, generator = self.initial(settings, components), torch.Generator().manual_seed(4)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+        return module
 
 
-def checks(kind: str, settings: Any) -> dict[str, Check]:
+def checks(kind: str, settings: Any) -> dict[str, Callable[[], None]]:
     """Return the checks of a part by name.
 
     Arguments:
         kind: "prior", "flow", "encoder", "decoder", "likelihood" or "model".
         settings: The part's settings; for a model, the spec of a run by its number of components.
     """
-    if kind == "model":
-        discrete = settings(1).likelihood.binary
-        return {name: partial(check, settings) for name, check in MODEL_CHECKS.items() if discrete or name != OF_BINARY_IMAGES}
-    special = {name: partial(check, settings) for name, check in KINDS[kind].special.items()}
-    general = {name: partial(check, KINDS[kind], settings) for name, check in GENERAL.items()}
-    return {OFFERS: partial(everything_is_there, KINDS[kind], settings), "shapes": special.pop("shapes")} | general | special
+    found = {name: partial(check, KINDS[kind], settings) for name, check in KINDS[kind].checks.items()}
+    if kind == "model" and not settings(1).likelihood.binary:
+        del found[ADDS_UP]
+    return found
 
 
 def expect(holds: bool, text: str) -> None:
@@ -95,15 +110,6 @@ def expect_near(what: str, found: Tensor, expected: Tensor, tolerance: float = 1
     expect(off <= tolerance, f"{what} differ by {off:.2g}, expected at most {tolerance:g}")
 
 
-def moved(module: Any) -> Any:
-    """Return a module with its parameters moved off their initial values, where zeros and equal components hide mistakes."""
-    generator = torch.Generator().manual_seed(4)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
-    return module
-
-
 def expect_gradients(module: nn.Module, value: Tensor) -> None:
     """Raise UserError unless every parameter gets a finite gradient of a value."""
     value.sum().backward()
@@ -112,38 +118,40 @@ def expect_gradients(module: nn.Module, value: Tensor) -> None:
         expect(bool(parameter.grad.isfinite().all()), f"the gradient of parameter {name} is not finite")
 
 
-def noise(*shape: int, seed: int = 0) -> Tensor:
+def noise(*shape: int) -> Tensor:
     """Return standard normals that are the same in every process."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
-# --- checks of every part but models
+# --- checks of parts of every kind
 
 
 def everything_is_there(kind: Kind, settings: Any) -> None:
     """The module has the attributes and methods of its kind; docs/extending.md and the library's own parts say what they are."""
-    module = kind.make(settings, K)
+    module = kind.initial(settings)
     missing = [name for name in kind.offers if not hasattr(module, name)]
     expect(not missing, f"Module has no {' and no '.join(missing)}; the parts of this kind have {', '.join(kind.offers)}")
 
 
 def no_gradient_is_missing(kind: Kind, settings: Any) -> None:
     """Every parameter gets a finite gradient."""
-    module = moved(kind.make(settings, K)).train()
+    module = kind.moved(settings).train()
     if list(module.parameters()):
         expect_gradients(module, kind.value(module, kind.inputs(settings, K)))
 
 
 def points_are_independent(kind: Kind, settings: Any) -> None:
     """What is computed of a point does not depend on the points beside it."""
-    module, inputs = moved(kind.make(settings, K)).eval(), kind.inputs(settings, K)
+    module, inputs = kind.moved(settings).eval(), kind.inputs(settings, K)
     every = kind.value(module, inputs).narrow(kind.axis, 0, 2)
-    expect_near("values of two points, alone and among others,", kind.value(module, inputs.narrow(kind.batch, 0, 2)), every)
+    expect_near(
+        f"{kind.called} of two points, alone and among others,", kind.value(module, inputs.narrow(kind.batch, 0, 2)), every
+    )
 
 
 def float64_is_kept(kind: Kind, settings: Any) -> None:
     """In float64 it computes in float64, and float32 is near."""
-    module, inputs = moved(kind.make(settings, K)).eval(), kind.inputs(settings, K)
+    module, inputs = kind.moved(settings).eval(), kind.inputs(settings, K)
     single, double = kind.value(module, inputs), kind.value(module.double(), inputs.double())
     expect(double.dtype == torch.float64, f"of float64 it makes {double.dtype}")
     expect_near("values in float32 and float64", single.double(), double, NEAR)
@@ -151,19 +159,16 @@ def float64_is_kept(kind: Kind, settings: Any) -> None:
 
 def one_component_is_enough(kind: Kind, settings: Any) -> None:
     """It can be built for K = 1."""
-    module, inputs = moved(kind.make(settings, 1)).eval(), kind.inputs(settings, 1)
-    expect(bool(kind.value(module, inputs).isfinite().all()), "with K = 1 its values are not finite")
+    value = kind.value(kind.moved(settings, 1).eval(), kind.inputs(settings, 1))
+    expect(bool(value.isfinite().all()), "with K = 1 its values are not finite")
 
 
 def saving_loses_nothing(kind: Kind, settings: Any) -> None:
     """A module that gets the saved state of another computes the same."""
-    module, again = moved(kind.make(settings, K)), kind.make(settings, K)
-    weights = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
-    again.load_state_dict(load(save(weights)))
-    inputs = kind.inputs(settings, K)
-    expect_near(
-        "values before and after saving", kind.value(again.eval(), inputs), kind.value(module.eval(), inputs), tolerance=0.0
-    )
+    module, again, inputs = kind.moved(settings), kind.initial(settings), kind.inputs(settings, K)
+    again.load_state_dict(load(save({name: tensor.contiguous() for name, tensor in module.state_dict().items()})))
+    before, after = (kind.value(one.eval(), inputs) for one in (module, again))
+    expect_near(f"{kind.called} before and after saving", after, before, tolerance=0.0)
 
 
 GENERAL = {
@@ -213,14 +218,13 @@ def encode(inputs: Tensor) -> GaussianMixture:
 
 
 def make_prior(settings: Any, components: int) -> nn.Module:
-    torch.manual_seed(0)
     points = torch.rand(20, math.prod(IMAGE))
     return priors.build(settings, Z, lambda most: points[:most], likelihood(parts.Bernoulli(), IMAGE))
 
 
-def prior_shapes(settings: Any) -> None:
+def prior_shapes(kind: Kind, settings: Any) -> None:
     """Densities of (L, K, B, Z) are (L, K, B), samples of n points (n, Z)."""
-    prior = moved(make_prior(settings, K))
+    prior = kind.moved(settings)
     found = prior(encode, torch.float32)
     expect(isinstance(found, Distribution), f"forward gives a {type(found).__name__}, expected a torch Distribution")
     expect_shape("log_prob of (L, K, B, Z)", found.log_prob(noise(L, K, B, Z)), "L, K, B", L, K, B)
@@ -229,17 +233,17 @@ def prior_shapes(settings: Any) -> None:
     expect(isinstance(number, int) and number >= 1, f"gaussians(K) is {number!r}, expected a number from 1")
 
 
-def prior_precision(settings: Any) -> None:
+def prior_precision(kind: Kind, settings: Any) -> None:
     """A prior that is asked for float64 computes its density in float64."""
-    prior, z = moved(make_prior(settings, K)), noise(B, Z)
+    prior, z = kind.moved(settings), noise(B, Z)
     single, double = (prior(encode, dtype).log_prob(z) for dtype in (torch.float32, torch.float64))
     expect(double.dtype == torch.float64, f"asked for float64 it computes {double.dtype}")
     expect_near("densities in float32 and float64", single.double(), double, NEAR)
 
 
-def prior_density(settings: Any) -> None:
+def prior_density(kind: Kind, settings: Any) -> None:
     """The density is normalised, and that of the samples."""
-    found = moved(make_prior(settings, K))(encode, torch.float64)
+    found = kind.moved(settings)(encode, torch.float64)
     with torch.no_grad():
         density_is_that_of_samples("the density", found.sample((DRAWS,)), found.log_prob)
 
@@ -247,14 +251,9 @@ def prior_density(settings: Any) -> None:
 # --- flows
 
 
-def make_flow(settings: Any, components: int) -> nn.Module:
-    torch.manual_seed(0)
-    return flows.build(settings, components, Z)
-
-
-def flow_shapes(settings: Any) -> None:
+def flow_shapes(kind: Kind, settings: Any) -> None:
     """See `mixvae.distributions.flows.Pushed`."""
-    flow = moved(make_flow(settings, K))
+    flow = kind.moved(settings)
     J = flow.distinct
     expect(J in (1, K), f"distinct is {J!r}, expected 1 or K = {K}")
     expect(isinstance(flow.is_identity, bool), f"is_identity is {flow.is_identity!r}, expected true or false")
@@ -272,9 +271,9 @@ def _own(found: Tensor, J: int) -> Tensor:
     return found[0] if J == 1 else torch.stack([found[k, :, k] for k in range(J)], dim=1)
 
 
-def flow_inverse(settings: Any) -> None:
+def flow_inverse(kind: Kind, settings: Any) -> None:
     """Base points are those that were pushed, and `inverse` finds them again."""
-    flow, z = moved(make_flow(settings, K)).eval().double(), noise(L, K, B, Z).double()
+    flow, z = kind.moved(settings).eval().double(), noise(L, K, B, Z).double()
     with torch.no_grad():
         pushed = flow.push(z)
         expect_near("points, and the base points of what they were pushed to,", _own(pushed.base, flow.distinct), z, NEAR)
@@ -286,9 +285,9 @@ def flow_inverse(settings: Any) -> None:
         )
 
 
-def flow_determinant(settings: Any) -> None:
+def flow_determinant(kind: Kind, settings: Any) -> None:
     """log|det dz/dbase| is that of the Jacobian by automatic differentiation."""
-    flow, z = moved(make_flow(settings, K)).eval().double(), noise(1, K, 1, Z).double()
+    flow, z = kind.moved(settings).eval().double(), noise(1, K, 1, Z).double()
     for k in range(K):
 
         def pushed(own: Tensor, k: int = k) -> Tensor:
@@ -301,9 +300,9 @@ def flow_determinant(settings: Any) -> None:
         expect_near(f"log|det| of component {k + 1} and that of the Jacobian", said, exact, NEAR)
 
 
-def flow_aggregate(settings: Any) -> None:
+def flow_aggregate(kind: Kind, settings: Any) -> None:
     """The prior that it makes of posteriors is normalised, and that of its samples; a shared flow makes it of base Gaussians."""
-    flow, mean, log_var = moved(make_flow(settings, K)).eval(), noise(K, 4, Z), torch.zeros(K, 4, Z)
+    flow, mean, log_var = kind.moved(settings).eval(), noise(K, 4, Z), torch.zeros(K, 4, Z)
     found = flow.aggregate(mean, log_var, torch.float64)
     with torch.no_grad():
         if flow.distinct == 1:
@@ -320,22 +319,16 @@ def flow_aggregate(settings: Any) -> None:
 # --- networks
 
 
-def make_encoder(settings: Any, components: int) -> nn.Module:
-    torch.manual_seed(0)
-    return features(settings, components, IMAGE)[0]
-
-
-def encoder_shapes(settings: Any) -> None:
+def encoder_shapes(kind: Kind, settings: Any) -> None:
     """(B, D) gives (K, B, F)."""
-    torch.manual_seed(0)
-    network, F = features(settings, K, IMAGE)
+    _, F = features(settings, K, IMAGE)
     expect(isinstance(F, int) and F >= 1, f"features is {F!r}, expected a number from 1")
-    expect_shape("the encoding of (B, D)", network(noise(B, math.prod(IMAGE))), "K, B, F", K, B, F)
+    expect_shape("the encoding of (B, D)", kind.moved(settings)(noise(B, math.prod(IMAGE))), "K, B, F", K, B, F)
 
 
-def encoder_components(settings: Any) -> None:
+def encoder_components(kind: Kind, settings: Any) -> None:
     """(K, B, D), an input for each component, gives (K, B, F) too, and no component reads the input of another."""
-    network, x = moved(make_encoder(settings, K)).eval(), noise(K, B, math.prod(IMAGE))
+    network, x = kind.moved(settings).eval(), noise(K, B, math.prod(IMAGE))
     _, F = features(settings, K, IMAGE)
     expect_shape("the encoding of (K, B, D)", network(x), "K, B, F", K, B, F)
     other = x.clone()
@@ -343,19 +336,14 @@ def encoder_components(settings: Any) -> None:
     expect_near("encodings by component 2, whatever component 1 reads,", network(other)[1], network(x)[1])
 
 
-def make_decoder(settings: Any, components: int) -> nn.Module:
-    torch.manual_seed(0)
-    return decoder(settings, (Z,), IMAGE, math.prod(IMAGE))
-
-
 def decode(network: nn.Module, inputs: Tensor) -> Tensor:
     """Decode codes (B, Z), which stand beside the points that an autoregressive decoder reads, as (B, P)."""
     return network([inputs[None, :, :Z]], inputs[:, Z:])[0]
 
 
-def decoder_shapes(settings: Any) -> None:
+def decoder_shapes(kind: Kind, settings: Any) -> None:
     """Codes of (L, K, B, Z) give (L, K, B, P)."""
-    network = moved(make_decoder(settings, K))
+    network = kind.moved(settings)
     P = math.prod(IMAGE)
     expect(isinstance(network.width, int) and network.width >= 1, f"width is {network.width!r}, expected a number from 1")
     found = network([noise(L, K, B, Z)], (noise(B, P) > 0).float())
@@ -370,11 +358,6 @@ def shape_of(settings: Any) -> tuple[int, ...]:
     return next(SHAPES[kind] for kind in settings.kinds if kind in SHAPES)
 
 
-def make_likelihood(settings: Any, components: int) -> nn.Module:
-    torch.manual_seed(0)
-    return likelihood(settings, shape_of(settings))
-
-
 def data_for(settings: Any, n: int) -> Tensor:
     """Return points (n, D) such as the likelihood's data."""
     D, generator = math.prod(shape_of(settings)), torch.Generator().manual_seed(2)
@@ -387,7 +370,7 @@ def data_for(settings: Any, n: int) -> Tensor:
 def outputs_and_points(settings: Any, components: int) -> Tensor:
     """Return a decoder's outputs (B, P) and points (B, D), side by side."""
     x = data_for(settings, B)
-    return torch.cat([0.5 * noise(B, make_likelihood(settings, K).parameters_per_point), x], dim=1)
+    return torch.cat([0.5 * noise(B, likelihood(settings, shape_of(settings)).parameters_per_point), x], dim=1)
 
 
 def log_likelihood(module: nn.Module, inputs: Tensor) -> Tensor:
@@ -395,9 +378,9 @@ def log_likelihood(module: nn.Module, inputs: Tensor) -> Tensor:
     return module(inputs[:, :P], inputs[:, P:]).log_prob(inputs[:, P:])
 
 
-def likelihood_shapes(settings: Any) -> None:
+def likelihood_shapes(kind: Kind, settings: Any) -> None:
     """Outputs of (L, K, B, P) give densities (L, K, B) and means (L, K, B, D)."""
-    module, x = moved(make_likelihood(settings, K)), data_for(settings, B)
+    module, x = kind.moved(settings), data_for(settings, B)
     found = module(0.5 * noise(L, K, B, module.parameters_per_point), x)
     expect_shape("log_prob of (B, D) at (L, K, B, P)", found.log_prob(x), "L, K, B", L, K, B)
     expect_shape("the mean at (L, K, B, P)", found.mean, "L, K, B, D", L, K, B, x.shape[1])
@@ -408,17 +391,17 @@ def likelihood_shapes(settings: Any) -> None:
     )
 
 
-def likelihood_gradient(settings: Any) -> None:
+def likelihood_gradient(kind: Kind, settings: Any) -> None:
     """The decoder's outputs get a finite gradient."""
-    module, x = moved(make_likelihood(settings, K)), data_for(settings, B)
+    module, x = kind.moved(settings), data_for(settings, B)
     h = (0.5 * noise(B, module.parameters_per_point)).requires_grad_()
     module(h, x).log_prob(x).sum().backward()
     expect(h.grad is not None and bool(h.grad.isfinite().all()), "the gradient of a decoder's output is missing or not finite")
 
 
-def likelihood_density(settings: Any) -> None:
+def likelihood_density(kind: Kind, settings: Any) -> None:
     """Densities or probabilities are normalised, and those of the samples."""
-    module, x = moved(make_likelihood(settings, K)), data_for(settings, 1)
+    module, x = kind.moved(settings), data_for(settings, 1)
     h = (0.5 * noise(1, module.parameters_per_point)).double()
     with torch.no_grad():
         found = module.double()(h, x.double())
@@ -430,143 +413,76 @@ def likelihood_density(settings: Any) -> None:
             density_is_that_of_samples("the density", drawn, module(h.expand(len(drawn), -1), drawn).log_prob)
 
 
-def likelihood_constant(settings: Any) -> None:
+def likelihood_constant(kind: Kind, settings: Any) -> None:
     """The control's output is one for all points, (P,); a likelihood that has none says so by `has_constant`."""
     if settings.has_constant and settings.of_control == settings:
-        module = moved(make_likelihood(settings, K))
+        module = kind.moved(settings)
         expect_shape("constant of (N, D)", module.constant(data_for(settings, 50)), "P", module.parameters_per_point)
 
 
-KINDS = {
-    "prior": Kind(
-        make_prior, lambda settings, components: noise(B, Z), lambda prior, z: prior(encode, z.dtype).log_prob(z), 0, 0,
-        {"shapes": prior_shapes, "asked for float64": prior_precision, "density against samples": prior_density},
-        ("gaussians",),
-    ),
-    "flow": Kind(
-        make_flow, lambda settings, components: noise(L, components, B, Z), lambda flow, z: sum(flow.push(z).log_det) + flow.push(z).z.sum(-1), 2, 2,
-        {"shapes": flow_shapes, "inverse": flow_inverse, "determinant": flow_determinant, "aggregate": flow_aggregate},
-        ("distinct", "is_identity", "push", "inverse", "aggregate"),
-    ),
-    "encoder": Kind(
-        make_encoder, lambda settings, components: noise(B, math.prod(IMAGE)), lambda network, x: network(x), 0, 1,
-        {"shapes": encoder_shapes, "inputs of each component (K, B, D)": encoder_components},
-        (),
-    ),
-    "decoder": Kind(
-        make_decoder, lambda settings, components: (noise(B, Z + math.prod(IMAGE)) > 0).float(), decode, 0, 0,
-        {"shapes": decoder_shapes},
-        ("width",),
-    ),
-    "likelihood": Kind(
-        make_likelihood, outputs_and_points, log_likelihood, 0, 0,
-        {
-            "shapes": likelihood_shapes, "gradient of outputs": likelihood_gradient,
-            "density against samples": likelihood_density, "control": likelihood_constant,
-        },
-        ("parameters_per_point", "encoder_input", "constrain", "unconstrain"),
-    ),
-}  # fmt: skip
-
-
-# --- models: `spec` gives the spec of a run by its number of components
+# --- models
 
 Spec = Callable[[int], Run]
+"""Gives the spec of a run by its number of components."""
 
 
-def make_model(spec: Run) -> tuple[Any, Tensor]:
-    """Return a model that was built from points, and these, as a binarised model sees them."""
-    shape = (1, 2, 2)
-    x = torch.rand(30, 4, generator=torch.Generator().manual_seed(3))
-    torch.manual_seed(0)
-    return moved(build(spec, x, shape)), x[:B].round() if spec.likelihood.binary else x[:B]
+def points_of(spec: Spec, components: int) -> Tensor:
+    """Return points (B, D) as a model sees them."""
+    return DATA[:B].round() if spec(components).likelihood.binary else DATA[:B]
 
 
-def terms_of(model: Any, x: Tensor, draws: int, dtype: torch.dtype = torch.float32) -> Any:
-    """Return the log-densities of x (B, D), each point's from noise of its own."""
-    drawn = noise(draws, model.sampled_components, B, model.noise_size)[:, :, : len(x)]
-    return model.log_terms(x, model.posterior(x), model.prior_distribution(dtype), drawn)
+@torch.no_grad()
+def log_terms(model: Any, x: Tensor) -> Tensor:
+    """Return the four log-densities of x (B, D), (4, L, S, B), each point's from noise of its own."""
+    drawn = noise(L, model.sampled_components, B, model.noise_size)[:, :, : len(x)]
+    return torch.stack([*model.log_terms(x, model.posterior(x), model.prior_distribution(torch.float32), drawn)])
 
 
-def model_shapes(spec: Spec) -> None:
+def model_shapes(kind: Kind, spec: Spec) -> None:
     """Every method of the contract gives what `mixvae.models.contract` says."""
     for number in (1, K):
-        run = spec(number)
-        model, x = make_model(run)
-        model.requires_grad_(False)
+        model, x, run = kind.moved(spec, number).requires_grad_(False), kind.inputs(spec, number), spec(number)
         C, S = model.codes(x)[0].shape[0], model.sampled_components
-        for name, found in zip(
-            ("log_likelihood", "log_prior", "log_mixture", "log_component"), terms_of(model, x, L), strict=True
-        ):
+        drawn = noise(L, S, B, model.noise_size)
+        terms = model.log_terms(x, model.posterior(x), model.prior_distribution(torch.float32), drawn)
+        for name, found in zip(LogTerms._fields, terms, strict=True):
             expect_shape(f"log_terms(.).{name}", found, "L, K, B", L, S, B)
-        for name, found in zip(
-            ("value", "reconstruction", "kl"), model.objective(x, 1.0, noise(1, S, B, model.noise_size)), strict=True
-        ):
+        for name, found in zip(Objective._fields, model.objective(x, 1.0, noise(1, S, B, model.noise_size)), strict=True):
             expect_shape(f"objective(.).{name}", found, "B", B)
         mean, std = model.codes(x)
         expect_shape("codes(x)[0]", mean, "components, B, Z", C, B, mean.shape[2])
         expect_shape("codes(x)[1]", std, "components, B, Z", *mean.shape)
-        expect_shape(
-            "expectation(x, noise)",
-            model.expectation(x, noise(L, S, B, model.noise_size)),
-            "B, latent_units",
-            B,
-            run.latent_units,
-        )
+        expect_shape("expectation(x, noise)", model.expectation(x, drawn), "B, latent_units", B, run.latent_units)
         expect_shape("reconstruct(x)", model.reconstruct(x), "components, B, D", model.reconstruct(x).shape[0], B, 4)
         expect_shape("sample(n)", model.sample(7), "n, D", 7, 4)
         if run.categorises:
             expect_shape("categories(x)", model.categories(x), "B, K", B, number)
 
 
-def model_metrics(spec: Spec) -> None:
+def model_metrics(kind: Kind, spec: Spec) -> None:
     """It measures the metrics of its own that its settings name."""
     for number in (1, K):
-        run = spec(number)
-        model, x = make_model(run)
+        model = kind.moved(spec, number).eval()
         with torch.inference_mode():
-            own_metrics(model.eval(), run, x, "grey_image")
+            own_metrics(model, spec(number), kind.inputs(spec, number), "grey_image")
 
 
-def model_gradients(spec: Spec) -> None:
+def model_gradients(kind: Kind, spec: Spec) -> None:
     """Every parameter gets a finite gradient of the objective."""
-    model, x = make_model(spec(K))
-    expect_gradients(model, model.train().objective(x, 1.0, noise(1, model.sampled_components, B, model.noise_size)).value)
+    model, x = kind.moved(spec).train(), kind.inputs(spec, K)
+    expect_gradients(model, model.objective(x, 1.0, noise(1, model.sampled_components, B, model.noise_size)).value)
 
 
-def model_points(spec: Spec) -> None:
-    """A point's log-densities depend on its own noise alone."""
-    model, x = make_model(spec(K))
-    model.eval()
-    with torch.no_grad():
-        for one, other in zip(terms_of(model, x[:2], L), terms_of(model, x, L), strict=True):
-            expect_near("log-densities of two points, alone and among others,", one, other[..., :2])
-
-
-def model_saved(spec: Spec) -> None:
-    """A model that gets the saved state of another computes the same."""
-    model, x = make_model(spec(K))
-    again, _ = make_model(spec(K))
-    moved(again)
-    again.load_state_dict(load(save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})))
-    with torch.no_grad():
-        for one, other in zip(terms_of(model.eval(), x, L), terms_of(again.eval(), x, L), strict=True):
-            expect_near("log-densities before and after saving", one, other, tolerance=0.0)
-
-
-def model_likelihood(spec: Spec) -> None:
+def model_likelihood(kind: Kind, spec: Spec) -> None:
     """Importance-weighted estimates of p(x) add up to 1 over all 16 binary images of 4 pixels."""
+    every = torch.tensor(list(product((0.0, 1.0), repeat=4)))
     for number in (1, K):
-        run = spec(number)
-        model, _ = make_model(run)
-        model.eval()
-        every = torch.tensor(list(product((0.0, 1.0), repeat=4)))
+        model = kind.moved(spec, number).eval()
         drawn = noise(2000, model.sampled_components, len(every), model.noise_size)
         with torch.no_grad():
             prior = model.prior_distribution(torch.float64)
-            adds_up(
-                f"with K = {number},", model.log_terms(every, model.posterior(every), prior, drawn).log_weights().flatten(0, 1)
-            )
+            terms = model.log_terms(every, model.posterior(every), prior, drawn)
+            adds_up(f"with K = {number},", terms.log_weights().flatten(0, 1))
             if not hasattr(model, "bridge"):
                 continue
             bridge = model.bridge(every, prior, every)
@@ -587,12 +503,54 @@ def adds_up(what: str, log_weights: Tensor) -> None:
     )
 
 
-OF_BINARY_IMAGES = "likelihoods add up to 1"
-MODEL_CHECKS: dict[str, Callable[[Spec], None]] = {
-    "shapes": model_shapes,
-    "metrics of its own": model_metrics,
-    "gradients": model_gradients,
-    "points are independent": model_points,
-    "saved and loaded": model_saved,
-    OF_BINARY_IMAGES: model_likelihood,
-}
+KINDS = {
+    "prior": Kind(
+        make_prior, lambda settings, components: noise(B, Z), lambda prior, z: prior(encode, z.dtype).log_prob(z), 0, 0,
+        {
+            OFFERS: everything_is_there, "shapes": prior_shapes, **GENERAL,
+            "asked for float64": prior_precision, "density against samples": prior_density,
+        },
+        ("gaussians",),
+    ),
+    "flow": Kind(
+        lambda settings, components: flows.build(settings, components, Z),
+        lambda settings, components: noise(L, components, B, Z),
+        lambda flow, z: sum(flow.push(z).log_det) + flow.push(z).z.sum(-1), 2, 2,
+        {
+            OFFERS: everything_is_there, "shapes": flow_shapes, **GENERAL,
+            "inverse": flow_inverse, "determinant": flow_determinant, "aggregate": flow_aggregate,
+        },
+        ("distinct", "is_identity", "push", "inverse", "aggregate"),
+    ),
+    "encoder": Kind(
+        lambda settings, components: features(settings, components, IMAGE)[0],
+        lambda settings, components: noise(B, math.prod(IMAGE)), lambda network, x: network(x), 0, 1,
+        {
+            OFFERS: everything_is_there, "shapes": encoder_shapes, **GENERAL,
+            "inputs of each component (K, B, D)": encoder_components,
+        },
+    ),
+    "decoder": Kind(
+        lambda settings, components: decoder(settings, (Z,), IMAGE, math.prod(IMAGE)),
+        lambda settings, components: (noise(B, Z + math.prod(IMAGE)) > 0).float(), decode, 0, 0,
+        {OFFERS: everything_is_there, "shapes": decoder_shapes, **GENERAL},
+        ("width",),
+    ),
+    "likelihood": Kind(
+        lambda settings, components: likelihood(settings, shape_of(settings)), outputs_and_points, log_likelihood, 0, 0,
+        {
+            OFFERS: everything_is_there, "shapes": likelihood_shapes, **GENERAL, "gradient of outputs": likelihood_gradient,
+            "density against samples": likelihood_density, "control": likelihood_constant,
+        },
+        ("parameters_per_point", "encoder_input", "constrain", "unconstrain"),
+    ),
+    "model": Kind(
+        lambda spec, components: build(spec(components), DATA, (1, 2, 2)), points_of, log_terms, 0, 3,
+        {
+            "shapes": model_shapes, "metrics of its own": model_metrics, "gradients": model_gradients,
+            "points are independent": points_are_independent, "saved and loaded": saving_loses_nothing,
+            ADDS_UP: model_likelihood,
+        },
+        called="log-densities",
+    ),
+}  # fmt: skip

@@ -14,9 +14,9 @@ from mixvae.errors import UserError
 from mixvae.progress import Progress
 from mixvae.study import Expansion, find_config, load
 from mixvae.study.jobs import RUN_FILES, JobKey, all_jobs
-from mixvae.study.listing import listing
 from mixvae.study.overview import describe
 from mixvae.study.place import CONFIGS, RESULTS
+from mixvae.study.rules import listing
 
 HOUR = 3600.0
 THIN, FAR, MISSED = 3, 10.0, 2.0
@@ -35,12 +35,7 @@ def record_costs(path: Path) -> None:
 
 
 def print_plan(name: str, cores: int | None, jobs: int | None) -> None:
-    """Print the plan of a study.
-
-    Arguments:
-        name: A study in config/, or the path of a config.
-        cores: Cores of this machine to plan for, None for all.
-        jobs: Jobs at a time on a cluster, instead of cores.
+    """Print the plan of a study, for cores of this machine (None for all), or for so many jobs at a time on a cluster.
 
     Raises UserError for a bad config, and when there is nothing to estimate from.
     """

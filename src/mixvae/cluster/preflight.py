@@ -19,12 +19,8 @@ COMMANDS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo")
 def preflight(name: str, study: str | None, wait: float) -> bool:
     """Try a profile, print what was found, and return whether a study could start with it.
 
-    Arguments:
-        name: A folder in workflow/profiles/.
-        study: A name in config/ or a path; without it, what the profile alone asks for is tried.
-        wait: Seconds that a trial job may stay pending.
-
-    Raises UserError for a profile or a config that cannot be read.
+    Without a study, what the profile alone asks for is tried. A trial job may stay pending for `wait` seconds. Raises UserError
+    for a profile or a config that cannot be read.
     """
     path = profiles.find(name) / "config.yaml"
     profile = profiles.read(path)

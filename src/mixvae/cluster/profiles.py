@@ -88,12 +88,7 @@ def pairs(path: Path, key: str, value: Any) -> dict[str, Any]:
 
 
 def requests(path: Path, profile: dict[str, Any], gpu: int | None) -> list[Request]:
-    """Return the different requests of a profile, each once, with the rules that make it.
-
-    Arguments:
-        path: The profile's file, as messages name it.
-        gpu: The study's `gpu`; None without a study.
-    """
+    """Return the different requests of a profile, each once, with the rules that make it; `gpu` is None without a study."""
     base = pairs(path, "default-resources", profile.get("default-resources"))
     given = profile.get("set-resources")
     own: dict[str, dict[str, Any]] = {}

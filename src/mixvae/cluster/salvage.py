@@ -5,9 +5,8 @@ import sys
 
 from mixvae.code import ROOT
 from mixvae.study import Expansion
-from mixvae.study.listing import listing
 from mixvae.study.place import RESULTS
-from mixvae.study.rules import list_study
+from mixvae.study.rules import list_study, listing
 
 
 def tabulate_what_is_there(expansion: Expansion) -> None:

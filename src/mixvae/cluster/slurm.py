@@ -117,7 +117,7 @@ def queue(*options: str) -> list[SlurmJob]:
     return [SlurmJob(*row) for row in values if len(row) == len(SlurmJob._fields)]
 
 
-def jobs_of(workdir: Path, prefix: str = "") -> list[SlurmJob]:
+def jobs_of(workdir: Path, prefix: str) -> list[SlurmJob]:
     """Return this user's unfinished jobs that work in the folder and whose names start with the prefix."""
     here = workdir.resolve()
     return [job for job in queue() if job.name.startswith(prefix) and Path(job.workdir).resolve() == here]

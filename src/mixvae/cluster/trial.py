@@ -28,11 +28,8 @@ LONGEST = 20 * 60
 def run(path: Path, instead: str, requests: Sequence[Request], wait: float, latency: float) -> Iterator[Line]:
     """Submit all trial jobs, then yield what each found; whatever happens, none is left in the queue.
 
-    Arguments:
-        path: The profile's file, as messages name it.
-        instead: Advice on how to do without a GPU.
-        wait: Seconds that a job may stay pending.
-        latency: Seconds that a file may take to be seen from another node.
+    A job may stay pending for `wait` seconds, and a file may take `latency` seconds to be seen from another node. `path` and
+    `instead` are those of `node.remarks`.
     """
     RESULTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".preflight-", dir=RESULTS, ignore_cleanup_errors=True) as folder:

@@ -18,11 +18,8 @@ def wait(child: subprocess.Popen, prefix: str | None, silence: float) -> int | N
     """Wait for Snakemake and return its exit code, or end it and return None if it has to be started again.
 
     Snakemake waits for ever for a job that SLURM has forgotten, e.g. since the controller was away for longer than it remembers
-    finished jobs: there is no job in the queue then and no process of Snakemake's, and it says nothing.
-
-    Arguments:
-        prefix: How the names of Snakemake's jobs in SLURM begin; None without SLURM.
-        silence: Seconds of this after which it is ended.
+    finished jobs: there is no job in the queue then and no process of Snakemake's, and it says nothing. After `silence` seconds
+    of this it is ended. The names of its jobs in SLURM begin with `prefix`, which is None without SLURM.
     """
     since = time.time()
     while True:

@@ -20,7 +20,7 @@ def verify_origin(folder: Path, spec: Run) -> None:
 
     Raises UserError that names the wrong file or array.
     """
-    info = _info(folder, spec)
+    info = info_of(folder, spec)
     for name, published in info.files.items():
         path, expected = folder / "raw" / name, RawFile(sha256=spec.data.sha256) if spec.data else published
         if not path.is_file():
@@ -42,7 +42,8 @@ def verify_origin(folder: Path, spec: Run) -> None:
         raise UserError(f"{folder / 'dataset.json'}: it is {wrong}")
 
 
-def _info(folder: Path, spec: Run) -> DatasetInfo:
+def info_of(folder: Path, spec: Run) -> DatasetInfo:
+    """Return the entry of the data set of a run whose raw files lie in `folder`; raises UserError where nothing gives it."""
     if spec.data is None:
         if spec.dataset not in catalogue():
             raise UserError(f"{spec.dataset}: not in config/datasets.yaml, so nothing says what its data should be")

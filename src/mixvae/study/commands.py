@@ -11,30 +11,29 @@ from mixvae.study.run import Run
 def command(job: Job, spec: Run | None, info: DatasetInfo | None, gpu: bool, holes: bool) -> list[str]:
     """Return the command that repeats a job from the repository's root; [] for rule study, which Snakemake runs itself.
 
-    Arguments:
-        spec: The run's spec, for a job of one run.
-        info: The data set's entry, for a job of one data set.
-        gpu: Whether to compute on a GPU.
-        holes: Whether some of the study's runs are missing.
+    A job of a run needs the run's spec, a job of a data set its entry; `holes` says that some of the study's runs are missing.
     """
+    dataset = ["--dataset", job.name, "--folder", f"{RESULTS}/datasets/{job.name}"]
+    study = ["--study", f"{RESULTS}/{job.name}/study.json"]
+    if spec:
+        run, data = f"{RESULTS}/runs/{job.name}", f"{RESULTS}/datasets/{spec.dataset}"
+    device = ["--gpu", str(int(gpu))]
     match job.rule:
         case "download":
             own = without_source(info) if info.reader and len(info.files) == 1 else ""
-            options = ["--dataset", job.name, "--folder", f"{RESULTS}/datasets/{job.name}", f"--info={own}"]
+            options = [*dataset, f"--info={own}"]
         case "prepare":
-            options = ["--dataset", job.name, "--folder", f"{RESULTS}/datasets/{job.name}"]
-        case "train" | "evaluate" | "bracket" | "latents":
-            run, data = ["--run", f"{RESULTS}/runs/{job.name}"], ["--data", f"{RESULTS}/datasets/{spec.dataset}"]
-            settings = ["--settings", canonical_json(spec.measuring(job.rule))] if job.rule != "train" else []
-            options = ["--spec", spec.canonical(), *data, *run] if job.rule == "train" else [*run, *data, *settings]
-            if job.rule == "train" and spec.own_files:
-                options += ["--parts", run[1]]
-            options += ["--gpu", str(int(gpu))] if job.rule != "latents" else []
+            options = dataset
+        case "train":
+            parts = ["--parts", run] if spec.own_files else []
+            options = ["--spec", spec.canonical(), "--data", data, "--run", run, *parts, *device]
+        case "evaluate" | "bracket" | "latents":
+            settings = canonical_json(spec.measuring(job.rule))
+            options = ["--run", run, "--data", data, "--settings", settings, *([] if job.rule == "latents" else device)]
         case "tabulate":
-            options = ["--study", f"{RESULTS}/{job.name}/study.json", "--runs", f"{RESULTS}/runs"]
-            options += ["--allow-missing"] if holes else []
+            options = [*study, "--runs", f"{RESULTS}/runs", *(["--allow-missing"] if holes else [])]
         case "figures":
-            options = ["--study", f"{RESULTS}/{job.name}/study.json", "--results", str(RESULTS)]
+            options = [*study, "--results", str(RESULTS)]
         case _:
             return []
     return ["python", f"scripts/{job.rule}.py", *options]

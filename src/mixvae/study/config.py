@@ -120,7 +120,7 @@ def _blocks(study: Study, source: str, above: tuple[str, ...] = ()) -> Iterator[
             raise UserError(f"{source}: include: {' includes '.join((*above[above.index(name) :], name))}; remove one")
         try:
             path = find_config(name, FOLDER)
-            included = _parse_study(read_yaml(path), str(path))
+            included = read_study(path)
         except UserError as error:
             raise UserError(f"{source}: include: {error}") from None
         yield from _blocks(included, str(path), (*above, name))

@@ -54,11 +54,9 @@ def _quoted(text: str) -> list[str]:
 
 
 def explain(error: ValidationError, models: list[type[BaseModel]], prefix: tuple[Any, ...] = ()) -> str:
-    """Return one line with the first problem in `error` and the number of further ones.
+    """Return one line with the first problem of a value, validated as one of `models`, and the number of further ones.
 
-    Arguments:
-        models: The models that the value was validated as.
-        prefix: The key path of that value in the file.
+    `prefix` is the key path of that value in the file.
     """
     # name a missing key before an unknown key, which often is the missing one misspelt
     first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")

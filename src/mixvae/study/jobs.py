@@ -60,11 +60,7 @@ def rules_of(spec: Run) -> list[str]:
 
 
 def folder_of(rule: str, spec: Run, run: Path) -> Path:
-    """Return the folder of what a rule leaves of a run, with its record, logs and benchmark.
-
-    Arguments:
-        run: The run's folder.
-    """
+    """Return the folder of what a rule leaves of a run, whose own folder is `run`, with its record, logs and benchmark."""
     return run if rule == "train" else run / MEASURED / spec.measurement(rule)
 
 

@@ -94,26 +94,21 @@ class Looker:
         said = self._ask(file, {"ask": "part", "kind": KINDS[key], "settings": settings})
         if said["decides"]:
             self.deciding[file.sha256] = file
-        return {"name": file.name, "sha256": file.sha256, "settings": said["settings"], "facts": said["facts"]}
+        return said["part"]
 
     def model(self, block: dict[str, Any], dataset: DatasetInfo) -> tuple[dict[str, Any], str | None] | None:
         """Return the run of a block whose model is an own one as data, and why it is skipped; None for the library's models.
 
-        Arguments:
-            block: One combination of a config, its own parts described as data.
-
-        Raises UserError.
+        The own parts in the block are described as data already. Raises UserError.
         """
         named = self._named("model", block.get("model", "vae"))
         if named is None:
             return None
         file, settings = named
         run = {key: value for key, value in block.items() if key != "model"}
-        said = self._ask(
-            file, {"ask": "model", "kind": "model", "settings": settings, "run": run, "dataset": _described(dataset)}
-        )
-        own = {"model": file.name, "sha256": file.sha256, "settings": said["settings"], "facts": said["facts"]}
-        return said["run"] | own, said["skip"]
+        about = {"ask": "model", "kind": "model", "settings": settings, "run": run, "dataset": _described(dataset)}
+        said = self._ask(file, about)
+        return said["part"], said["skip"]
 
     def skip_reason(self, spec: Run, dataset: DatasetInfo) -> str | None:
         """Return why one of a run's own parts does not fit it, in the part's own words. Raises UserError."""

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from mixvae.study.catalogue import DatasetInfo
 from mixvae.study.jobs import rules_of
-from mixvae.study.resources import points
+from mixvae.study.resources import points, points_annealed
 from mixvae.study.run import Run
 
 FOUND_IN = {"evaluate": "likelihood.json", "bracket": "bracket.json", "latents": "latent_metrics.json"}
@@ -235,11 +235,6 @@ def better_end(name: str) -> str | None:
 def points_probed(spec: Run, info: DatasetInfo) -> int:
     """Return how many training points the probes of a run with codes are fitted on."""
     return min(info.splits.train, spec.evaluation.probe_points)
-
-
-def points_annealed(spec: Run, info: DatasetInfo) -> int:
-    """Return how many test points a run is annealed on."""
-    return min(points(spec, info, "test"), spec.annealing.points)
 
 
 def part_annealed(specs: Iterable[Run], info: DatasetInfo) -> str:

@@ -9,14 +9,7 @@ from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hint
 from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, create_model, model_serializer
 
 from mixvae.study.base import Frozen, from_list
-from mixvae.study.kinds import (
-    DecoderSettings,
-    EncoderSettings,
-    FlowSettings,
-    LikelihoodSettings,
-    PartSettings,
-    PriorSettings,
-)
+from mixvae.study.kinds import DecoderSettings, EncoderSettings, FlowSettings, LikelihoodSettings, PartSettings, PriorSettings
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]

@@ -15,38 +15,27 @@ RESULTS, CONFIGS = Path("results"), Path("config")
 def find_results(name: str) -> tuple[Path, Expansion | None]:
     """Return the folder of a study's results, and the expanded config, or None if there is no config for the folder.
 
-    Arguments:
-        name: results/<study>, a name in config/ or the path of a config.
-
-    Raises UserError when there is none, and for a folder that is a link to elsewhere, into which files would then be written.
+    The study is named by its folder results/<study>, a name in config/ or the path of a config. Raises UserError when there is
+    none, and for a folder that is a link to elsewhere, into which files would then be written.
     """
-    folder, expansion = Path(name), None
+    folder = Path(name)
     if len(folder.parts) == 1 and not (CONFIGS / f"{name}.yaml").is_file() and (RESULTS / name).is_dir():
         folder = RESULTS / name  # of a config elsewhere; a folder of this name here is none of results
     if folder.suffix in (".yaml", ".yml") or len(folder.parts) < 2 or not folder.is_dir():
-        path = find_config(name, CONFIGS)
-        study, expansion = read_study(path).study, _expanded(path)
-        folder = RESULTS / study
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no results of study {study}; make ablation STUDY={name} makes them")
+        # users' own parts, which would have to be executed for the expansion, are the only mistake that is forgiven
+        config, forgiven = find_config(name, CONFIGS), NotExecuted
+        folder = RESULTS / read_study(config).study
     else:
         folder = folder.absolute()
         folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-        config = CONFIGS / f"{folder.name}.yaml"
-        try:
-            found = _expanded(config) if config.is_file() else None
-            expansion = found if found and found.study.study == folder.name else None
-        except UserError as error:
-            print(f"warning: {error}; the runs are taken from study.json alone", file=sys.stderr)
+        config, forgiven = CONFIGS / f"{folder.name}.yaml", UserError
+    expansion = None
+    try:
+        expansion = load(config, execute=False) if config.is_file() else None
+    except forgiven as error:
+        print(f"warning: {error}; the runs are taken from study.json alone", file=sys.stderr)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no results of study {folder.name}; make ablation STUDY={name} makes them")
     if Path(os.path.realpath(folder)).parent != Path(os.path.realpath(folder.parent)):
         raise UserError(f"{folder}: a link that leads out of {folder.parent}; give the folder itself")
-    return folder, expansion
-
-
-def _expanded(path: Path) -> Expansion | None:
-    """Return an expanded config, or None, with a warning, where users' own parts would have to be executed for it."""
-    try:
-        return load(path, execute=False)
-    except NotExecuted as error:
-        print(f"warning: {error}; the runs are taken from study.json alone", file=sys.stderr)
-        return None
+    return folder, expansion if expansion and expansion.study.study == folder.name else None

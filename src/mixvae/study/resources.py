@@ -39,14 +39,18 @@ def importance_samples(spec: Run, info: DatasetInfo) -> int:
     return points(spec, info, "test") * spec.importance_samples * spec.K
 
 
+def points_annealed(spec: Run, info: DatasetInfo) -> int:
+    """Return how many test points a run is annealed on."""
+    return min(points(spec, info, "test"), spec.annealing.points)
+
+
 def annealed_passes(spec: Run, info: DatasetInfo) -> int:
     """Return how often a point passes a decoder, forward and backward, when a run is annealed, over all its points.
 
     Test points, training points and, for the gaps, some of them again take about four passes each for every chain and temperature,
     pilots included.
     """
-    settings, tested = spec.annealing, points(spec, info, "test")
-    here = min(tested, settings.points)
+    settings, here = spec.annealing, points_annealed(spec, info)
     return (2 * here + 4 * min(here, settings.gap_points)) * settings.chains * settings.temperatures * 4
 
 

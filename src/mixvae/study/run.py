@@ -71,8 +71,7 @@ class Run(Frozen):
 
     def measuring(self, rule: str) -> dict[str, Any]:
         """Return the settings of a measuring rule as JSON types; the control, which has no choice, has none."""
-        evaluation = getattr(self, "evaluation", None)
-        return evaluation.model_dump(mode="json", include=evaluation.of_rule[rule]) if evaluation else {}
+        return {} if self.is_control else self.evaluation.model_dump(mode="json", include=self.evaluation.of_rule[rule])
 
     def measured_by(self, settings: dict[str, Any] | None) -> Run:
         """Return this spec with other settings of measuring. Raises pydantic.ValidationError for what are none."""
@@ -95,9 +94,7 @@ class Run(Frozen):
     def called(self, prior: str, several: bool) -> str:
         """Return the heading of a table's column of such runs, without the settings that tell variants apart.
 
-        Arguments:
-            prior: The prior's name in tables.
-            several: Whether the table has columns of other models too.
+        `prior` is the prior's name in tables; with `several` the table has columns of other models, too.
         """
         if self.named_by_model:
             return self.model
@@ -123,13 +120,13 @@ class Run(Frozen):
 
     @property
     def training_points(self) -> int | None:
-        """The most training points that it is fitted to; None for all."""
-        return None
+        """The most training points that it is fitted to; None for all. A control has no training and no evaluation."""
+        return None if self.is_control else self.training.points
 
     @property
     def test_points(self) -> int | None:
         """The most test points that it is measured on; None for all."""
-        return None
+        return None if self.is_control else self.evaluation.points
 
     @property
     def annealing(self) -> Annealing | None:
@@ -139,7 +136,7 @@ class Run(Frozen):
     @property
     def importance_samples(self) -> int:
         """The importance samples per component and test point; 1 for a likelihood that is known exactly."""
-        return 1
+        return 1 if self.is_control else self.evaluation.samples
 
     def extra_metrics(self, kind: str) -> set[str]:
         """Return the metrics that only this system has on data of this kind; they are not made from its log-densities."""

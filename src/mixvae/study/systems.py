@@ -32,23 +32,7 @@ from mixvae.study.parts import (
 from mixvae.study.run import Run
 
 
-class _Fitted(Run):
-    """A system that is trained step by step and evaluated by importance sampling."""
-
-    @property
-    def training_points(self) -> int | None:
-        return self.training.points
-
-    @property
-    def test_points(self) -> int | None:
-        return self.evaluation.points
-
-    @property
-    def importance_samples(self) -> int:
-        return self.evaluation.samples
-
-
-class TrainedModel(_Fitted):
+class TrainedModel(Run):
     """A model of points with a latent space, an encoder and a decoder."""
 
     latent: Count = 40
@@ -255,7 +239,7 @@ class ShuGMVAE(ClosedFormModel):
         return ["cluster_purity"] if dataset.classes > 1 else super().judged_by(dataset)
 
 
-class Toy(_Fitted):
+class Toy(Run):
     """K Gaussians, with or without a flow, fitted to a two-dimensional density (Kviman et al., 2023)."""
 
     has_codes = False

@@ -7,10 +7,11 @@ import pandas as pd
 
 from mixvae import own
 from mixvae.cluster.costs.work import KIND, kind_of, work_of
+from mixvae.data.origin import info_of
 from mixvae.errors import UserError
-from mixvae.files import atomic, canonical_json, read_json
+from mixvae.files import atomic, read_json
 from mixvae.progress import Progress
-from mixvae.study import DatasetInfo, Run, catalogue, parse_run_json
+from mixvae.study import DatasetInfo, Run, parse_run_json
 from mixvae.study.jobs import MEASURED
 
 REFERENCE = Path("results/reference/costs.csv")
@@ -31,7 +32,7 @@ def measure(results: Path) -> tuple[pd.DataFrame, int]:
             spec = parse_run_json((folder / "spec.json").read_text())
             if spec.own_files:
                 own.offer(folder)
-            info = _info(results, spec)
+            info = info_of(results / "datasets" / spec.dataset, spec)
             for record in (folder / "provenance/train.json", *sorted(folder.glob(f"{MEASURED}/*/provenance/*.json"))):
                 if record.is_file():
                     found.append(_measured(record, spec, info))
@@ -40,13 +41,6 @@ def measure(results: Path) -> tuple[pd.DataFrame, int]:
             unread += 1
         progress.step()
     return pd.DataFrame(found, columns=COLUMNS).assign(source="here"), unread
-
-
-def _info(results: Path, spec: Run) -> DatasetInfo:
-    if spec.data is None:
-        return catalogue()[spec.dataset]
-    raw = read_json(results / "datasets" / spec.dataset / "raw.json")
-    return DatasetInfo.model_validate_json(canonical_json(raw["info"]))
 
 
 def _measured(record: Path, spec: Run, info: DatasetInfo) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from mixvae.cluster.costs.operations import Counts, count
 from mixvae.files import canonical_json
 from mixvae.study import DatasetInfo, Run
 from mixvae.study.jobs import rules_of
-from mixvae.study.metrics import points_annealed
-from mixvae.study.resources import annealed_passes, data_mb, importance_samples, points, training_steps
+from mixvae.study.metrics import points_probed
+from mixvae.study.resources import annealed_passes, data_mb, importance_samples, points, points_annealed, training_steps
 
 NO_NETWORK = "none"
 KIND = [
@@ -68,7 +68,7 @@ def _bracket_work(spec: Run, info: DatasetInfo, counts: Counts) -> Work:
 
 
 def _latents_work(spec: Run, info: DatasetInfo, counts: Counts) -> Work:
-    train, test = min(info.splits.train, spec.evaluation.probe_points), points(spec, info, "test")
+    train, test = points_probed(spec, info), points(spec, info, "test")
     disk = (train + test) * (4 * 1.5 * counts.codes + 20) / 1e6
     # components that are models are probed together and alone
     times = (info.classes > 1) * (2 if spec.components_are_models and spec.K > 1 else 1)
