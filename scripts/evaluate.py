@@ -6,6 +6,7 @@ from mixvae import cli
 from mixvae.study.reading import run_spec
 
 
+@cli.run
 def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, type=Path, help="the run's folder, with its trained model")
     parser.add_argument("--data", required=True, type=Path, help="results/datasets/<dataset>")
@@ -17,6 +18,3 @@ def main(parser: cli.ArgumentParser) -> None:
     from mixvae.measuring.rule_evaluate import evaluate_run
 
     evaluate_run(spec, arguments.run, arguments.data, arguments.gpu)
-
-
-cli.run(main, __doc__)

@@ -6,6 +6,7 @@ from mixvae import cli
 from mixvae.study.reading import run_spec
 
 
+@cli.run
 def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, type=Path, help="the run's folder, with its trained model")
     parser.add_argument("--data", required=True, type=Path, help="results/datasets/<dataset>")
@@ -16,6 +17,3 @@ def main(parser: cli.ArgumentParser) -> None:
     from mixvae.measuring.rule_latents import encode_run
 
     encode_run(spec, arguments.run, arguments.data)
-
-
-cli.run(main, __doc__)

@@ -26,13 +26,14 @@ OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """A full disk, a full quota or a broken device fails on a file that is already open, so the error does not name the file."""
 
 
-def run(main: Callable[[ArgumentParser], int | None], description: str) -> None:
-    """Call `main` with a parser for its arguments and exit with its code.
+def run(main: Callable[[ArgumentParser], int | None]) -> None:
+    """Call `main`, which this may decorate, with a parser for its arguments, and exit with its code.
 
-    A UserError, an error in a user's own part, or a file that cannot be read or written, is printed as one line.
+    The parser's description is the docstring of the file. A UserError, an error in a user's own part, or a file that cannot be
+    read or written, is printed as one line.
     """
     try:
-        code = main(ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)) or 0
+        code = main(ArgumentParser(description=main.__globals__["__doc__"], formatter_class=RawDescriptionHelpFormatter)) or 0
         sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:
