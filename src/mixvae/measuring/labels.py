@@ -74,8 +74,7 @@ def cluster(
 def assign(model: Model, x: Tensor) -> np.ndarray:
     """Return the most probable category of every point of (N, D) under a clustering model, (N,)."""
     model.eval()
-    device = next(model.parameters()).device
-    return np.concatenate([model.categories(chunk.to(device)).argmax(-1).cpu().numpy() for chunk in x.split(CHUNK)])
+    return np.concatenate([model.categories(chunk).argmax(-1).numpy() for chunk in x.split(CHUNK)])
 
 
 def cluster_accuracy(labels: np.ndarray, assignment: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""This file computes the latent codes of points, counts active units, and writes the codes as an AnnData file."""
+"""This file computes the latent codes of points on the CPU, counts active units, and writes the codes as an AnnData file."""
 
 from pathlib import Path
 
@@ -20,8 +20,7 @@ EXPECTATION_DRAWS = 128
 def codes(model: Model, x: Tensor) -> Codes:
     """Return means and standard deviations of every component's base Gaussian for (N, D), (K, N, Z) each."""
     model.eval()
-    device = next(model.parameters()).device
-    parts = [[part.cpu().numpy() for part in model.codes(chunk.to(device))] for chunk in x.split(CHUNK)]
+    parts = [[part.numpy() for part in model.codes(chunk)] for chunk in x.split(CHUNK)]
     mean, std = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
     return mean, std
 
@@ -30,12 +29,11 @@ def codes(model: Model, x: Tensor) -> Codes:
 def active_units(model: Model, x: Tensor, seed: int) -> int:
     """Count latent units with Var_x(E_q[z | x]) > 0.01 over (N, D) (Burda et al., 2016)."""
     model.eval()
-    device = next(model.parameters()).device
-    generator = torch.Generator(device).manual_seed(derive(seed, "active units"))
+    generator = torch.Generator().manual_seed(derive(seed, "active units"))
     draws = -(-EXPECTATION_DRAWS // model.sampled_components)
     # all points share the draws, so their error adds no variance between points; a point takes all draws, so chunks are small
-    noise = torch.randn(draws, model.sampled_components, 1, model.noise_size, generator=generator, device=device)
-    means = [model.expectation(chunk, noise.expand(-1, -1, len(chunk), -1)) for chunk in x.to(device).split(64)]
+    noise = torch.randn(draws, model.sampled_components, 1, model.noise_size, generator=generator)
+    means = [model.expectation(chunk, noise.expand(-1, -1, len(chunk), -1)) for chunk in x.split(64)]
     return int((torch.cat(means).var(0) > ACTIVE_VARIANCE).sum())
 
 
@@ -46,23 +44,22 @@ def write_h5ad(path: Path, codes: dict[str, Codes], y: dict[str, np.ndarray], cl
     ("train" or "test") and, for test points, the K-means cluster.
 
     Arguments:
-        codes, y: Those of every part, and its labels, (N,).
+        codes, y: Those of parts "train" and "test", in this order, and their labels, (N,).
         clusters: Those of the test points, (N,).
         labels: Names of the labels.
     """
     import anndata
     import pandas as pd
 
-    mean, std = (np.concatenate([codes[part][i] for part in ("train", "test")], axis=1) for i in range(2))
-    sizes = {part: len(y[part]) for part in ("train", "test")}
-    names = [f"{part}_{i}" for part, size in sizes.items() for i in range(size)]
+    mean, std = (np.concatenate(parts, axis=1) for parts in zip(*codes.values(), strict=True))
+    sizes = {part: len(of_part) for part, of_part in y.items()}
     obs = pd.DataFrame(
         {
-            "label": pd.Categorical.from_codes(np.concatenate([y["train"], y["test"]]), labels),
+            "label": pd.Categorical.from_codes(np.concatenate(list(y.values())), labels),
             "part": pd.Categorical(np.repeat(list(sizes), list(sizes.values()))),
             "cluster": pd.Categorical(["not clustered"] * sizes["train"] + [str(c) for c in clusters]),
         },
-        index=names,
+        index=[f"{part}_{i}" for part, size in sizes.items() for i in range(size)],
     )
     obsm = {
         f"X_{name}_{k}": values for name, array in (("mu", mean), ("sigma", std)) for k, values in enumerate(array, start=1)
