@@ -25,8 +25,8 @@ from support.studies import copy_results, find
 
 from mixvae.errors import UserError
 from mixvae.files import read_json, sha256
-from mixvae.review import crate
 from mixvae.review.audit.subject import read
+from mixvae.review.crate import archive as crate
 from mixvae.study import load
 from mixvae.study.listing import listing
 from mixvae.study.own_data import SOURCES_VARIABLE, source_of, without_source

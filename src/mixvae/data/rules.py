@@ -18,13 +18,10 @@ from mixvae.study.own_data import SOURCES_VARIABLE, with_source
 
 
 def download_dataset(name: str, folder: Path, described: str) -> None:
-    """Put the raw files of a data set into results/datasets/<dataset>/raw and list them in raw.json.
+    """Put the raw files of a data set into raw/ in its folder results/datasets/<dataset>, and list them in raw.json.
 
-    Arguments:
-        folder: results/datasets/<dataset>.
-        described: A catalogue entry as JSON, for data that the catalogue does not list; else empty.
-
-    Raises UserError for an unknown data set, an entry that is not valid, or a file that no source has.
+    A data set that the catalogue does not list is `described` by an entry as JSON. Raises UserError for an unknown data set, an
+    entry that is not valid, or a file that no source has.
     """
     info = _described_info(name, described)
     outputs = [*(folder / "raw" / file for file in info.files), folder / "raw.json"]

@@ -24,10 +24,6 @@ CHUNK = 1 << 20
 def write(path: Path, subject: Subject) -> int:
     """Write the crate of a study that was audited, and return how many files it holds.
 
-    Arguments:
-        path: The path of the zip.
-        subject: The study.
-
     rocrate makes the graph, but not the zip, into which it would put the time of writing. Raises UserError for a file that
     changes meanwhile.
     """

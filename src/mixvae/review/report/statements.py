@@ -82,10 +82,10 @@ def comparisons(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str
 
 def headline(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return the rows of the bound, and for each value of `keys` those of the best estimate of the likelihood that is there."""
-    annealed, plain = (frame[frame.metric == name] for name in ESTIMATES)
-    known = set(annealed[keys].itertuples(index=False, name=None))
-    rest = plain[[row not in known for row in plain[keys].itertuples(index=False, name=None)]]
-    return frame[frame.index.isin([*frame.index[frame.metric == BOUND], *annealed.index, *rest.index])]
+    place = frame.metric.map({name: number for number, name in enumerate(ESTIMATES)})
+    return frame[
+        (frame.metric == BOUND) | (place == place.groupby([frame[key] for key in keys], dropna=False).transform("min"))
+    ]
 
 
 def _largest(rows: pd.DataFrame, told: set[int]) -> list[str]:
@@ -211,15 +211,14 @@ def best_ranked(metric: str, group: pd.DataFrame) -> str:
 
 def control(subject: Subject, row: Mapping[str, Any]) -> list[str]:
     """Return a sentence about how much better the best cell is than the constant predictor on the same points, if known."""
-    runs = row["runs"].split()
+    runs, annealed = row["runs"].split(), row["made_from"] == ESTIMATES[0]
     constant = controls_of(subject.study).get(runs[0])
     try:
         theirs = subject.pointwise(str(constant))["nll"]
-        if row["made_from"] == ESTIMATES[0]:
-            arrays = [subject.pointwise(run, "bracket.npz") for run in runs if run in subject.present]
+        file = "bracket.npz" if annealed else "pointwise.npz"
+        arrays = [subject.pointwise(run, file) for run in runs if run in subject.present]
+        if annealed:
             theirs = theirs[arrays[0]["positions"]]
-        else:
-            arrays = [subject.pointwise(run) for run in runs if run in subject.present]
         ours = np.stack([found[row["made_from"]] for found in arrays])
         gain = paired(np.broadcast_to(theirs, ours.shape), ours)
     except (Unreadable, KeyError, ValueError, IndexError):
