@@ -34,11 +34,8 @@ class Arrays:
 def split(y: np.ndarray, sizes: dict[str, int]) -> dict[str, np.ndarray]:
     """Return sorted indices of each part, drawn with the fixed split seed so that every part holds every class in proportion.
 
-    If a class is too rare for that, the draw ignores classes.
-
-    Arguments:
-        y: (N,) labels; N is the sum of `sizes`.
-        sizes: Points in "train", "valid" and "test".
+    If a class is too rare for that, the draw ignores classes. `sizes` has the numbers of points in "train", "valid" and "test",
+    whose sum is the number N of labels y, (N,).
     """
     rest, test = divide(np.arange(len(y)), y, sizes["train"] + sizes["valid"], sizes["test"])
     train, valid = divide(rest, y, sizes["train"], sizes["valid"])

@@ -103,13 +103,10 @@ def label_metrics(
     y_test: np.ndarray,
     classes: int,
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Return all metrics that need labels, and the test points' K-means clusters.
+    """Return all metrics that need labels, and the K-means clusters of the test points (N, D).
 
-    Without labels, or with too few points per class, there are no metrics and a single cluster.
-
-    Arguments:
-        codes: Those of the parts "train" and "test".
-        test: (N, D) test points.
+    `codes` are those of the parts "train" and "test". Without labels, or with too few points per class, there are no metrics
+    and a single cluster.
     """
     if classes < 2 or len(y_train) < POINTS_PER_CLASS * classes:
         return {}, np.zeros(len(y_test), dtype=int)

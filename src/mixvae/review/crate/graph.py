@@ -44,10 +44,6 @@ class Graph:
     entities: By path, the entity of each file.
     parameters: By run, the entities of the values of all parameters of its spec.
     other_code: The jobs that were done by other code than the crate's.
-
-    Arguments:
-        subject: The study, as an audit reads it.
-        workflow, results: From `contents`.
     """
 
     def __init__(self, subject: Subject, workflow: Iterable[Item], results: Mapping[Path, Item]) -> None:
