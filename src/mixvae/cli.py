@@ -41,8 +41,7 @@ def run(main: Callable[[ArgumentParser], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(READER_LEFT)
     except UserError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(USER_ERROR)
+        text = str(error)
     except Interrupted as stop:
         say(f"stopped: {stop}")
         ask_for_requeue(stop)
@@ -50,13 +49,12 @@ def run(main: Callable[[ArgumentParser], int | None]) -> None:
     except OSError as error:
         if error.filename is None and error.errno not in OF_THE_MACHINE:
             raise
-        print(f"error: {one_line(error.filename or Path.cwd())}: {error.strerror}", file=sys.stderr)
-        sys.exit(USER_ERROR)
+        text = f"{error.filename or Path.cwd()}: {error.strerror}"
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
         if (text := own.blame(error)) is None:
             raise
-        print(f"error: {text}", file=sys.stderr)
-        sys.exit(USER_ERROR)
+    print(f"error: {one_line(text)}", file=sys.stderr)
+    sys.exit(USER_ERROR)

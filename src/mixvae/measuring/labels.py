@@ -95,13 +95,7 @@ def cluster_purity(labels: np.ndarray, assignment: np.ndarray) -> float:
 
 
 def label_metrics(
-    model: Model,
-    spec: Run,
-    codes: dict[str, Codes],
-    y_train: np.ndarray,
-    test: Tensor,
-    y_test: np.ndarray,
-    classes: int,
+    model: Model, spec: Run, codes: dict[str, Codes], y_train: np.ndarray, test: Tensor, y_test: np.ndarray, classes: int
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Return all metrics that need labels, and the K-means clusters of the test points (N, D).
 
