@@ -4,11 +4,8 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from mixvae.data import prepared
 from mixvae.data.view import to_measure_on
 from mixvae.files import write_json
-from mixvae.fitting.devices import torch_device
-from mixvae.fitting.runs import load_run
 from mixvae.measuring import labels, latents
 from mixvae.measuring.entries import entries
 from mixvae.measuring.recording import measuring
@@ -18,12 +15,9 @@ from mixvae.study import Run
 def encode_run(spec: Run, run: Path, dataset: Path) -> None:
     """Write the latent codes of a run's points, and their metrics: latents.h5ad and latent_metrics.json.
 
-    Arguments and errors are those of `mixvae.measuring.rule_evaluate.evaluate_run`.
+    Arguments and errors are those of `mixvae.measuring.recording.measuring`.
     """
-    torch_device(0, spec.threads)
-    with measuring("latents", spec, run, dataset) as (folder, _):
-        data = prepared.load(dataset)
-        model = load_run(run, spec, data)
+    with measuring("latents", spec, run, dataset) as (folder, _, data, model):
         train, y_train, _ = to_measure_on(data, spec, "train", spec.evaluation.probe_points)
         test, y_test, _ = to_measure_on(data, spec, "test", spec.test_points)
         names = data.meta["label_names"]
