@@ -438,7 +438,7 @@ def test_published_data_are_where_they_are_published(results, tmp_path, issues):
 
 
 def test_a_study_of_the_repository_comes_with_its_config_and_those_it_includes():
-    from mixvae.review.crate.contents import workflow
+    from mixvae.review.crate.archive import workflow
     from mixvae.summary.results import StudyRuns
 
     expansion = load(ROOT / "config/mixture_mnist.yaml")

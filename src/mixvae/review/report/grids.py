@@ -83,14 +83,11 @@ def _filled(empty: Shown, subject: Subject, values: Values) -> Shown:
     sources = Sources(study, empty.dataset, pd.DataFrame(columns=COLUMNS), subject.results / "runs", set(subject.missing))
     grids, lineages = [], []
     for grid in table.grids(frame):
-        rows: list[list[tuple[Entry, str]]] = []
-        for number, row in enumerate(grid.rows):
-            rows.append([])
-            for place, entry in enumerate(row):
-                name = "" if entry.cell is None else f"{empty.name}-{number}-{place}"
-                rows[-1].append((entry, name))
-                if name:
-                    lineages.append(_lineage(name, entry, keys, study, values))
+        rows = [
+            [(entry, "" if entry.cell is None else f"{empty.name}-{number}-{place}") for place, entry in enumerate(row)]
+            for number, row in enumerate(grid.rows)
+        ]
+        lineages += [_lineage(name, entry, keys, study, values) for row in rows for entry, name in row if name]
         numeric = [any(row[place].order is not None for row in grid.rows) for place in range(len(grid.headers))]
         grids.append(Linked(grid.heading, list(zip(grid.headers, numeric, strict=True)), rows))
     return empty._replace(grids=tuple(grids), note=note_html(table.note(frame, sources)), lineages=tuple(lineages))

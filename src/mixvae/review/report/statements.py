@@ -1,6 +1,6 @@
 """Writes sentences about what a study has found: each tells numbers of a table with their intervals, and claims no more."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -120,19 +120,15 @@ def claim(rows: pd.DataFrame, lost: int) -> str:
     return f"{CLAIM} {said} for the models trained here: {shown} in {shares}.{missing}"
 
 
-def counts(metric: str, rows: pd.DataFrame) -> list[str]:
-    """Return sentences that count in how many steps between K, and comparisons with K = 1, a likelihood is better or worse."""
-    texts = []
+def counts(metric: str, rows: pd.DataFrame) -> Iterator[str]:
+    """Yield sentences that count in how many steps between K, and comparisons with K = 1, a likelihood is better or worse."""
     for name, there in ways(rows).items():
         worse, unclear = (int((there.verdict == which).sum()) for which in ("worse", "open"))
         text = (
             f"{metric}: better in {_share(there, 'better')} {name}, worse in {worse or 'none'}; differences"
             f" {there.delta.min():+.3f} to {there.delta.max():+.3f} nats, Holm-adjusted p below {SIGNIFICANCE} where better or worse."
         )
-        texts.append(
-            text + (f" In {unclear} no difference is shown, which does not mean that there is none." if unclear else "")
-        )
-    return texts
+        yield text + (f" In {unclear} no difference is shown, which does not mean that there is none." if unclear else "")
 
 
 def _share(rows: pd.DataFrame, which: str) -> str:
