@@ -42,7 +42,7 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def require(path: Path, expected: str, what: str, remedy: str) -> None:
+def require_sha256(path: Path, expected: str, what: str, remedy: str) -> None:
     """Raise UserError, with the words `what` and `remedy` around the digests, unless a file has the sha256 `expected`."""
     found = sha256(path) if path.is_file() else "no file"
     if found != expected:

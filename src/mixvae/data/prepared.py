@@ -9,7 +9,7 @@ import numpy as np
 
 from mixvae.data.arrays import PARTS, Arrays, split
 from mixvae.errors import UserError
-from mixvae.files import atomic, read_json, require, sha256, write_json
+from mixvae.files import atomic, read_json, require_sha256, sha256, write_json
 from mixvae.study import DatasetInfo
 
 BINARISATION_SEED = 777
@@ -129,4 +129,4 @@ def verify(folder: Path) -> None:
     """Raise UserError when data.npz does not have the sha256 in dataset.json."""
     meta = read_json(folder / "dataset.json")
     repair = f"repair it: python scripts/prepare.py --dataset {meta['name']} --folder {folder}"
-    require(folder / "data.npz", meta["sha256"], "changed since it was prepared, ", repair)
+    require_sha256(folder / "data.npz", meta["sha256"], "changed since it was prepared, ", repair)

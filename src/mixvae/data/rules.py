@@ -10,7 +10,7 @@ from mixvae.data import load_raw
 from mixvae.data.fetch import fetch
 from mixvae.data.prepared import prepare, save
 from mixvae.errors import UserError, did_you_mean
-from mixvae.files import canonical_json, read_json, require, write_json
+from mixvae.files import canonical_json, read_json, require_sha256, write_json
 from mixvae.provenance import record
 from mixvae.study import DatasetInfo, catalogue
 from mixvae.study.jobs import DATA_FILES
@@ -68,5 +68,5 @@ def _verified_info(dataset: str, folder: Path) -> DatasetInfo:
     if name != dataset:
         raise UserError(f"{path}: holds data set {name}, not {dataset}; correct --dataset or --folder")
     for file in info.files:
-        require(folder / "raw" / file, files[file]["sha256"], "", again)
+        require_sha256(folder / "raw" / file, files[file]["sha256"], "", again)
     return info
