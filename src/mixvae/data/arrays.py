@@ -1,4 +1,4 @@
-"""`Arrays` holds a data set as its `load` function returns it; where no published protocol divides its points, this file does."""
+"""`Arrays` holds a data set as its `load` function returns it; where no protocol divides its points, this file does."""
 
 from __future__ import annotations
 

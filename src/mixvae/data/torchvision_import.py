@@ -1,4 +1,4 @@
-"""This file imports torchvision.datasets even where torchvision's compiled operators do not load, and reads a data set by it."""
+"""This file imports torchvision.datasets even where its compiled operators do not load, and reads data sets by it."""
 
 import sys
 from collections.abc import Callable
