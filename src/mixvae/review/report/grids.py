@@ -87,7 +87,8 @@ def _filled(empty: Shown, subject: Subject, values: Values) -> Shown:
             [(entry, "" if entry.cell is None else f"{empty.name}-{number}-{place}") for place, entry in enumerate(row)]
             for number, row in enumerate(grid.rows)
         ]
-        for entry, name in ((entry, name) for row in rows for entry, name in row if name):
+        linked = [(entry, name) for row in rows for entry, name in row if name]
+        for entry, name in linked:
             where = f"{row_text(entry.cell, keys, ' = ')}; {entry.fact if 'column' in keys else entry.cell['column']}"
             text = " ".join([entry.text + entry.marks, *entry.rest])
             lineages.append(Lineage(name, where, text, cell_of(entry.cell, entry.fact, study, values)))
