@@ -126,4 +126,4 @@ def main(parser: cli.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, __doc__)
+    cli.run(main)

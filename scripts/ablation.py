@@ -4,6 +4,7 @@ from mixvae import cli
 from mixvae.cluster.ablation import run_study
 
 
+@cli.run
 def main(parser: cli.ArgumentParser) -> int:
     parser.add_argument("study", help="a name in config/ or a path")
     parser.add_argument("--cores", required=True)
@@ -14,6 +15,3 @@ def main(parser: cli.ArgumentParser) -> int:
     # options that are not known here are passed to Snakemake
     arguments, further = parser.parse_known_args()
     return run_study(arguments.study, arguments.cores, arguments.profile, arguments.forgotten_after, further)
-
-
-cli.run(main, __doc__)

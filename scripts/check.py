@@ -7,12 +7,10 @@ from mixvae.study import find_config, load
 from mixvae.study.overview import describe, overview
 
 
+@cli.run
 def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("study", help="a name in config/ or a path")
     arguments = parser.parse_args()
     path = find_config(arguments.study, Path("config"))
     expansion = load(path)
     print(*overview(expansion), f"{path}: {describe(expansion)}", sep="\n")
-
-
-cli.run(main, __doc__)

@@ -5,6 +5,7 @@ from pathlib import Path
 from mixvae import cli
 
 
+@cli.run
 def main(parser: cli.ArgumentParser) -> int:
     parser.add_argument("path", type=Path, help="the part's file")
     parser.add_argument("--settings", default="{}", help="its settings as one JSON text, such as '{\"df\": 4}'")
@@ -13,6 +14,3 @@ def main(parser: cli.ArgumentParser) -> int:
     from mixvae.cluster.check_part import check_part
 
     return check_part(arguments.path, arguments.settings)
-
-
-cli.run(main, __doc__)

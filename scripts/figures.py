@@ -5,6 +5,7 @@ from pathlib import Path
 from mixvae import cli
 
 
+@cli.run
 def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument(
         "--study", required=True, type=Path, help="results/<study>/study.json; metrics.parquet and tables/ lie beside it"
@@ -15,6 +16,3 @@ def main(parser: cli.ArgumentParser) -> None:
     from mixvae.summary.rules import draw_study
 
     draw_study(arguments.study, arguments.results)
-
-
-cli.run(main, __doc__)

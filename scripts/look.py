@@ -8,6 +8,7 @@ from mixvae.data.look import look
 from mixvae.study.catalogue import ReaderOptions
 
 
+@cli.run
 def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, help="an .npz or .h5ad file")
     parser.add_argument("--keys", type=json.loads, default={}, help="of an .npz, the names of its arrays as JSON")
@@ -17,6 +18,3 @@ def main(parser: cli.ArgumentParser) -> None:
     arguments = parser.parse_args()
     options = ReaderOptions(keys=arguments.keys, label=arguments.label)
     print(look(arguments.path, options, arguments.unlabelled, arguments.genes).model_dump_json())
-
-
-cli.run(main, __doc__)

@@ -6,6 +6,7 @@ from pathlib import Path
 from mixvae import cli, own
 
 
+@cli.run
 def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, help="the part's file")
     arguments = parser.parse_args()
@@ -14,6 +15,3 @@ def main(parser: cli.ArgumentParser) -> None:
     from mixvae.cluster.look_part import serve
 
     serve(sys.stdin, sys.stdout)
-
-
-cli.run(main, __doc__)

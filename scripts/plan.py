@@ -6,6 +6,7 @@ from mixvae import cli
 from mixvae.cluster.plan import print_plan, record_costs
 
 
+@cli.run
 def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("study", nargs="?", help="a name in config/ or a path")
     parser.add_argument("--cores", type=int, help="of this machine; by default all")
@@ -18,6 +19,3 @@ def main(parser: cli.ArgumentParser) -> None:
         record_costs(arguments.record)
     else:
         print_plan(arguments.study, arguments.cores, arguments.jobs)
-
-
-cli.run(main, __doc__)

@@ -8,6 +8,7 @@ from mixvae.cluster import trial
 from mixvae.cluster.preflight import preflight
 
 
+@cli.run
 def main(parser: cli.ArgumentParser) -> int:
     parser.add_argument("profile", help="a folder in workflow/profiles/")
     parser.add_argument("--study", help="a name in config/ or a path; without it, what the profile alone asks for is tried")
@@ -20,6 +21,3 @@ def main(parser: cli.ArgumentParser) -> int:
         trial.answer(arguments.answer, arguments.gpu)
         return 0
     return 0 if preflight(arguments.profile, arguments.study, arguments.wait) else cli.USER_ERROR
-
-
-cli.run(main, __doc__)

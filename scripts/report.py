@@ -8,6 +8,7 @@ from mixvae import cli
 from mixvae.study.place import find_results
 
 
+@cli.run
 def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("study", help="results/<study>, a name in config/ or the path of a config")
     arguments = parser.parse_args()
@@ -16,6 +17,3 @@ def main(parser: cli.ArgumentParser) -> None:
     from mixvae.review.commands import report_study
 
     report_study(folder, expansion)
-
-
-cli.run(main, __doc__)

@@ -5,6 +5,7 @@ from pathlib import Path
 from mixvae import cli
 
 
+@cli.run
 def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("--study", required=True, type=Path, help="results/<study>/study.json")
     parser.add_argument("--runs", required=True, type=Path, help="the folder of all runs, results/runs")
@@ -14,6 +15,3 @@ def main(parser: cli.ArgumentParser) -> None:
     from mixvae.summary.rules import tabulate_study
 
     tabulate_study(arguments.study, arguments.runs, arguments.allow_missing)
-
-
-cli.run(main, __doc__)

@@ -3,6 +3,7 @@
 from mixvae import cli
 
 
+@cli.run
 def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("table", help="results/<study>/tables/<table>.csv")
     parser.add_argument("--row", required=True, help="the metric and what else names the row: nll,K=4 (use --row=-elbo,K=4)")
@@ -12,6 +13,3 @@ def main(parser: cli.ArgumentParser) -> None:
     from mixvae.review.commands import trace_cell
 
     trace_cell(arguments.table, arguments.row, arguments.column)
-
-
-cli.run(main, __doc__)

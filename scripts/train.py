@@ -7,6 +7,7 @@ from mixvae.interruption import StopRequest
 from mixvae.study.reading import read_spec
 
 
+@cli.run
 def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("--spec", required=True, help="the run as one JSON text, as in spec.json")
     parser.add_argument("--data", required=True, type=Path, help="results/datasets/<dataset>")
@@ -22,6 +23,3 @@ def main(parser: cli.ArgumentParser) -> None:
         from mixvae.fitting.rules import train_run
 
         train_run(spec, arguments.data, arguments.run, arguments.gpu, arguments.checkpoint_minutes, stop)
-
-
-cli.run(main, __doc__)

@@ -5,6 +5,7 @@ import signal
 from mixvae import cli
 
 
+@cli.run
 def main(parser: cli.ArgumentParser) -> None:
     parser.add_argument("run", help="a run's id, its beginning, or results/runs/<run>")
     arguments = parser.parse_args()
@@ -13,6 +14,3 @@ def main(parser: cli.ArgumentParser) -> None:
     from mixvae.review.verification import verify_run
 
     verify_run(arguments.run)
-
-
-cli.run(main, __doc__)

@@ -26,13 +26,14 @@ OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """A full disk, a full quota or a broken device fails on a file that is already open, so the error does not name the file."""
 
 
-def run(main: Callable[[ArgumentParser], int | None], description: str) -> None:
-    """Call `main` with a parser for its arguments and exit with its code.
+def run(main: Callable[[ArgumentParser], int | None]) -> None:
+    """Call `main`, which this may decorate, with a parser for its arguments, and exit with its code.
 
-    A UserError, an error in a user's own part, or a file that cannot be read or written, is printed as one line.
+    The parser's description is the docstring of the file. A UserError, an error in a user's own part, or a file that cannot be
+    read or written, is printed as one line.
     """
     try:
-        code = main(ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)) or 0
+        code = main(ArgumentParser(description=main.__globals__["__doc__"], formatter_class=RawDescriptionHelpFormatter)) or 0
         sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:
@@ -40,8 +41,7 @@ def run(main: Callable[[ArgumentParser], int | None], description: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(READER_LEFT)
     except UserError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(USER_ERROR)
+        text = str(error)
     except Interrupted as stop:
         say(f"stopped: {stop}")
         ask_for_requeue(stop)
@@ -49,13 +49,12 @@ def run(main: Callable[[ArgumentParser], int | None], description: str) -> None:
     except OSError as error:
         if error.filename is None and error.errno not in OF_THE_MACHINE:
             raise
-        print(f"error: {one_line(error.filename or Path.cwd())}: {error.strerror}", file=sys.stderr)
-        sys.exit(USER_ERROR)
+        text = f"{error.filename or Path.cwd()}: {error.strerror}"
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
         if (text := own.blame(error)) is None:
             raise
-        print(f"error: {text}", file=sys.stderr)
-        sys.exit(USER_ERROR)
+    print(f"error: {one_line(text)}", file=sys.stderr)
+    sys.exit(USER_ERROR)

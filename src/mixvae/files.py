@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mixvae.errors import UserError
+
 
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
@@ -38,6 +40,13 @@ def sha256(path: str | Path) -> str:
     """Return the hexadecimal sha256 of a file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_sha256(path: Path, expected: str, what: str, remedy: str) -> None:
+    """Raise UserError, with the words `what` and `remedy` around the digests, unless a file has the sha256 `expected`."""
+    found = sha256(path) if path.is_file() else "no file"
+    if found != expected:
+        raise UserError(f"{path}: {what}sha256 expected {expected} found {found}; {remedy}")
 
 
 def keep_only(folder: Path, stems: Iterable[str]) -> None:

@@ -73,8 +73,7 @@ def _has_classes(content: bytes, path: Path) -> None:
 def choose(registry: Mapping[type, Any], settings: Any) -> tuple[Any, Any]:
     """Return what builds the part that `settings` describe, and the settings as it takes them; raises UserError.
 
-    Arguments:
-        registry: What builds the library's parts, by the class of their settings.
+    `registry` has what builds the library's parts, by the class of their settings.
     """
     if type(settings) in registry:
         return registry[type(settings)], settings

@@ -19,10 +19,7 @@ def say(text: str) -> None:
 class Progress:
     """This counts what is done; a log gets a line at doubling intervals, from 5 seconds up to 5 minutes, and at the end.
 
-    Arguments:
-        total: How many things there are to do.
-        label: What is counted.
-        done: How many were done before this process.
+    Of the `total` things that `label` names, `done` were done before this process.
     """
 
     def __init__(self, total: int, label: str, done: int = 0) -> None:

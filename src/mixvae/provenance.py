@@ -15,7 +15,7 @@ from typing import Any
 
 from mixvae.code import code_digest, git_state
 from mixvae.errors import UserError
-from mixvae.files import canonical_json, read_json, sha256, write_json
+from mixvae.files import canonical_json, read_json, require_sha256, sha256, write_json
 
 
 @contextmanager
@@ -69,10 +69,7 @@ def verify_outputs(path: Path) -> None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a record of rule {path.stem} ({type(error).__name__}: {error}); {remedy}") from None
     for name, expected in outputs:
-        file = folder / Path(name).name
-        found = sha256(file) if file.is_file() else "no file"
-        if found != expected:
-            raise UserError(f"{file}: not what rule {path.stem} made, sha256 expected {expected} found {found}; {remedy}")
+        require_sha256(folder / Path(name).name, expected, f"not what rule {path.stem} made, ", remedy)
 
 
 def other_input(facts: Mapping[str, Any], known: Mapping[str, str]) -> str | None:

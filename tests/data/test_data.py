@@ -19,11 +19,10 @@ from support.project import ROOT, run_script
 from mixvae.data import fetch as fetching
 from mixvae.data import load_raw
 from mixvae.data.archives import unpack
-from mixvae.data.arrays import Arrays
+from mixvae.data.arrays import PARTS, Arrays, split
 from mixvae.data.fetch import fetch
 from mixvae.data.genes import most_variable
 from mixvae.data.prepared import load, prepare, save
-from mixvae.data.splits import PARTS, split
 from mixvae.data.torchvision_import import datasets as torchvision_datasets
 from mixvae.errors import UserError
 from mixvae.files import sha256

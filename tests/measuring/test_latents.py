@@ -8,7 +8,8 @@ from support.specs import points, small_spec
 from mixvae.data.view import subset_indices
 from mixvae.distributions.posteriors import GaussianMixture
 from mixvae.fitting.runs import build_for
-from mixvae.measuring import labels, latents
+from mixvae.measuring import labels
+from mixvae.measuring import rule_latents as latents
 
 
 def blobs(n=150, classes=3, distance=20.0, seed=0):

@@ -25,8 +25,8 @@ from support.studies import copy_results, find
 
 from mixvae.errors import UserError
 from mixvae.files import read_json, sha256
-from mixvae.review import crate
 from mixvae.review.audit.subject import read
+from mixvae.review.crate import archive as crate
 from mixvae.study import load
 from mixvae.study.own_data import SOURCES_VARIABLE, source_of, without_source
 from mixvae.study.rules import listing
@@ -438,7 +438,7 @@ def test_published_data_are_where_they_are_published(results, tmp_path, issues):
 
 
 def test_a_study_of_the_repository_comes_with_its_config_and_those_it_includes():
-    from mixvae.review.crate.contents import workflow
+    from mixvae.review.crate.archive import workflow
     from mixvae.summary.results import StudyRuns
 
     expansion = load(ROOT / "config/mixture_mnist.yaml")

@@ -24,10 +24,9 @@ from mixvae.review.audit.findings import Findings
 from mixvae.review.audit.reading import Unreadable
 from mixvae.review.audit.subject import Subject, read
 from mixvae.review.lineage import trace
-from mixvae.review.report import html
 from mixvae.review.report.cost import costs
-from mixvae.review.report.figures import figures
 from mixvae.review.report.grids import frame_of, note_html, shown
+from mixvae.review.report.page import figures, html
 from mixvae.review.report.statements import CLAIM, comparisons, difference, gaps, published, ranking
 from mixvae.summary.groups import groups_of, next_smaller
 from mixvae.summary.rendering import Entry, entry_of

@@ -11,11 +11,10 @@ from matplotlib import pyplot as plt
 from support.made_up import evaluated_on
 
 from mixvae.data import prepared
-from mixvae.data.arrays import Arrays
-from mixvae.data.splits import consecutive
+from mixvae.data.arrays import Arrays, consecutive
 from mixvae.fitting.runs import build_for, save_run
 from mixvae.fitting.training import Trained
-from mixvae.measuring import latents
+from mixvae.measuring import rule_latents as latents
 from mixvae.study import DatasetInfo, parse_run
 from mixvae.study.jobs import run_file
 from mixvae.study.metrics import made_from

@@ -23,15 +23,12 @@ TIMEOUT = 60
 
 
 def fetch(name: str, info: DatasetInfo, folder: Path, mirror: str | None) -> dict[str, dict[str, str]]:
-    """Put every raw file of data set `name` into `folder` and verify it; an existing file with the right digest is left alone.
+    """Put every raw file of data set `name` into `folder` and verify it; return for each file its sha256 and its source.
 
-    A file without a published digest is fetched every time, since nothing can tell whether an existing one is right.
-
-    Arguments:
-        mirror: A folder or URL that holds <name>/<file> and is tried before the official sources; None for no mirror.
-
-    Returns for each file its sha256 and its source. Raises UserError when a file cannot be fetched or has the wrong checksum,
-    but only after all other files have been tried, so that they need not be fetched again.
+    An existing file with the right digest is left alone. One without a published digest is fetched every time, since nothing
+    can tell whether it is right. `mirror` is a folder or URL that holds <name>/<file> and is tried before the official sources.
+    Raises UserError when a file cannot be fetched or has the wrong checksum, but only after all other files have been tried, so
+    that they need not be fetched again.
     """
     if mirror and "://" not in mirror and not Path(mirror).is_dir():
         raise UserError(f"data_mirror: {mirror}: no such folder; correct data_mirror in the config or MIXVAE_DATA, or unset it")

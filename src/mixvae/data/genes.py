@@ -7,14 +7,11 @@ from scipy.sparse import csr_matrix
 
 
 def most_variable(counts: np.ndarray | csr_matrix, n: int) -> np.ndarray:
-    """Return the sorted indices of the `n` genes with the largest normalised dispersion.
+    """Return the sorted indices of the `n` genes with the largest normalised dispersion in counts (N, D) of training cells.
 
     It is scanpy's default (`highly_variable_genes`, flavor "seurat"; Satija et al., 2015, Nature Biotechnology 33): the
     dispersion of log1p of counts scaled to 10,000 per cell, relative to genes of similar mean. Of equal genes the first is
-    kept.
-
-    Arguments:
-        counts: (N, D) counts of the training cells alone, so that the choice does not depend on the other cells.
+    kept. The choice does not depend on other cells than those of training.
     """
     import anndata
     import scanpy

@@ -14,11 +14,8 @@ READERS = {".npz": own_npz, ".h5ad": own_h5ad}
 def look(path: Path, options: ReaderOptions, unlabelled: bool, genes: int | None) -> Facts:
     """Return the facts about a file. The study's jobs use the same reader, so they can read a file that passes here.
 
-    Arguments:
-        unlabelled: Whether the config says that an .h5ad has no labels; otherwise it must name the column of labels.
-        genes: How many genes of an .h5ad are to be kept, None for all.
-
-    Raises UserError with one line that names the file and what is wrong with it.
+    An .h5ad must have a column of labels unless the config says that it is `unlabelled`; `genes` is how many of its genes are
+    kept, None for all. Raises UserError with one line that names the file and what is wrong with it.
     """
     reader, counts = READERS[path.suffix], path.suffix == ".h5ad"
     if counts and options.label is None and not unlabelled:

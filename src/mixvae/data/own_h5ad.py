@@ -5,19 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mixvae.data.arrays import Arrays
-from mixvae.data.splits import split
+from mixvae.data.arrays import Arrays, split
 from mixvae.errors import UserError, did_you_mean
 from mixvae.study.catalogue import ReaderOptions
 
 MOST_CLASSES = 200
 """A column with more values is not suggested for the labels, but is accepted when the config names it."""
 MINIMUM = 10
-
-
-def load(raw: Path, options: ReaderOptions) -> Arrays:
-    """Read the one raw file."""
-    return read(raw / "data.h5ad", options)
 
 
 def read(path: Path, options: ReaderOptions) -> Arrays:

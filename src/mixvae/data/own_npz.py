@@ -8,19 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mixvae.data.arrays import Arrays
-from mixvae.data.splits import PARTS, divide, split
+from mixvae.data.arrays import PARTS, Arrays, divide, split
 from mixvae.errors import UserError, did_you_mean
 from mixvae.study.catalogue import ReaderOptions
 
 NAMES = ("x", "y", *(f"{axis}_{part}" for part in PARTS for axis in "xy"))
 LAYOUTS = "(N, H, W), (N, H, W, C) or (N, C, H, W) with C = 1 or 3"
 MINIMUM = 10
-
-
-def load(raw: Path, options: ReaderOptions) -> Arrays:
-    """Read the one raw file."""
-    return read(raw / "data.npz", options)
 
 
 def read(path: Path, options: ReaderOptions) -> Arrays:

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mixvae.data.arrays import Arrays
-from mixvae.data.splits import PARTS, split
+from mixvae.data.arrays import PARTS, Arrays, split
 from mixvae.errors import UserError
-from mixvae.files import atomic, read_json, sha256, write_json
+from mixvae.files import atomic, read_json, require_sha256, sha256, write_json
 from mixvae.study import DatasetInfo
 
 BINARISATION_SEED = 777
@@ -128,10 +127,6 @@ def load(folder: Path) -> Prepared:
 
 def verify(folder: Path) -> None:
     """Raise UserError when data.npz does not have the sha256 in dataset.json."""
-    path, meta = folder / "data.npz", read_json(folder / "dataset.json")
-    found = sha256(path) if path.is_file() else "no file"
-    if found != meta["sha256"]:
-        repair = f"python scripts/prepare.py --dataset {meta['name']} --folder {folder}"
-        raise UserError(
-            f"{path}: changed since it was prepared, sha256 expected {meta['sha256']} found {found}; repair it: {repair}"
-        )
+    meta = read_json(folder / "dataset.json")
+    repair = f"repair it: python scripts/prepare.py --dataset {meta['name']} --folder {folder}"
+    require_sha256(folder / "data.npz", meta["sha256"], "changed since it was prepared, ", repair)

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mixvae.data.arrays import Arrays
-from mixvae.data.splits import consecutive
+from mixvae.data.arrays import Arrays, consecutive
 
 SEED = 777
 SIZES = (10_000, 1_000, 1_000)

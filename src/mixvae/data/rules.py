@@ -10,7 +10,7 @@ from mixvae.data import load_raw
 from mixvae.data.fetch import fetch
 from mixvae.data.prepared import prepare, save
 from mixvae.errors import UserError, did_you_mean
-from mixvae.files import canonical_json, read_json, sha256, write_json
+from mixvae.files import canonical_json, read_json, require_sha256, write_json
 from mixvae.provenance import record
 from mixvae.study import DatasetInfo, catalogue
 from mixvae.study.jobs import DATA_FILES
@@ -18,13 +18,10 @@ from mixvae.study.own_data import SOURCES_VARIABLE, with_source
 
 
 def download_dataset(name: str, folder: Path, described: str) -> None:
-    """Put the raw files of a data set into results/datasets/<dataset>/raw and list them in raw.json.
+    """Put the raw files of a data set into raw/ in its folder results/datasets/<dataset>, and list them in raw.json.
 
-    Arguments:
-        folder: results/datasets/<dataset>.
-        described: A catalogue entry as JSON, for data that the catalogue does not list; else empty.
-
-    Raises UserError for an unknown data set, an entry that is not valid, or a file that no source has.
+    A data set that the catalogue does not list is `described` by an entry as JSON. Raises UserError for an unknown data set, an
+    entry that is not valid, or a file that no source has.
     """
     info = _described_info(name, described)
     outputs = [*(folder / "raw" / file for file in info.files), folder / "raw.json"]
@@ -71,8 +68,5 @@ def _verified_info(dataset: str, folder: Path) -> DatasetInfo:
     if name != dataset:
         raise UserError(f"{path}: holds data set {name}, not {dataset}; correct --dataset or --folder")
     for file in info.files:
-        raw, expected = folder / "raw" / file, files[file]["sha256"]
-        found = sha256(raw) if raw.is_file() else "no file"
-        if found != expected:
-            raise UserError(f"{raw}: sha256 expected {expected} found {found}; {again}")
+        require_sha256(folder / "raw" / file, files[file]["sha256"], "", again)
     return info

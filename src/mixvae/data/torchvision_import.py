@@ -1,8 +1,16 @@
-"""This file imports torchvision.datasets even where torchvision's compiled operators do not load."""
+"""This file imports torchvision.datasets even where its compiled operators do not load, and reads data sets by it."""
 
 import sys
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
+import numpy as np
+
+from mixvae.data.arrays import Arrays, consecutive
+
+HELD_OUT = 10_000
+"""How many training images, the last ones, are the validation part."""
 MISSING = ("nms", "qnms")
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
@@ -27,3 +35,12 @@ def datasets() -> ModuleType:
             torch.library.define(f"torchvision::{operator}", SCHEMA)
         import torchvision.datasets
     return torchvision.datasets
+
+
+def arrays_of(build: Callable[..., Any], root: str) -> Arrays:
+    """Return the data set of a class of torchvision, whose files lie in `root`."""
+    train, test = build(root, train=True), build(root, train=False)
+    x = np.concatenate([np.asarray(train.data), np.asarray(test.data)])
+    x = x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2)
+    y = np.concatenate([np.asarray(train.targets), np.asarray(test.targets)]).astype(np.int64)
+    return Arrays(x, y, list(train.classes), parts=consecutive(len(train) - HELD_OUT, HELD_OUT, len(test)))

@@ -36,11 +36,8 @@ class Checkpoint:
     There are two, since the event that kills a job may also damage the last file; the one before is then used. Files are named
     by a digest of all that the result depends on, so that a state of other code, data or versions is never continued.
 
-    Arguments:
-        run: The run's folder.
-        seconds: The time from one save to the next.
-        stop: A signal that it remembers makes a save due at once.
-        attempt: The host, device and job of this process; `attempts` lists those of all processes that took part.
+    A save is due after some seconds, and at once when `stop` remembers a signal. `attempts` lists the host, device and job of
+    all processes that took part, those of this process last.
     """
 
     def __init__(self, run: Path, identity: str, seconds: float, stop: StopRequest, attempt: Mapping[str, Any]) -> None:

@@ -23,16 +23,10 @@ from mixvae.study.jobs import RUN_FILES
 
 
 def train_run(spec: Run, dataset: Path, run: Path, gpu: int, checkpoint_minutes: float, stop: StopRequest) -> None:
-    """Train a run from its last saved state, or from the start, and keep the weights of its best epoch.
+    """Train a run from its last saved state, or from the start, and keep the weights of its best epoch in its folder.
 
-    Arguments:
-        dataset: results/datasets/<dataset>.
-        run: The run's folder.
-        gpu: 1 to compute on a GPU.
-        checkpoint_minutes: How often the state is saved.
-        stop: If it remembers a signal, training saves its state and raises Interrupted.
-
-    Raises UserError when the data have changed since they were prepared, or training diverges.
+    The state is saved every `checkpoint_minutes`, and when `stop` remembers a signal, after which Interrupted is raised. Raises
+    UserError when the data have changed since they were prepared, or training diverges.
     """
     device = torch_device(gpu, spec.threads)
     data = prepared.load(dataset)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections import defaultdict
 from typing import Any, NamedTuple
 
 import torch
@@ -77,8 +77,8 @@ class Loop:
 
     def state(self) -> State:
         """Return the state that the rest of the training depends on."""
-        tensors = {"permutation": self.permutation, "terms": self.terms, "random.order": self.order.get_state()}
-        tensors["random.cpu"] = torch.get_rng_state()
+        tensors = {"loop.permutation": self.permutation, "loop.terms": self.terms}
+        tensors |= {"random.order": self.order.get_state(), "random.cpu": torch.get_rng_state()}
         if self.order.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.order.device)
         # clones, since a file cannot hold tensors that share memory
@@ -86,20 +86,18 @@ class Loop:
         tensors |= {f"best.{name}": tensor for name, tensor in self.weights.items()}
         for name, kept in self.optimiser.state.items():
             tensors |= {f"optimiser.{name}.{number}": tensor for number, tensor in enumerate(kept)}
-        facts = {name: getattr(self, name) for name in self.FACTS}
-        return State(tensors, facts)
+        return State(tensors, {name: getattr(self, name) for name in self.FACTS})
 
     def resume(self, state: State) -> None:
         """Restore a state that `state` returned."""
         for name in self.FACTS:
             setattr(self, name, state.facts[name])
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}, "random": {}}
+        parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for name, tensor in state.tensors.items():
             part, _, rest = name.partition(".")
-            if rest:
-                parts[part][rest] = tensor
+            parts[part][rest] = tensor
         device = self.order.device
-        self.permutation, self.terms = (state.tensors[name].to(device) for name in ("permutation", "terms"))
+        self.permutation, self.terms = (parts["loop"][name].to(device) for name in ("permutation", "terms"))
         self.weights = {name: tensor.to(device) for name, tensor in parts["best"].items()}
         self.model.load_state_dict(parts["model"])
         for name, kept in self.optimiser.state.items():
@@ -127,7 +125,8 @@ def train(model: Model, data: Prepared, spec: Run, device: torch.device, checkpo
     model.to(device)
     x = to_train_on(data, spec).to(device)
     valid = to_measure_on(data, spec, "valid", spec.training_points).x.to(device)
-    flipped = _columns_flipped(data.meta["shape"]).to(device) if settings.flip else None
+    # indices that mirror a flattened image of shape (C, H, W) left to right
+    mirrored = torch.arange(x.shape[1], device=device).view(*data.meta["shape"]).flip(-1).flatten()
     order = torch.Generator(device).manual_seed(derive(seed, "data"))
     torch.manual_seed(derive(seed, "sampling"))
     optimiser = Adam(model.parameters(), settings.learning_rate)
@@ -138,9 +137,9 @@ def train(model: Model, data: Prepared, spec: Run, device: torch.device, checkpo
         batch = x[indices]
         if spec.likelihood.binary:
             batch = (torch.rand(batch.shape, generator=order, device=device) < batch).float()
-        if flipped is not None:
+        if settings.flip:
             turn = torch.rand(len(batch), 1, generator=order, device=device) < 0.5
-            batch = torch.where(turn, batch[:, flipped], batch)
+            batch = torch.where(turn, batch[:, mirrored], batch)
         noise = torch.randn(settings.samples, model.sampled_components, len(batch), model.noise_size, device=device)
         objective = model.objective(batch, kl_weight, noise)
         optimiser.zero_grad()
@@ -183,11 +182,6 @@ def train(model: Model, data: Prepared, spec: Run, device: torch.device, checkpo
     stopped_by = "patience" if loop.patience_ended(settings) else "budget"
     progress.close(f"stopped by {stopped_by}, best valid bound {loop.best:.4f} at epoch {loop.best_epoch}")
     return Trained(loop.weights, loop.history, loop.best_epoch, stopped_by)
-
-
-def _columns_flipped(shape: Sequence[int]) -> Tensor:
-    """Return the indices that mirror a flattened image of shape (C, H, W) left to right."""
-    return torch.arange(math.prod(shape)).view(*shape).flip(-1).flatten()
 
 
 @torch.no_grad()

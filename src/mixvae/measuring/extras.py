@@ -19,14 +19,10 @@ CHUNK, INCEPTION_IMAGES = 500, 10_000
 
 
 def extra_metrics(model: Model, spec: Run, x: Tensor, kind: str) -> dict[str, dict[str, Any]]:
-    """Return a run's metrics beside its likelihood, {name: {value, stderr, unit}}.
+    """Return a run's metrics of test points x (N, D) beside their likelihood, {name: {value, stderr, unit}}.
 
     They are the squared errors, if the likelihood is judged by them; the metrics that the model measures itself; and the
-    Inception Score, if the system has it.
-
-    Arguments:
-        x: (N, D) test points.
-        kind: The data's kind.
+    Inception Score, if the system has it for data of this kind.
     """
     if spec.is_control:
         return {}

@@ -74,8 +74,7 @@ def cluster(
 def assign(model: Model, x: Tensor) -> np.ndarray:
     """Return the most probable category of every point of (N, D) under a clustering model, (N,)."""
     model.eval()
-    device = next(model.parameters()).device
-    return np.concatenate([model.categories(chunk.to(device)).argmax(-1).cpu().numpy() for chunk in x.split(CHUNK)])
+    return np.concatenate([model.categories(chunk).argmax(-1).numpy() for chunk in x.split(CHUNK)])
 
 
 def cluster_accuracy(labels: np.ndarray, assignment: np.ndarray) -> float:
@@ -96,21 +95,12 @@ def cluster_purity(labels: np.ndarray, assignment: np.ndarray) -> float:
 
 
 def label_metrics(
-    model: Model,
-    spec: Run,
-    codes: dict[str, Codes],
-    y_train: np.ndarray,
-    test: Tensor,
-    y_test: np.ndarray,
-    classes: int,
+    model: Model, spec: Run, codes: dict[str, Codes], y_train: np.ndarray, test: Tensor, y_test: np.ndarray, classes: int
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Return all metrics that need labels, and the test points' K-means clusters.
+    """Return all metrics that need labels, and the K-means clusters of the test points (N, D).
 
-    Without labels, or with too few points per class, there are no metrics and a single cluster.
-
-    Arguments:
-        codes: Those of the parts "train" and "test".
-        test: (N, D) test points.
+    `codes` are those of the parts "train" and "test". Without labels, or with too few points per class, there are no metrics
+    and a single cluster.
     """
     if classes < 2 or len(y_train) < POINTS_PER_CLASS * classes:
         return {}, np.zeros(len(y_test), dtype=int)

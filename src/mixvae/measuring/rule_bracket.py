@@ -5,11 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mixvae.data import prepared
 from mixvae.data.view import subset_indices, to_measure_on
 from mixvae.files import atomic, write_json
-from mixvae.fitting.devices import device_name, torch_device
-from mixvae.fitting.runs import load_run
 from mixvae.measuring.bracket import Points, bracket
 from mixvae.measuring.chunks import unfinished
 from mixvae.measuring.recording import measuring
@@ -19,13 +16,10 @@ from mixvae.study import Run
 def bracket_run(spec: Run, run: Path, dataset: Path, gpu: int) -> None:
     """Write the annealed likelihoods of a run's points and what they tell: bracket.json and bracket.npz.
 
-    Arguments and errors are those of `mixvae.measuring.rule_evaluate.evaluate_run`.
+    Arguments and errors are those of `mixvae.measuring.recording.measuring`.
     """
-    device, settings = torch_device(gpu, spec.threads), spec.annealing
-    with measuring("bracket", spec, run, dataset) as (folder, facts):
-        facts |= {"device": device_name(device) or facts["device"], "gpu": device.type == "cuda"}
-        data = prepared.load(dataset)
-        model = load_run(run, spec, data).to(device)
+    settings = spec.annealing
+    with measuring("bracket", spec, run, dataset, gpu) as (folder, facts, data, model):
         test = to_measure_on(data, spec, "test", min(settings.points, spec.test_points or settings.points))
         train = to_measure_on(data, spec, "train", min(len(test.x), spec.training_points or len(test.x)))
         every = len(data.arrays["y_test"])

@@ -5,11 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mixvae.data import prepared
 from mixvae.data.view import to_measure_on
 from mixvae.files import atomic, write_json
-from mixvae.fitting.devices import device_name, torch_device
-from mixvae.fitting.runs import load_run
 from mixvae.measuring.chunks import unfinished
 from mixvae.measuring.evaluation import evaluate, metrics
 from mixvae.measuring.extras import extra_metrics
@@ -20,18 +17,9 @@ from mixvae.study import Run
 def evaluate_run(spec: Run, run: Path, dataset: Path, gpu: int) -> None:
     """Write the importance-weighted likelihoods of a run's test points: likelihood.json and pointwise.npz.
 
-    Arguments:
-        run: The run's folder.
-        dataset: results/datasets/<dataset>.
-        gpu: 1 to compute on a GPU.
-
-    Raises UserError when the weights or the data have changed since they were recorded.
+    Arguments and errors are those of `mixvae.measuring.recording.measuring`.
     """
-    device = torch_device(gpu, spec.threads)
-    with measuring("evaluate", spec, run, dataset) as (folder, facts):
-        facts |= {"device": device_name(device) or facts["device"], "gpu": device.type == "cuda"}
-        data = prepared.load(dataset)
-        model = load_run(run, spec, data).to(device)
+    with measuring("evaluate", spec, run, dataset, gpu) as (folder, facts, data, model):
         test, _, indices = to_measure_on(data, spec, "test", spec.test_points)
         samples = spec.importance_samples
         with unfinished(folder, facts) as store:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from mixvae.errors import UserError
 from mixvae.files import atomic
-from mixvae.review import crate
 from mixvae.review.audit import audit, examine, pages
 from mixvae.review.audit.findings import FAILURE, printable
 from mixvae.review.audit.verdict import line, save, summary, table, verdict
+from mixvae.review.crate import archive
 from mixvae.review.lineage import trace
-from mixvae.review.report import html
+from mixvae.review.report.page import html
 from mixvae.study import Expansion
 from mixvae.study.jobs import DATA_FILES, RUN_FILES
 from mixvae.study.outputs import PAGES
@@ -66,5 +66,5 @@ def export_study(folder: Path, expansion: Expansion | None) -> None:
     if holes:
         print(f"warning: {folder}: incomplete, {len(holes)} failures in {folder / 'audit.md'}", file=sys.stderr)
     with pages.making("export", subject) as path:
-        files = crate.write(path, subject)
+        files = archive.write(path, subject)
     print(f"{path}: {files} files, {path.stat().st_size / 1e6:.1f} MB")

@@ -1,5 +1,6 @@
 """This file reads the specs of runs from mappings and from JSON."""
 
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -46,6 +47,17 @@ def run_spec(folder: Path, settings: str) -> Run:
     spec = read_spec(path.read_text(), str(path))
     with _one_line("--settings"):
         return spec.measured_by(from_json(settings))
+
+
+def run_to_measure(parser: ArgumentParser, gpu: bool = True) -> tuple[Run, Namespace]:
+    """Parse the arguments of a rule that measures a run, with --gpu or without, and read the run by them; raises UserError."""
+    parser.add_argument("--run", required=True, type=Path, help="the run's folder, with its trained model")
+    parser.add_argument("--data", required=True, type=Path, help="results/datasets/<dataset>")
+    parser.add_argument("--settings", default="{}", help="settings of `evaluation` as one JSON text")
+    if gpu:
+        parser.add_argument("--gpu", type=int, default=0, choices=[0, 1], help="1: compute on a GPU")
+    arguments = parser.parse_args()
+    return run_spec(arguments.run, arguments.settings), arguments
 
 
 @contextmanager

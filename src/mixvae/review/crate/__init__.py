@@ -1,5 +1,1 @@
 """A study as a Provenance Run RO-Crate: its workflow, results and records in one zip, described by one graph."""
-
-from mixvae.review.crate.archive import write
-
-__all__ = ["write"]

@@ -17,8 +17,6 @@ from mixvae.study.jobs import DATA_FILES, Job, JobKey
 COMPLETED, FAILED = (f"http://schema.org/{word}ActionStatus" for word in ("Completed", "Failed"))
 USAGE = {"seconds": "SEC", "peak_memory_mb": "MebiBYTE"}
 """Amounts in a record, and the names of their units in QUDT."""
-IN_SNAKEFILE = {"study": "workflow/rules/study.smk"}
-"""Rules without a script of their own."""
 
 
 def add_actions(graph: Graph) -> None:
@@ -126,8 +124,8 @@ def _failed(graph: Graph) -> dict[JobKey, str]:
 
 
 def _tool(graph: Graph, rule: str) -> Entity:
-    """Return the entity of a rule's source file, marked as the software that was run."""
-    tool = graph.entities[Path(IN_SNAKEFILE.get(rule, f"scripts/{rule}.py"))]
+    """Return the entity of a rule's source file, marked as the software that was run; rule study has no script."""
+    tool = graph.entities[Path("workflow/rules/study.smk" if rule == "study" else f"scripts/{rule}.py")]
     tool.properties()["@type"] = ["File", "SoftwareSourceCode"]
     tool["version"] = graph.version
     return tool

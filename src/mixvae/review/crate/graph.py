@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from rocrate.model import ContextEntity
@@ -16,7 +16,6 @@ from rocrate.rocrate import ROCrate
 from mixvae.code import ROOT, code_digest
 from mixvae.errors import UserError
 from mixvae.review.audit.subject import Subject
-from mixvae.review.crate.contents import Item
 from mixvae.study.jobs import JobKey
 from mixvae.summary.columns import flat
 
@@ -34,7 +33,29 @@ BIOSCHEMAS = "https://bioschemas.org/profiles"
 LICENCE = "https://spdx.org/licenses/MIT"
 SAFE = "/:#%=&?+,@~.-_"
 """Characters that may stand in a name as they are."""
+FORMATS = {
+    "": "text/plain", ".cff": "application/yaml", ".csv": "text/csv", ".h5ad": "application/x-hdf5", ".html": "text/html",
+    ".json": "application/json", ".lock": "text/plain", ".md": "text/markdown", ".npz": "application/zip",
+    ".parquet": "application/vnd.apache.parquet", ".pdf": "application/pdf", ".png": "image/png", ".py": "text/x-python",
+    ".rst": "text/x-rst", ".safetensors": "application/octet-stream", ".sh": "application/x-sh", ".smk": "text/plain",
+    ".tex": "application/x-tex", ".toml": "application/toml", ".yaml": "application/yaml",
+}  # fmt: skip
 TYPES = {bool: "Boolean", int: "Integer", float: "Float", str: "Text"}
+
+
+class Item(NamedTuple):
+    """A file of the crate: its name in the crate, the path that it is read from, and its sha256."""
+
+    name: str
+    source: Path
+    sha256: str
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """The properties that the graph has of every file."""
+        format = FORMATS.get(Path(self.name).suffix, "application/octet-stream")
+        size = str(self.source.stat().st_size)
+        return {"name": self.name, "encodingFormat": format, "contentSize": size, "sha256": self.sha256}
 
 
 class Graph:
@@ -44,10 +65,6 @@ class Graph:
     entities: By path, the entity of each file.
     parameters: By run, the entities of the values of all parameters of its spec.
     other_code: The jobs that were done by other code than the crate's.
-
-    Arguments:
-        subject: The study, as an audit reads it.
-        workflow, results: From `contents`.
     """
 
     def __init__(self, subject: Subject, workflow: Iterable[Item], results: Mapping[Path, Item]) -> None:

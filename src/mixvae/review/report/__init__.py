@@ -1,5 +1,1 @@
 """A study's results as one page of HTML that needs nothing else: no network, no other file, and nothing of the results is executed."""
-
-from mixvae.review.report.page import html
-
-__all__ = ["html"]

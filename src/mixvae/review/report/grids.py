@@ -1,6 +1,6 @@
 """Prepares the tables of a study for the report: every entry with its lineage, and the note below as HTML."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 from markdown_it import MarkdownIt
@@ -12,7 +12,7 @@ from mixvae.review.lineage.cells import Cell, Values, cell_of, row_text
 from mixvae.study import outputs
 from mixvae.summary.cells import Sources
 from mixvae.summary.rendering import Entry
-from mixvae.summary.results import COLUMNS, StudyRuns
+from mixvae.summary.results import COLUMNS
 from mixvae.summary.tables import TABLES
 
 # without links, images and HTML: names in a note come from strangers
@@ -83,21 +83,15 @@ def _filled(empty: Shown, subject: Subject, values: Values) -> Shown:
     sources = Sources(study, empty.dataset, pd.DataFrame(columns=COLUMNS), subject.results / "runs", set(subject.missing))
     grids, lineages = [], []
     for grid in table.grids(frame):
-        rows: list[list[tuple[Entry, str]]] = []
-        for number, row in enumerate(grid.rows):
-            rows.append([])
-            for place, entry in enumerate(row):
-                name = "" if entry.cell is None else f"{empty.name}-{number}-{place}"
-                rows[-1].append((entry, name))
-                if name:
-                    lineages.append(_lineage(name, entry, keys, study, values))
+        rows = [
+            [(entry, "" if entry.cell is None else f"{empty.name}-{number}-{place}") for place, entry in enumerate(row)]
+            for number, row in enumerate(grid.rows)
+        ]
+        linked = [(entry, name) for row in rows for entry, name in row if name]
+        for entry, name in linked:
+            where = f"{row_text(entry.cell, keys, ' = ')}; {entry.fact if 'column' in keys else entry.cell['column']}"
+            text = " ".join([entry.text + entry.marks, *entry.rest])
+            lineages.append(Lineage(name, where, text, cell_of(entry.cell, entry.fact, study, values)))
         numeric = [any(row[place].order is not None for row in grid.rows) for place in range(len(grid.headers))]
         grids.append(Linked(grid.heading, list(zip(grid.headers, numeric, strict=True)), rows))
     return empty._replace(grids=tuple(grids), note=note_html(table.note(frame, sources)), lineages=tuple(lineages))
-
-
-def _lineage(name: str, entry: Entry, keys: list[str], study: StudyRuns, values: Values) -> Lineage:
-    row: Any = entry.cell
-    where = f"{row_text(row, keys, ' = ')}; {entry.fact if 'column' in keys else row['column']}"
-    text = " ".join([entry.text + entry.marks, *entry.rest])
-    return Lineage(name, where, text, cell_of(row, entry.fact, study, values))

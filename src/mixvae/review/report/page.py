@@ -1,11 +1,11 @@
 """Puts the report together: collects everything that the template page.html shows, and fills it in."""
 
-import base64
 import hashlib
 import importlib.resources
 import re
 import shlex
-from typing import Any
+from base64 import b64encode
+from typing import Any, NamedTuple
 
 import pandas as pd
 import yaml
@@ -14,15 +14,15 @@ from markupsafe import Markup
 
 from mixvae.code import ROOT
 from mixvae.review.audit.findings import FAILURE, WARNING, Findings
-from mixvae.review.audit.reading import Unreadable, read_rows
+from mixvae.review.audit.reading import Unreadable, read_bytes, read_rows
 from mixvae.review.audit.subject import Subject
 from mixvae.review.audit.verdict import COUNTS, summary, verdict
 from mixvae.review.lineage.cells import Values, read_values
-from mixvae.review.lineage.records import Record, command_of, record_of
+from mixvae.review.lineage.records import command_of, record_of
 from mixvae.review.report.cost import costs
-from mixvae.review.report.figures import figures
 from mixvae.review.report.grids import shown
 from mixvae.review.report.statements import statements
+from mixvae.study import outputs
 from mixvae.summary.tables import TABLES
 
 CAPTIONS = ROOT / "workflow/report"
@@ -46,17 +46,22 @@ ALL = {
 }
 """Options of DataTables: rows keep the table's own order until a column is clicked, and none is hidden, so that links work."""
 
-Jobs = dict[str, list[tuple[str, Record | None, list[str]]]]
-"""The jobs of every run, of every data set and of the study: rule, record and command."""
+LARGEST_FIGURE = 1 << 24
+"""Bytes."""
+
+
+class Figure(NamedTuple):
+    """A figure as a data URL, or why it cannot be shown."""
+
+    name: str
+    kind: str
+    dataset: str
+    data: str
+    problem: str
 
 
 def html(subject: Subject, audited: Findings) -> str:
-    """Return the report of a study.
-
-    Arguments:
-        subject: The study as the audit has read it.
-        audited: The findings of the audit.
-    """
+    """Return the report of a study as the audit has read it, with what the audit has found."""
     environment = Environment(
         loader=PackageLoader("mixvae.review.report", "."),
         autoescape=True,
@@ -76,42 +81,31 @@ def html(subject: Subject, audited: Findings) -> str:
         skipped = read_rows(subject.folder / "skipped.csv", subject.results, SKIPPED)
     except Unreadable as reason:
         skipped = [dict(zip(SKIPPED, (f"skipped.csv cannot be read: {reason}", ""), strict=True))]
-    jobs: Jobs = {}
+    jobs: dict[str, dict[str, Any]] = {}  # by the name of a run or data set, or of the study, and by rule
     for job in subject.jobs:
-        jobs.setdefault(job.name, []).append((job.rule, record_of(subject, job), command_of(subject, job)))
-    tables, told, pictures = shown(subject, values), statements(subject), figures(subject)
+        jobs.setdefault(job.name, {})[job.rule] = record_of(subject, job), command_of(subject, job)
     return environment.get_template("page.html").render(
         study=subject.study,
         script=Markup(script),
-        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script_digest=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(style),
         options=ALL,
         verdict=verdict(audited),
-        failed=bool(audited.of(FAILURE)),
         counts=summary(audited),
         columns=COUNTS,
         failures=audited.of(FAILURE),
         warnings=audited.of(WARNING),
         most=SHOWN,
         made=made(subject),
-        datasets=[
-            {
-                "name": name,
-                "info": info,
-                "statements": told.get(name, []),
-                "tables": [table for table in tables if table.dataset == name],
-                "figures": [figure for figure in pictures if figure.dataset == name],
-                "jobs": jobs[name],
-            }
-            for name, info in subject.study.datasets.items()
-        ],
+        statements=statements(subject),
+        tables=shown(subject, values),
+        figures=figures(subject),
+        jobs=jobs,
         titles={kind: table.title for kind, table in TABLES.items()},
         captions={kind: captions(kind) for kind in ("tables", "figures")},
-        lineages=[(table, lineage) for table in tables for lineage in table.lineages],
-        runs=runs(subject, jobs, values),
-        study_jobs=jobs[subject.study.name],
+        values=values,
         costs=costs(subject),
-        missing=list(subject.missing.values()),
+        missing=subject.missing,
         skipped=skipped,
         problem=problem,
         citation=yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8")),
@@ -120,7 +114,7 @@ def html(subject: Subject, audited: Findings) -> str:
 
 def number(value: Any, digits: int = 1) -> str:
     """Return a number as text, "" if there is none."""
-    return "" if value is None or pd.isna(value) else f"{value:,.{digits}f}"
+    return "" if pd.isna(value) else f"{value:,.{digits}f}"
 
 
 def captions(kind: str) -> dict[str, str]:
@@ -147,25 +141,21 @@ def made(subject: Subject) -> dict[str, list[str]]:
     return {name: list(dict.fromkeys(values)) for name, values in texts.items()}
 
 
-def runs(subject: Subject, jobs: Jobs, values: Values) -> list[dict[str, Any]]:
-    """Return the facts about every run that the template shows."""
-    rows = []
-    for run, spec in subject.study.runs.items():
-        trained = next(found for rule, found, _ in jobs[run] if rule == "train")
-        rows.append(
-            {
-                "run": run,
-                "spec": spec,
-                "jobs": jobs[run],
-                "missing": run in subject.missing,
-                "epochs": values.get("epochs", {}).get(run, (None,))[0],
-                "stopped": values.get("stopped_by_budget", {}).get(run, (0.0,))[0] == 1,
-                "seconds": trained.seconds if trained else None,
-                "memory": trained.peak_memory_mb if trained else None,
-                "host": trained.host if trained else "",
-            }
-        )
-    return rows
+def figures(subject: Subject) -> list[Figure]:
+    """Return all figures that a study has."""
+    found = []
+    for name in outputs.figures(subject.study.runs.values(), subject.study.datasets):
+        kind, _, dataset = name.partition("_")
+        data = problem = ""
+        try:
+            content = read_bytes(subject.folder / f"figures/{name}.png", subject.results, LARGEST_FIGURE)
+            if not content.startswith(b"\x89PNG\r\n\x1a\n"):
+                raise Unreadable("not a PNG")
+            data = f"data:image/png;base64,{b64encode(content).decode()}"
+        except Unreadable as reason:
+            problem = str(reason)
+        found.append(Figure(name, kind, dataset, data, problem))
+    return found
 
 
 def _datatables() -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """Writes sentences about what a study has found: each tells numbers of a table with their intervals, and claims no more."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -82,10 +82,10 @@ def comparisons(subject: Subject, dataset: str, frame: pd.DataFrame) -> list[str
 
 def headline(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return the rows of the bound, and for each value of `keys` those of the best estimate of the likelihood that is there."""
-    annealed, plain = (frame[frame.metric == name] for name in ESTIMATES)
-    known = set(annealed[keys].itertuples(index=False, name=None))
-    rest = plain[[row not in known for row in plain[keys].itertuples(index=False, name=None)]]
-    return frame[frame.index.isin([*frame.index[frame.metric == BOUND], *annealed.index, *rest.index])]
+    place = frame.metric.map({name: number for number, name in enumerate(ESTIMATES)})
+    return frame[
+        (frame.metric == BOUND) | (place == place.groupby([frame[key] for key in keys], dropna=False).transform("min"))
+    ]
 
 
 def _largest(rows: pd.DataFrame, told: set[int]) -> list[str]:
@@ -120,19 +120,15 @@ def claim(rows: pd.DataFrame, lost: int) -> str:
     return f"{CLAIM} {said} for the models trained here: {shown} in {shares}.{missing}"
 
 
-def counts(metric: str, rows: pd.DataFrame) -> list[str]:
-    """Return sentences that count in how many steps between K, and comparisons with K = 1, a likelihood is better or worse."""
-    texts = []
+def counts(metric: str, rows: pd.DataFrame) -> Iterator[str]:
+    """Yield sentences that count in how many steps between K, and comparisons with K = 1, a likelihood is better or worse."""
     for name, there in ways(rows).items():
         worse, unclear = (int((there.verdict == which).sum()) for which in ("worse", "open"))
         text = (
             f"{metric}: better in {_share(there, 'better')} {name}, worse in {worse or 'none'}; differences"
             f" {there.delta.min():+.3f} to {there.delta.max():+.3f} nats, Holm-adjusted p below {SIGNIFICANCE} where better or worse."
         )
-        texts.append(
-            text + (f" In {unclear} no difference is shown, which does not mean that there is none." if unclear else "")
-        )
-    return texts
+        yield text + (f" In {unclear} no difference is shown, which does not mean that there is none." if unclear else "")
 
 
 def _share(rows: pd.DataFrame, which: str) -> str:
@@ -211,15 +207,14 @@ def best_ranked(metric: str, group: pd.DataFrame) -> str:
 
 def control(subject: Subject, row: Mapping[str, Any]) -> list[str]:
     """Return a sentence about how much better the best cell is than the constant predictor on the same points, if known."""
-    runs = row["runs"].split()
+    runs, annealed = row["runs"].split(), row["made_from"] == ESTIMATES[0]
     constant = controls_of(subject.study).get(runs[0])
     try:
         theirs = subject.pointwise(str(constant))["nll"]
-        if row["made_from"] == ESTIMATES[0]:
-            arrays = [subject.pointwise(run, "bracket.npz") for run in runs if run in subject.present]
+        file = "bracket.npz" if annealed else "pointwise.npz"
+        arrays = [subject.pointwise(run, file) for run in runs if run in subject.present]
+        if annealed:
             theirs = theirs[arrays[0]["positions"]]
-        else:
-            arrays = [subject.pointwise(run) for run in runs if run in subject.present]
         ours = np.stack([found[row["made_from"]] for found in arrays])
         gain = paired(np.broadcast_to(theirs, ours.shape), ours)
     except (Unreadable, KeyError, ValueError, IndexError):
