@@ -129,7 +129,8 @@ def read(folder: Path, expansion: Expansion | None) -> tuple[Subject, Findings]:
             continue  # check `intact` reports it
         if text != json.dumps(facts, sort_keys=True, indent=1) + "\n":
             subject.edited.add(job.key)
-        facts["packages"] = packages.setdefault(json.dumps(facts.get("packages")), facts.get("packages"))
+        if "packages" in facts:
+            facts["packages"] = packages.setdefault(json.dumps(facts["packages"]), facts["packages"])
         subject.facts[job.key] = facts
     with findings.guarded(folder / "failures.csv"):
         missing |= {row["run"]: row for row in read_rows(folder / "failures.csv", results, FAILURES)}

@@ -37,7 +37,8 @@ Each row sets a published value beside ours, of the same system, prior, flow, ki
 {{columns}}
 {{marks}}
 - `-elbo`, `nll_miselbo`: nats, lower is better. `nll_miselbo` is the estimator that papers on mixture posteriors print.
-- `bpd`: bits per dimension made from `nll_miselbo`, lower is better. The metric `bpd` in metrics.csv is made from `nll`.
+- `bpd`: bits per dimension made from `nll_miselbo`, lower is better. The metric `bpd` in metrics.csv is made from `nll_ais`, or
+  else from `nll`.
 - `mse`, `rmse`: lower is better.
 - `inception_score`, accuracies, `cluster_*`, `ari`, `nmi`, `asw_true`: higher is better.
 - The components of an M-VAE have no order: published ones and ours are set beside each other by their number only.
