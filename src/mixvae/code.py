@@ -52,7 +52,7 @@ def _imported(text: str) -> frozenset[str]:
     """Return the names of the library that a file's text imports, or has in a string as `import_module` takes it.
 
     A string that goes on after the name of a package stands for all its modules. Every job asks this of a hundred files, for
-    which a syntax tree takes half a second.
+    which syntax trees would take several times as long.
     """
     names = set(IN_A_STRING.findall(text))
     for package, several, one in IMPORT.findall(text):

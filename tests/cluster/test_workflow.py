@@ -216,7 +216,8 @@ def test_a_second_call_has_nothing_to_do_and_shows_the_table_again(study_copy):
 
 ONE = {**SMALL, "K": 2, "seed": 0}
 """One of the runs of SMALL."""
-MORE_SAMPLES = {**ONE, "evaluation": {**SMALL["evaluation"], "samples": 60}}
+OTHERWISE = {"evaluation": {**SMALL["evaluation"], "samples": 60}}
+MORE_SAMPLES = {**ONE, **OTHERWISE}
 
 
 def files_of(folder: Path) -> dict[Path, int]:
@@ -228,12 +229,12 @@ def test_measuring_in_another_way_trains_nothing_and_keeps_the_first_measurement
     first, before = study_copy / "small.yaml", files_of(study_copy / "results/runs")
     content, metrics = contents(study_copy / "results/runs"), (study_copy / "results/small/metrics.csv").read_bytes()
     text = first.read_text()
+    failed = audit(study_copy / "results/small", load(write_config(study_copy, {**SMALL, **OTHERWISE}))).of(FAILURE)
+    assert sum("is not measured as the config says" in finding.message for finding in failed) == len(failed) == 4
     config = write_config(study_copy, MORE_SAMPLES)
     planned = jobs(finish(snakemake(config, "-n"), study_copy))
     # the latent codes do not depend on the samples, and the control is measured exactly
     assert planned == {"evaluate": 1, "study": 1, "tabulate": 1, "figures": 1, "all": 1, "total": 5}
-    failed = audit(study_copy / "results/small", load(config)).of(FAILURE)
-    assert sum("is not measured as the config says" in finding.message for finding in failed) == 1
     finish(ablation(config, *MEASURED), study_copy)
     after = files_of(study_copy / "results/runs")
     assert before.items() <= after.items()
